@@ -1,0 +1,1 @@
+"""GROKtimizer, the grokking clocks and the laboratory."""
