@@ -1,0 +1,73 @@
+"""Writing files so that a reader never sees half of one, whatever happens in between."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from .identity import plain
+
+
+class StoreError(ValueError):
+    """A file could not be read or written; the text is one line that names it and says what to do."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: temporary file beside it, fsync, rename.
+
+    Args:
+        path: where the file goes; what was there stays until the new file is complete.
+        data: its content.
+
+    Raises:
+        StoreError: if the directory cannot be written or the disk is full; nothing half-written is left.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            _write_all(file.fileno(), data)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another directory with --out"
+        ) from error
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a mapping as indented JSON, whole or not at all (not-a-number becomes null)."""
+    text = json.dumps(plain(content, nan=True), indent=2, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def make_directory(path: Path) -> Path:
+    """Make a directory and prove that files can be written there.
+
+    Args:
+        path: the directory; its parents are made as well.
+
+    Returns:
+        The same path.
+
+    Raises:
+        StoreError: if it cannot be made or written.
+    """
+    probe = path / f".probe.{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"cannot write in the directory {path}: {error.strerror or error}; give a writable one with --out"
+        ) from error
+    return path

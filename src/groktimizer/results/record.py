@@ -1,0 +1,114 @@
+"""One run as it is kept: what was asked, what happened step by step, the summary, and where it comes from."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .files import StoreError
+from .identity import identity, plain
+
+SCHEMA = 1
+KEY = b"groktimizer"
+
+
+class DamagedRecord(StoreError):
+    """A record's file cannot be read; the text says which and what to do about it."""
+
+    def __init__(self, source: str, cause: Exception | str):
+        """Name the file and shorten the cause to one line."""
+        reason = " ".join(str(cause).split())[:120]
+        super().__init__(f"damaged record {source} ({reason}): delete it, or run again with --fresh to replace it")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A finished run.
+
+    Attributes:
+        spec: the canonical specification; the identity is its hash.
+        history: one array per column, all of the same length, one entry per evaluation; `step` is among them.
+        summary: times, status, steps, seconds, passes, memory (plain JSON content).
+        provenance: versions, threads, commit, machine, time of creation.
+    """
+
+    spec: Mapping[str, object]
+    history: Mapping[str, np.ndarray]
+    summary: Mapping[str, object]
+    provenance: Mapping[str, object]
+
+    @property
+    def identity(self) -> str:
+        """Hash of the specification."""
+        return identity(self.spec)
+
+    def to_parquet(self) -> bytes:
+        """Write the record as one Parquet file: history as columns, the rest as JSON metadata."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        head = {"schema": SCHEMA, "spec": self.spec, "summary": self.summary, "provenance": self.provenance}
+        head = {**head, "digest": digest(head, self.history)}
+        text = json.dumps(plain(head, nan=True), allow_nan=False)
+        table = pa.table({name: pa.array(column) for name, column in self.history.items()})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata({KEY: text.encode()}), sink, write_page_checksum=True)
+        return sink.getvalue().to_pybytes()
+
+    @classmethod
+    def from_parquet(cls, data: bytes, source: str) -> "Record":
+        """Read a record back.
+
+        Args:
+            data: content of the file.
+            source: its name, for the error's text.
+
+        Returns:
+            The record.
+
+        Raises:
+            DamagedRecord: if the content is damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+            head = json.loads((table.schema.metadata or {})[KEY])
+        except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError) as error:
+            raise DamagedRecord(source, error) from error
+        check_schema(head, source)
+        history = {name: table.column(name).to_numpy() for name in table.column_names}
+        if digest(head, history) != head.get("digest"):
+            raise DamagedRecord(source, "its content does not agree with its digest")
+        return cls(head["spec"], history, head["summary"], head["provenance"])
+
+
+def digest(head: Mapping[str, object], history: Mapping[str, np.ndarray]) -> str:
+    """Hash the whole content of a record (SHA-256, hex); Parquet's own checksums leave its header out."""
+    content = {key: value for key, value in head.items() if key != "digest"}
+    total = hashlib.sha256(json.dumps(plain(content, nan=True), sort_keys=True).encode())
+    for name, column in history.items():
+        total.update(f"{name}/{column.dtype.str}/{column.shape}".encode())
+        total.update(np.ascontiguousarray(column).tobytes())
+    return total.hexdigest()
+
+
+def check_schema(head: Mapping[str, object], source: str) -> None:
+    """Refuse a record written in another version of the format.
+
+    Args:
+        head: the JSON metadata of the file.
+        source: the file's name, for the error's text.
+
+    Raises:
+        StoreError: if the version differs.
+    """
+    found = head.get("schema")
+    if found != SCHEMA:
+        raise StoreError(
+            f"record {source} has format version {found!r}, this groktimizer reads version {SCHEMA}:"
+            " use the version that wrote it, or run again with --fresh to replace it"
+        )
