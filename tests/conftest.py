@@ -1,0 +1,29 @@
+"""What every test shares: one thread, fixed seeds, no window, and the global state of torch put back afterwards."""
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Examples take as long as they take on a shared machine; in CI the same ones are drawn every time.
+settings.register_profile("house", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "house")
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def settled_world() -> Iterator[None]:
+    """Seed the global generators and restore torch's default dtype and thread count after the test."""
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    yield
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
