@@ -1,0 +1,141 @@
+"""The rules of the house as functions of source text, so that test_architecture.py can show each of them fail."""
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = "groktimizer"
+LONGEST_FILE = 400
+GROUND = "_names"
+
+# room -> the rooms it may import. `_names` is ground: everyone may stand on it and it stands on nothing.
+FLOORS_0_TO_4: dict[str, frozenset[str]] = {
+    GROUND: frozenset(),
+    "dynamics": frozenset(),
+    "penalties": frozenset(),
+    "optim": frozenset({"dynamics", "penalties"}),
+    "theory": frozenset({"dynamics", "penalties"}),
+    "measures": frozenset({"penalties"}),
+    "models": frozenset({"theory", "penalties"}),
+    "tasks": frozenset({"models", "theory", "penalties"}),
+    "peers": frozenset({"optim"}),
+    "training": frozenset({"tasks", "models", "measures"}),
+    "results": frozenset(),
+    "sweeps": frozenset({"training", "results", "peers", "tasks"}),
+}
+FLOOR_5: dict[str, frozenset[str]] = {
+    "studies": frozenset({"sweeps", "training", "tasks", "peers", "results", "theory", "measures"}),
+    "report": frozenset({"results", "measures", "theory"}),
+    "estimators": frozenset({"optim", "training", "models"}),
+    "integrations": frozenset({"optim", "measures"}),
+}
+ALLOWED: Mapping[str, frozenset[str]] = {
+    **FLOORS_0_TO_4,
+    **FLOOR_5,
+    "cli": frozenset(FLOORS_0_TO_4) | frozenset(FLOOR_5),
+    "__init__": frozenset({"optim", "penalties"}),
+    "__main__": frozenset({"cli"}),
+}
+
+# What `import groktimizer` must not pull in beyond torch's own imports.
+HEAVY = frozenset(
+    "pandas polars matplotlib ray sklearn pyarrow rich scipy yaml pytorch_optimizer lightning transformers".split()
+)
+
+
+def room_of(module: str) -> str:
+    """'groktimizer.optim.switch' -> 'optim'; the front door 'groktimizer' -> '__init__'."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def module_name(path: Path, root: Path) -> str:
+    """Dotted name of a file under `root`, the folder that holds the package."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _targets(node: ast.AST, package: str) -> Iterator[str]:
+    """Dotted names a node imports; `package` is what a leading dot means."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        prefix = ".".join([*base, *([node.module] if node.module else [])])
+        # `from groktimizer import optim` names a room; `from groktimizer.optim import x` names one already.
+        yield from (f"{prefix}.{alias.name}" if prefix == PACKAGE else prefix for alias in node.names)
+    elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in {"import_module", "__import__"} and isinstance(node.args[0].value, str):
+            yield node.args[0].value
+
+
+def forbidden_arrows(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """Imports of `module` that the table does not allow, wherever in the file they stand."""
+    room = room_of(module)
+    allowed = ALLOWED.get(room)
+    if allowed is None:
+        return [f"{module}: '{room}' is not a room of the table"]
+    package = module if is_package else module.rpartition(".")[0]
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        for target in _targets(node, package):
+            if target.split(".")[0] != PACKAGE:
+                continue
+            wanted = room_of(target)
+            own = wanted == room and room != "__init__"
+            if not (own or wanted in allowed or (wanted == GROUND and room != GROUND)):
+                found.append(f"{module}:{getattr(node, 'lineno', 0)}: {room} may not import {wanted}")
+    return sorted(set(found))
+
+
+def unwanted_calls(source: str, module: str) -> list[str]:
+    """Prints outside the command line, and `hasattr` anywhere."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
+            name = node.attr
+        if name == "hasattr" or (name in {"print", "stdout", "stderr"} and room_of(module) != "cli"):
+            found.append(f"{module}:{getattr(node, 'lineno', 0)}: {name}")
+    return found
+
+
+def too_long(source: str, name: str) -> list[str]:
+    """The file's name and length when it has more lines than the house allows."""
+    lines = source.count("\n") + (not source.endswith("\n"))
+    return [f"{name}: {lines} lines"] if lines > LONGEST_FILE else []
+
+
+def undocumented_rooms(package: Path) -> list[str]:
+    """Folders with Python files whose `__init__.py` is missing or does not say what the room holds."""
+    found: list[str] = []
+    for folder in sorted({file.parent for file in package.rglob("*.py")}):
+        door = folder / "__init__.py"
+        if not door.exists() or not ast.get_docstring(ast.parse(door.read_text())):
+            found.append(str(folder))
+    return found
+
+
+def _signature(function: object) -> str:
+    """Names, kinds and defaults; annotations are the type checker's business."""
+    if not callable(function):
+        return ""
+    signature = inspect.signature(function)
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+def public_api(module: ModuleType) -> str:
+    """One line per public name and per public method or property that its class defines itself."""
+    lines: list[str] = []
+    for name in sorted(module.__all__):
+        value = getattr(module, name)
+        lines.append(f"{name}{_signature(value)}")
+        if inspect.isclass(value):
+            for member, what in sorted(vars(value).items()):
+                if not member.startswith("_"):
+                    lines.append(f"{name}.{member}{'' if isinstance(what, property) else _signature(what)}")
+    return "\n".join(lines) + "\n"
