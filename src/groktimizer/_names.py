@@ -1,0 +1,244 @@
+"""Ground floor: names, option values and seeds, shared by every room and importing none.
+
+A name or a value that a user typed is turned into the thing meant, or into one line that says what would have been accepted.
+"""
+
+import difflib
+import hashlib
+import importlib
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from types import ModuleType, NoneType, UnionType
+from typing import TypeVar, get_args
+
+T = TypeVar("T")
+_TRUE = frozenset({"true", "yes", "on", "1"})
+_FALSE = frozenset({"false", "no", "off", "0"})
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    NoneType: "none",
+}
+
+
+class UnknownName(ValueError):
+    """A name that is not in its table; the text gives the nearest one."""
+
+
+class MissingExtra(ImportError):
+    """An optional package is not installed; the text says which extra brings it."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Find the known name that is closest in spelling.
+
+    Args:
+        name: What was typed.
+        names: The known names.
+
+    Returns:
+        The nearest name, or None when nothing is similar.
+
+    Example:
+        >>> nearest("modlar-addition", ["modular-addition", "ridge"])
+        'modular-addition'
+    """
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
+    """Word the error for a name that is in no table.
+
+    Args:
+        kind: What the name should be one of, such as "task".
+        name: What was typed.
+        names: The known names.
+
+    Returns:
+        The exception, to be raised by the caller.
+    """
+    known = list(names)
+    guess = nearest(name, known)
+    hint = f": did you mean {guess!r}?" if guess is not None else ""
+    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """Take the entry of a table, or say which name was probably meant.
+
+    Args:
+        kind: What the table holds, such as "task".
+        name: What was typed.
+        table: Known entries by name.
+
+    Returns:
+        The entry.
+
+    Raises:
+        UnknownName: If the name is not in the table.
+
+    Example:
+        >>> lookup("colour", "red", {"red": 1})
+        1
+    """
+    if name not in table:
+        raise unknown(kind, name, table)
+    return table[name]
+
+
+def derive_seed(seed: int, component: str) -> int:
+    """Derive the seed of one component from the seed of a run.
+
+    The components ("split", "init", "batches/3" …) are independent of each other and of the global random state.
+
+    Args:
+        seed: Seed of the run, any integer.
+        component: Name of the component.
+
+    Returns:
+        A number in [0, 2^63).
+
+    Example:
+        >>> derive_seed(0, "split") != derive_seed(0, "init")
+        True
+    """
+    digest = hashlib.sha256(f"{seed}/{component}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def kinds_of(annotation: object) -> tuple[type, ...]:
+    """List the types that an option's annotation admits.
+
+    Args:
+        annotation: A plain type or a union of plain types, such as ``int | None``.
+
+    Returns:
+        The types, in the order in which they are written.
+    """
+    if isinstance(annotation, UnionType):
+        return tuple(part for part in get_args(annotation) if isinstance(part, type))
+    return (annotation,) if isinstance(annotation, type) else (str,)
+
+
+def _from_text(text: str, kind: type) -> object:
+    """Read a text as one type.
+
+    Args:
+        text: What was typed.
+        kind: One of bool, int, float, str, NoneType.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If the text is not of that type.
+    """
+    word = text.strip().lower()
+    if kind is NoneType and word in {"none", "null"}:
+        return None
+    if kind is bool and word in _TRUE | _FALSE:
+        return word in _TRUE
+    if kind is int:
+        return int(word)
+    if kind is float:
+        return float(word)
+    if kind is str:
+        return text
+    raise ValueError(text)
+
+
+def _from_value(value: object, kind: type) -> object:
+    """Take a value as one type: a whole number is also a number, a truth value is neither.
+
+    Args:
+        value: Anything that is not a text.
+        kind: One of bool, int, float, str, NoneType.
+
+    Returns:
+        The value, as a plain Python object.
+
+    Raises:
+        ValueError: If the value is not of that type.
+    """
+    if kind is NoneType and value is None:
+        return None
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    raise ValueError(value)
+
+
+def convert(key: str, value: object, kinds: tuple[type, ...]) -> object:
+    """Turn what a user gave for an option into a value of one of the admitted types.
+
+    Texts (from a command line) are read, the empty types first: ``none`` before numbers before words.
+
+    Args:
+        key: Name of the option, for the error.
+        value: What was given.
+        kinds: Admitted types among bool, int, float, str and NoneType.
+
+    Returns:
+        The value as a plain Python object.
+
+    Raises:
+        ValueError: If no admitted type fits.
+
+    Example:
+        >>> convert("width", "64", (int,)), convert("lr", "none", (float, NoneType))
+        (64, None)
+    """
+    read = _from_text if isinstance(value, str) else _from_value
+    for kind in sorted(kinds, key=[NoneType, bool, int, float, str].index):
+        try:
+            return read(value, kind)  # pyright: ignore[reportArgumentType]
+        except ValueError:
+            continue
+    accepted = " or ".join(_WORDS[kind] for kind in kinds)
+    raise ValueError(f"{key}={value!r}: expected {accepted}")
+
+
+def convert_all(
+    owner: str, given: Mapping[str, object], kinds: Mapping[str, tuple[type, ...]]
+) -> dict[str, object]:
+    """Convert every given option of an owner.
+
+    Args:
+        owner: Whose options they are, such as "task ridge", for the error.
+        given: Options as typed.
+        kinds: Admitted types of every option the owner has.
+
+    Returns:
+        The converted options, only those given.
+
+    Raises:
+        UnknownName: If the owner has no such option.
+        ValueError: If a value is of the wrong type.
+    """  # noqa: DOC502 (raised by the functions called)
+    return {key: convert(key, value, lookup(f"option of {owner}", key, kinds)) for key, value in given.items()}
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import a module of an optional package when it is first needed.
+
+    Args:
+        module: Its dotted name.
+        extra: The extra of this package that installs it.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingExtra: If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        raise MissingExtra(f"{package} is not installed: pip install 'groktimizer[{extra}]'") from error

@@ -1,0 +1,197 @@
+"""The two clocks read off a history: when a run memorised, when it generalised, and when that lasted.
+
+One implementation of the definitions, for every task and every method. A time is known only to the resolution at which
+the run was evaluated, which is therefore part of the result.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+WINDOW_STEPS = 500
+WINDOW_EVALUATIONS = 5
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A condition on one column of a history.
+
+    Attributes:
+        metric: Name of the column, such as "test_accuracy".
+        threshold: The level, in the unit of the column.
+        above: True if the condition is value ≥ threshold, False if it is value ≤ threshold.
+    """
+
+    metric: str
+    threshold: float
+    above: bool
+
+    def met(self, values: np.ndarray | float) -> np.ndarray:
+        """Say where the condition holds; NaN never meets it.
+
+        Args:
+            values: Values of the column, any shape.
+
+        Returns:
+            Truth values of the same shape.
+
+        Example:
+            >>> Criterion("train_loss", 0.01, above=False).met(np.array([1.0, 0.01, np.nan])).tolist()
+            [False, True, False]
+        """
+        array = np.asarray(values, dtype=np.float64)
+        return array >= self.threshold if self.above else array <= self.threshold
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times of one run in steps; None where the run never got there (DNF, counted as +∞).
+
+    Attributes:
+        memorised: t1, first evaluated step at which the memorisation condition holds.
+        memorised_settled: First step from which it holds for a whole window.
+        generalised: t2, first evaluated step at which the generalisation condition holds.
+        settled: First step from which it holds for a whole window.
+        generalised_95: t2 of the task's secondary condition (test accuracy ≥ 0.95), if it has one.
+        settled_95: Its settled time.
+        delay: t2 − t1.
+        evaluated_every: Largest gap between two evaluations, in steps: the resolution of all of the above.
+    """
+
+    memorised: int | None
+    memorised_settled: int | None
+    generalised: int | None
+    settled: int | None
+    generalised_95: int | None
+    settled_95: int | None
+    delay: int | None
+    evaluated_every: int
+
+
+def window_observed(first: int, last: int, evaluations: int, window: int = WINDOW_STEPS) -> bool:
+    """Say whether evaluations cover a whole settling window of max(window steps, 5 evaluations).
+
+    Args:
+        first: Step of the first evaluation of the stretch.
+        last: Step of its last one.
+        evaluations: How many evaluations it has, both ends counted.
+        window: Length of the window in steps.
+
+    Returns:
+        True if the stretch spans the window.
+
+    Example:
+        >>> window_observed(100, 600, 6), window_observed(100, 599, 500), window_observed(100, 2100, 3)
+        (True, False, False)
+    """
+    return last - first >= window and evaluations >= WINDOW_EVALUATIONS
+
+
+def _first(steps: np.ndarray, met: np.ndarray) -> int | None:
+    """Find the first step at which a condition holds.
+
+    Args:
+        steps: Evaluated steps, ascending, shape (n,).
+        met: Whether the condition holds there, shape (n,).
+
+    Returns:
+        The step, or None.
+    """
+    return int(steps[np.argmax(met)]) if met.any() else None
+
+
+def _settled(steps: np.ndarray, met: np.ndarray, window: int) -> int | None:
+    """Find the first step from which a condition holds at every evaluation of a whole observed window.
+
+    Only the start of an unbroken stretch can be that step, and it is if the stretch spans the window.
+
+    Args:
+        steps: Evaluated steps, ascending, shape (n,).
+        met: Whether the condition holds there, shape (n,).
+        window: Length of the window in steps.
+
+    Returns:
+        The step, or None if no window was observed whole.
+    """
+    edges = np.diff(np.concatenate(([0], met.astype(np.int8), [0])))
+    for begin, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+        if window_observed(int(steps[begin]), int(steps[end - 1]), int(end - begin), window):
+            return int(steps[begin])
+    return None
+
+
+def _both(
+    history: Mapping[str, np.ndarray], criterion: Criterion | None, window: int
+) -> tuple[int | None, int | None]:
+    """Find the first and the settled time of a condition.
+
+    Args:
+        history: Columns of a run.
+        criterion: The condition, or None.
+        window: Length of the settling window in steps.
+
+    Returns:
+        First time and settled time.
+
+    Raises:
+        ValueError: If the history lacks the column.
+    """
+    if criterion is None:
+        return None, None
+    if criterion.metric not in history:
+        raise ValueError(f"history has no column {criterion.metric!r}: it has {', '.join(history)}")
+    met = criterion.met(history[criterion.metric])
+    steps = np.asarray(history["step"])
+    return _first(steps, met), _settled(steps, met, window)
+
+
+def grokking_times(
+    history: Mapping[str, np.ndarray],
+    memorised: Criterion,
+    generalised: Criterion,
+    secondary: Criterion | None = None,
+    window: int = WINDOW_STEPS,
+) -> Times:
+    """Read the clocks off a history.
+
+    Args:
+        history: Columns by name, each of shape (evaluations,); "step" ascending.
+        memorised: Condition of t1.
+        generalised: Condition of t2 and of settled.
+        secondary: Condition of the second column (0.95), or None.
+        window: Length of the settling window in steps; at least 5 evaluations are asked for in any case.
+
+    Returns:
+        The times. A condition whose window was not observed whole has not settled.
+
+    Raises:
+        ValueError: If there is no evaluation, a column is missing, steps do not ascend, or the window is negative.
+
+    Example:
+        >>> history = {"step": np.arange(0, 1001, 100), "a": np.arange(11) / 10, "b": (np.arange(11) >= 4) * 1.0}
+        >>> times = grokking_times(history, Criterion("a", 0.2, above=True), Criterion("b", 0.99, above=True))
+        >>> times.memorised, times.generalised, times.settled, times.delay
+        (200, 400, 400, 200)
+    """
+    steps = np.asarray(history["step"])
+    gaps = np.diff(steps)
+    if steps.size == 0:
+        raise ValueError("history is empty: at least one evaluation is needed")
+    if (gaps <= 0).any():
+        raise ValueError("history['step'] must ascend")
+    if window < 0:
+        raise ValueError(f"window={window}: expected a number of steps ≥ 0")
+    t1, t1_settled = _both(history, memorised, window)
+    t2, settled = _both(history, generalised, window)
+    t2_secondary, settled_secondary = _both(history, secondary, window)
+    return Times(
+        memorised=t1,
+        memorised_settled=t1_settled,
+        generalised=t2,
+        settled=settled,
+        generalised_95=t2_secondary,
+        settled_95=settled_secondary,
+        delay=None if t1 is None or t2 is None else t2 - t1,
+        evaluated_every=int(gaps.max()) if gaps.size else 0,
+    )

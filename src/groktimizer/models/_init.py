@@ -1,0 +1,59 @@
+"""Weights drawn in float64 from a generator, so that every dtype of a model starts from the same numbers."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+Generator = torch.Generator | None
+
+
+def normal(*shape: int, std: float = 1.0, generator: Generator = None) -> nn.Parameter:
+    """Draw a parameter with N(0, std²) entries.
+
+    Args:
+        shape: Its shape.
+        std: Standard deviation.
+        generator: Source of randomness; None is PyTorch's global one.
+
+    Returns:
+        A float64 parameter.
+    """
+    return nn.Parameter(torch.randn(shape, dtype=torch.float64, generator=generator) * std)
+
+
+def linear(inputs: int, outputs: int, *, scale: float = 1.0, generator: Generator = None) -> nn.Linear:
+    """Make an affine layer with PyTorch's default initialisation, times a scale.
+
+    Weight and bias are uniform on ±scale/√inputs.
+
+    Args:
+        inputs: Number of inputs.
+        outputs: Number of outputs.
+        scale: Factor on the initial values.
+        generator: Source of randomness; None is PyTorch's global one.
+
+    Returns:
+        A float64 layer.
+    """
+    layer = skip_init(nn.Linear, inputs, outputs, dtype=torch.float64)
+    bound = scale / math.sqrt(inputs)
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+def positive(**sizes: int) -> None:
+    """Check that sizes are at least one.
+
+    Args:
+        sizes: Sizes by the name of their argument.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}={size}: expected a whole number ≥ 1")

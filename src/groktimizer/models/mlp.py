@@ -1,0 +1,61 @@
+"""A multilayer perceptron for tables and small images."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from groktimizer.models._init import Generator, linear, positive
+
+
+class MLP(nn.Module):
+    """Affine layers with ReLU between them.
+
+    Initialised as PyTorch does (uniform on ±1/√fan-in), every weight and bias times `init_scale`: a large scale delays
+    generalisation, as in Omnigrok.
+
+    Args:
+        sizes: Widths from inputs to outputs, at least two.
+        init_scale: Factor on the initial parameters, positive.
+        generator: Source of randomness; None is PyTorch's global one.
+        dtype: Type of the parameters; the numbers drawn are the same for every type.
+
+    Raises:
+        ValueError: If there are fewer than two sizes, one is not positive, or the scale is not positive.
+
+    Example:
+        >>> MLP([64, 256, 10])(torch.zeros(5, 64)).shape
+        torch.Size([5, 10])
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        init_scale: float = 1.0,
+        *,
+        generator: Generator = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if len(sizes) < 2:  # noqa: PLR2004 (inputs and outputs)
+            raise ValueError(f"sizes={list(sizes)}: expected at least two widths")
+        positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
+        if not init_scale > 0:
+            raise ValueError(f"init_scale={init_scale}: expected a number > 0")
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        self.layers = nn.ModuleList(linear(i, o, scale=init_scale, generator=generator) for i, o in pairs)
+        self.to(dtype)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the outputs.
+
+        Args:
+            inputs: Shape (n, sizes[0]).
+
+        Returns:
+            Shape (n, sizes[-1]).
+        """
+        hidden = inputs
+        for layer in self.layers[:-1]:
+            hidden = torch.relu(layer(hidden))
+        return self.layers[-1](hidden)

@@ -1,0 +1,85 @@
+"""Tasks: data × model × loss, with the conditions of memorisation and generalisation, as immutable values.
+
+    >>> make_task("modular-addition", {"p": "23", "train_fraction": 0.5}).options()["p"]
+    23
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import get_type_hints
+
+from groktimizer._names import convert_all, kinds_of, lookup
+from groktimizer.tasks.digits import DigitsTask
+from groktimizer.tasks.modular import ModularTask
+from groktimizer.tasks.problem import Batch, Problem, Task
+from groktimizer.tasks.ridge import RidgeTask
+
+__all__ = ["TASKS", "Batch", "DigitsTask", "ModularTask", "Problem", "RidgeTask", "Task", "TaskType", "make_task"]
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """An entry of the registry.
+
+    Attributes:
+        name: Name of the task.
+        summary: What it is, in one line.
+        factory: The class; its fields but the name are the options.
+    """
+
+    name: str
+    summary: str
+    factory: type[ModularTask | RidgeTask | DigitsTask]
+
+    def defaults(self) -> dict[str, object]:
+        """List the options with their default values.
+
+        Returns:
+            Values by name.
+        """
+        return {f.name: f.default for f in fields(self.factory) if f.name not in self.factory.fixed}
+
+    def kinds(self) -> dict[str, tuple[type, ...]]:
+        """List the options with the types they admit.
+
+        Returns:
+            Types by name.
+        """
+        hints = get_type_hints(self.factory)
+        return {name: kinds_of(hints[name]) for name in self.defaults()}
+
+
+TASKS: Mapping[str, TaskType] = {
+    entry.name: entry
+    for entry in (
+        TaskType("modular-addition", "(a + b) mod p from a part of all pairs", ModularTask),
+        TaskType("modular-subtraction", "(a - b) mod p from a part of all pairs", ModularTask),
+        TaskType("modular-multiplication", "(a * b) mod p from a part of all pairs", ModularTask),
+        TaskType("modular-division", "(a / b) mod p, p prime, from a part of all pairs", ModularTask),
+        TaskType("ridge", "linear regression with more features than samples (arXiv 2601.19791, Figure 2)", RidgeTask),
+        TaskType("digits", "scikit-learn's digits, few samples, large initialisation, two-layer network", DigitsTask),
+    )
+}
+
+
+def make_task(name: str, options: Mapping[str, object] | None = None) -> Task:
+    """Make a task from its name and options; texts are read as the types of the options.
+
+    Args:
+        name: One of `TASKS`.
+        options: Values by name; what is not given is default.
+
+    Returns:
+        The task.
+
+    Raises:
+        UnknownName: If there is no such task or option.
+        ValueError: If a value is out of its range.
+
+    Example:
+        >>> make_task("ridge", {"n": "50"}).options()["n"]
+        50
+    """  # noqa: DOC502 (raised by the functions called)
+    entry = lookup("task", name, TASKS)
+    values = convert_all(f"task {name}", options or {}, entry.kinds())
+    return entry.factory(**values, name=name)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,191 @@
+"""What a task builds for one seed: a network, its data and its loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from groktimizer.measures import Criterion
+
+Objective = Callable[[Tensor, Tensor], Tensor]
+
+
+class Batch(NamedTuple):
+    """Samples.
+
+    Attributes:
+        inputs: Shape (n, …).
+        targets: Shape (n,) or (n, …).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task made concrete by a seed.
+
+    Attributes:
+        model: The network at its initial weights.
+        train: Training samples.
+        test: Held-out samples, or None if the test loss is known in closed form.
+        objective: Loss from outputs and targets, a scalar.
+        measure: Columns of the history from a network: "train_loss", "test_loss" and, for classification,
+            "train_accuracy" and "test_accuracy".
+        batch_size: Samples per step, None for all.
+    """
+
+    model: nn.Module
+    train: Batch
+    test: Batch | None
+    objective: Objective
+    measure: Callable[[nn.Module], dict[str, float]]
+    batch_size: int | None = None
+
+    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the training loss; outputs of reduced precision are first taken to float32.
+
+        Args:
+            model: The network (or its compiled twin).
+            inputs: Shape (n, …).
+            targets: Shape (n,) or (n, …).
+
+        Returns:
+            A scalar.
+        """
+        return self.objective(full(model(inputs)), targets)
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Measure a network on the whole training and test sets.
+
+        Args:
+            model: The network.
+
+        Returns:
+            The columns of `measure`.
+        """
+        return self.measure(model)
+
+
+class Task(ABC):
+    """A problem as an immutable value; the seed is all that is missing.
+
+    Subclasses are final frozen dataclasses whose fields are the options.
+
+    Attributes:
+        name: Name in the registry.
+        memorised: Condition of t1.
+        generalised: Condition of t2 and settled.
+        secondary: Condition of the second column, or None.
+        default_steps: Budget if none is given.
+        default_every: Steps between evaluations if nothing else is asked for.
+    """
+
+    fixed: ClassVar[frozenset[str]] = frozenset({"name"})
+    name: str
+    default_steps: ClassVar[int]
+    default_every: ClassVar[int]
+
+    @property
+    @abstractmethod
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+
+    @property
+    @abstractmethod
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+
+    @property
+    @abstractmethod
+    def secondary(self) -> Criterion | None:
+        """Condition of the second column, or None."""
+
+    @abstractmethod
+    def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
+        """Make the problem of one seed; a pure function of its arguments.
+
+        Args:
+            seed: Seed of split, initial weights and everything else that is random.
+            dtype: Type of parameters and real-valued data.
+            device: Where they are put.
+        """
+
+    def options(self) -> dict[str, object]:
+        """List all options with their values, whether given or default.
+
+        Returns:
+            Values by name, in a fixed order.
+        """
+        names = [field.name for field in fields(self) if field.name not in self.fixed]  # pyright: ignore[reportArgumentType]
+        return {name: getattr(self, name) for name in names}
+
+
+def full(outputs: Tensor) -> Tensor:
+    """Take outputs of 16 bits to float32 and leave the others.
+
+    Args:
+        outputs: Any shape.
+
+    Returns:
+        The same values in float32 or float64.
+    """
+    return outputs.float() if outputs.dtype in {torch.bfloat16, torch.float16} else outputs
+
+
+def classification(train: Batch, test: Batch, objective: Objective) -> Callable[[nn.Module], dict[str, float]]:
+    """Make the measure of a classification problem.
+
+    Args:
+        train: Training samples with class targets.
+        test: Held-out samples with class targets.
+        objective: Loss from logits and classes.
+
+    Returns:
+        A function from a network to losses and accuracies (fractions of 1) on both sets, one forward pass each.
+    """
+
+    def measure(model: nn.Module) -> dict[str, float]:
+        columns: dict[str, float] = {}
+        for part, batch in (("train", train), ("test", test)):
+            logits = full(model(batch.inputs))
+            columns[f"{part}_loss"] = float(objective(logits, batch.targets))
+            columns[f"{part}_accuracy"] = float((logits.argmax(-1) == batch.targets).double().mean())
+        return columns
+
+    return measure
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy.
+
+    Args:
+        logits: Shape (n, classes).
+        targets: Classes, shape (n,).
+
+    Returns:
+        A scalar, in nats.
+    """
+    return nn.functional.cross_entropy(logits, targets)
+
+
+def squared_error(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared difference to the one-hot targets, over samples and classes.
+
+    Args:
+        logits: Shape (n, classes).
+        targets: Classes, shape (n,).
+
+    Returns:
+        A scalar.
+    """
+    wanted = nn.functional.one_hot(targets, logits.shape[-1]).to(logits.dtype)
+    return nn.functional.mse_loss(logits, wanted)
+
+
+LOSSES: Mapping[str, Objective] = {"cross-entropy": cross_entropy, "mse": squared_error}

@@ -1,0 +1,129 @@
+"""Linear regression in more dimensions than samples: the convex task whose every step is known in closed form."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from groktimizer.measures import Criterion
+from groktimizer.tasks._checks import above_zero, at_least_one, generator
+from groktimizer.tasks.problem import Batch, Problem, Task
+
+
+class LinearModel(nn.Module):
+    """Outputs ⟨θ, φ⟩.
+
+    Args:
+        theta: Initial parameters, shape (m,).
+    """
+
+    def __init__(self, theta: Tensor) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(theta)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the outputs.
+
+        Args:
+            inputs: Features, shape (n, m).
+
+        Returns:
+            Shape (n,).
+        """
+        return inputs @ self.theta
+
+
+def half_mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute (1/2n) ‖outputs − targets‖².
+
+    Args:
+        outputs: Shape (n,).
+        targets: Shape (n,).
+
+    Returns:
+        A scalar.
+    """
+    return (outputs - targets).square().mean() / 2
+
+
+@dataclass(frozen=True)
+class RidgeTask(Task):
+    """Setting of arXiv 2601.19791, Figure 2: φ_i ~ N(0, I_m/m), ‖θ*‖ = `teacher_norm`, θ(0) ~ N(0, ν² I_m).
+
+    Training loss (1/2n)‖Φθ − y‖² with y = Φθ*, population loss E⟨θ − θ*, φ⟩² = ‖θ − θ*‖²/m, which is the history's
+    "test_loss": exact, there is no test set. The decay (λ/2)‖θ‖² is the optimizer's `weight_decay`.
+    With the default teacher the zero predictor counts as generalising (its population loss is 1/m): the task times
+    how long the initial weights take to be forgotten. Set `teacher_norm` to √m or so to demand learning.
+
+    Attributes:
+        n: Samples.
+        m: Features.
+        nu: Standard deviation ν of the initial parameters.
+        teacher_norm: Norm of θ*.
+        tolerance: Level ε = c of both conditions: train_loss ≤ ε and test_loss ≤ ε.
+        batch_size: Samples per step, None for all.
+        name: Name in the registry.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    n: int = 100
+    m: int = 1000
+    nu: float = 1.0
+    teacher_norm: float = 1.0
+    tolerance: float = 0.01
+    batch_size: int | None = None
+    name: str = "ridge"
+
+    default_steps: ClassVar[int] = 30_000
+    default_every: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        """Check every option."""
+        at_least_one(n=self.n, m=self.m, batch_size=self.batch_size)
+        above_zero(nu=self.nu, teacher_norm=self.teacher_norm, tolerance=self.tolerance)
+
+    @property
+    def memorised(self) -> Criterion:
+        return Criterion("train_loss", self.tolerance, above=False)
+
+    @property
+    def generalised(self) -> Criterion:
+        return Criterion("test_loss", self.tolerance, above=False)
+
+    @property
+    def secondary(self) -> Criterion | None:
+        return None
+
+    def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
+        """Draw features, teacher and initial parameters.
+
+        Args:
+            seed: Seed of all three, each from its own stream.
+            dtype: Type of parameters and data; the numbers drawn are the same for every type.
+            device: Where they are put.
+
+        Returns:
+            The problem.
+        """
+
+        def draw(component: str, *shape: int) -> Tensor:
+            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
+
+        features = draw("features", self.n, self.m) / self.m**0.5
+        direction = draw("teacher", self.m)
+        teacher = direction * (self.teacher_norm / direction.norm())
+        model = LinearModel((draw("init", self.m) * self.nu).to(dtype)).to(device)
+        train = Batch(features.to(device, dtype), (features @ teacher).to(device, dtype))
+        target = teacher.to(device, dtype)
+
+        def measure(network: nn.Module) -> dict[str, float]:
+            theta = next(network.parameters())
+            return {
+                "train_loss": float(half_mean_square(network(train.inputs).to(dtype), train.targets)),
+                "test_loss": float((theta - target).square().mean()),
+            }
+
+        return Problem(model, train, None, half_mean_square, measure, self.batch_size)

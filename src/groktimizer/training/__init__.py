@@ -1,0 +1,7 @@
+"""Training: one plain loop that takes any task and any torch optimizer and returns a run."""
+
+from groktimizer.training.checkpoint import CheckpointError
+from groktimizer.training.loop import train
+from groktimizer.training.run import Event, Run, Status
+
+__all__ = ["CheckpointError", "Event", "Run", "Status", "train"]

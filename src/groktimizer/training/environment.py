@@ -1,0 +1,218 @@
+"""What surrounds a run: precision, threads, randomness, interruption, and what it cost."""
+
+import contextlib
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from groktimizer._names import derive_seed
+
+PRECISIONS: Mapping[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.float32,
+    "fp64": torch.float64,
+}
+KIBIBYTE = 1024
+
+
+@runtime_checkable
+class Phased(Protocol):
+    """An optimizer with two phases that speaks of itself."""
+
+    phase: int
+    switch_step: int | None
+    status: str
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """An optimizer that spends passes of its own."""
+
+    extra_passes: int
+
+
+@runtime_checkable
+class Weighed(Protocol):
+    """An optimizer that knows the size of its state."""
+
+    state_bytes: int
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Check that a device exists here.
+
+    Args:
+        device: Such as "cpu", "cuda", "cuda:1" or "mps".
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: If PyTorch does not know it or it is not available.
+    """
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"device={str(device)!r}: not available here ({reason}), expected cpu, cuda, mps …") from error
+
+
+@contextlib.contextmanager
+def surroundings(threads: int | None, seed: int, device: torch.device) -> Iterator[None]:
+    """Fix the number of threads and the global random state, and put both back afterwards.
+
+    Args:
+        threads: Threads of one operation, None to leave them.
+        seed: Seed of the run.
+        device: Where the run takes place.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: If threads is not a whole number ≥ 1.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads={threads!r}: expected a whole number ≥ 1 or None")
+    before = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive_seed(seed, "global"))
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Give the context of a forward pass.
+
+    Args:
+        precision: "fp32", "bf16" or "fp64".
+        device: Where it takes place.
+
+    Returns:
+        bf16 autocast, or nothing.
+    """
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+
+
+class Interrupt:
+    """Whether the user has asked to stop (Ctrl-C)."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Turn the first Ctrl-C into a request that the loop sees after its step; a second one acts at once.
+
+    Outside the main thread, where Python delivers no signals, Ctrl-C is left as it is.
+
+    Yields:
+        The request.
+    """
+    request = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        request.requested = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield request
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tensor_bytes(value: object) -> int:
+    """Add up the tensors in nested containers.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Bytes of all tensors in it.
+    """
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, Mapping):
+        return sum(map(_tensor_bytes, value.values()))
+    return sum(map(_tensor_bytes, value)) if isinstance(value, (list, tuple)) else 0
+
+
+def state_bytes(optimizer: Optimizer) -> int:
+    """Weigh the state of an optimizer.
+
+    Args:
+        optimizer: Any; if it offers `state_bytes` (which then counts its snapshots too), that is believed.
+
+    Returns:
+        Bytes of all tensors in its state.
+    """
+    return int(optimizer.state_bytes) if isinstance(optimizer, Weighed) else _tensor_bytes(optimizer.state)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Read the high-water mark of memory.
+
+    Args:
+        device: Where the run took place.
+
+    Returns:
+        On CUDA the largest allocation of the device, elsewhere the largest resident set of this process since it
+        started; 0 where the system does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource  # noqa: PLC0415 (does not exist on Windows)
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * KIBIBYTE
+
+
+def phase_of(optimizer: Optimizer) -> int:
+    """Read the phase of an optimizer.
+
+    Args:
+        optimizer: Any.
+
+    Returns:
+        1 or 2; 0 if it has no phases.
+    """
+    return int(optimizer.phase) if isinstance(optimizer, Phased) else 0
+
+
+def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:
+    """Refuse to train from a loss that is not finite.
+
+    Args:
+        metrics: First evaluation.
+        dtype: Type of the parameters.
+
+    Raises:
+        ValueError: If the training loss is not finite.
+    """
+    loss = metrics["train_loss"]
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"train_loss={loss} at step 0: the initial network overflows {str(dtype).removeprefix('torch.')} or the data "
+            "hold non-finite values; use a smaller initialisation, check the data, or use precision='fp64'"
+        )

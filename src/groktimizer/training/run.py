@@ -1,0 +1,131 @@
+"""What a training run yields: its history, its times, its costs, and a status with advice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+from groktimizer.measures import Times
+
+DIVERGED_FACTOR = 1e3
+COLLAPSED_FACTOR = 1e-3
+
+
+class Status(StrEnum):
+    """How a run ended. A run that failed is a result, with a status."""
+
+    GROKKED = "grokked"
+    GENERALISED = "generalised"
+    NOT_GENERALISED = "not-generalised"
+    NOT_MEMORISED = "not-memorised"
+    DIVERGED = "diverged"
+    COLLAPSED = "collapsed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def advice(self) -> str:
+        """What happened and what to change, in one line."""
+        return _ADVICE[self]
+
+
+_ADVICE: Mapping[Status, str] = {
+    Status.GROKKED: "generalised and stayed there for a whole window: nothing to change",
+    Status.GENERALISED: "reached the test level but did not hold it for a whole window: give more steps, or a smaller "
+    "learning rate or weight decay if it keeps falling back",
+    Status.NOT_GENERALISED: "memorised but did not reach the test level: give more steps, more weight decay, or more "
+    "training samples",
+    Status.NOT_MEMORISED: "did not fit the training set: give more steps, another learning rate, or less weight decay",
+    Status.DIVERGED: "the training loss ended non-finite or 1000 times above its first value: use a smaller learning "
+    "rate",
+    Status.COLLAPSED: "the parameters ended below a thousandth of their first norm: use less weight decay",
+    Status.INTERRUPTED: "stopped by the user: run the same command again to go on from the saved state",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Progress of a run.
+
+    Attributes:
+        kind: "start", "progress" (one for each evaluation) or "end".
+        step: Steps done.
+        steps: Budget of steps.
+        metrics: The columns of the last evaluation.
+        phase: Phase of the optimizer, 1 or 2; 0 if it has none.
+        steps_per_second: Mean speed of this session; 0 before its first step.
+        eta_seconds: Seconds until the budget is used up at that speed; infinite before the first step.
+    """
+
+    kind: Literal["start", "progress", "end"]
+    step: int
+    steps: int
+    metrics: Mapping[str, float]
+    phase: int
+    steps_per_second: float
+    eta_seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """Result of a training run.
+
+    Attributes:
+        status: How it ended.
+        history: Columns by name, each of shape (evaluations,): "step" and "phase" (int64; phase 0 for optimizers
+            without phases), "train_loss", "test_loss" and, for classification, "train_accuracy", "test_accuracy",
+            "norm_l2", "norm_l1" of all parameters, "seconds" since the start (all sessions); on about eight
+            evaluations per decade of steps, and NaN elsewhere, "norm_nuclear" and "norm_l2/NAME", "norm_l1/NAME",
+            "norm_nuclear/NAME" of each parameter.
+        times: The clocks read off the history.
+        steps: Steps done.
+        seconds: Wall time of all sessions, evaluations included.
+        cpu_seconds: Processor time of all sessions, summed over threads.
+        passes: Forward/backward passes: one for each closure call, plus what the optimizer says it spent on
+            calibration. Evaluations are not counted.
+        state_bytes: Size of all tensors in the optimizer's state at the end.
+        peak_memory_bytes: Largest resident set of the process so far (on CUDA: largest allocation of the device).
+            It is a high-water mark of the process, not of the run: compare runs in fresh processes.
+        switch_step: Step at which the optimizer entered phase 2, None if it has no phases or never did.
+        optimizer_status: What the optimizer says of itself, empty if nothing.
+        resumed: How often the run was taken up from a checkpoint.
+    """
+
+    status: Status
+    history: dict[str, np.ndarray]
+    times: Times
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    passes: int
+    state_bytes: int
+    peak_memory_bytes: int
+    switch_step: int | None
+    optimizer_status: str
+    resumed: int
+
+
+def judge(history: Mapping[str, np.ndarray], times: Times) -> Status:
+    """Say how a finished run ended.
+
+    Diverged means that the last training loss is not finite or above 1000 times the first; collapsed that the last
+    parameter norm is below a thousandth of the first. Both are judged at the end: a run that comes back did neither.
+
+    Args:
+        history: Columns with at least "train_loss" and "norm_l2".
+        times: Its times.
+
+    Returns:
+        The status.
+    """
+    loss, norm = history["train_loss"], history["norm_l2"]
+    if not np.isfinite(loss[-1]) or loss[-1] > DIVERGED_FACTOR * loss[0]:
+        return Status.DIVERGED
+    if norm[-1] < COLLAPSED_FACTOR * norm[0]:
+        return Status.COLLAPSED
+    if times.settled is not None:
+        return Status.GROKKED
+    if times.generalised is not None:
+        return Status.GENERALISED
+    return Status.NOT_MEMORISED if times.memorised is None else Status.NOT_GENERALISED

@@ -1,0 +1,108 @@
+"""When to evaluate, when to take the costly norms, and which samples a step sees: pure functions of the step."""
+
+import torch
+from torch import Tensor
+
+from groktimizer._names import derive_seed
+
+LOG_RATIO = 1.05
+MEASURES_PER_DECADE = 8
+
+
+def log_spaced(steps: int, ratio: float) -> frozenset[int]:
+    """List the steps 1, ratio, ratio², … rounded.
+
+    Args:
+        steps: Largest step.
+        ratio: Factor between neighbours, above 1.
+
+    Returns:
+        The steps up to `steps`.
+    """
+    grid: set[int] = set()
+    point = 1.0
+    while round(point) <= steps:
+        grid.add(round(point))
+        point *= ratio
+    return frozenset(grid)
+
+
+def evaluation_steps(steps: int, every: int | str) -> frozenset[int]:
+    """List the steps after which a run is evaluated: 0, the schedule, the last.
+
+    Args:
+        steps: Budget.
+        every: Steps between evaluations, or "log" for neighbours 5 % apart.
+
+    Returns:
+        The steps.
+
+    Raises:
+        ValueError: If `every` is neither "log" nor a whole number ≥ 1.
+
+    Example:
+        >>> sorted(evaluation_steps(25, 10))
+        [0, 10, 20, 25]
+    """
+    if every == "log":
+        return frozenset({0, steps}) | log_spaced(steps, LOG_RATIO)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ValueError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
+    return frozenset(range(0, steps, every)) | {steps}
+
+
+def measure_steps(evaluated: frozenset[int]) -> frozenset[int]:
+    """Choose about eight evaluations per decade for the costly norms, and the first.
+
+    Args:
+        evaluated: Steps at which the run is evaluated.
+
+    Returns:
+        For each point of a logarithmic grid, the first evaluation at or after it.
+    """
+    chosen = {0}
+    point = 1.0
+    for step in sorted(evaluated):
+        if step >= point:
+            chosen.add(step)
+            while point <= step:
+                point *= 10 ** (1 / MEASURES_PER_DECADE)
+    return frozenset(chosen)
+
+
+class Batches:
+    """Which samples each step sees: a new order for each epoch, a pure function of (seed, epoch).
+
+    Args:
+        samples: Number of training samples.
+        batch_size: Samples per step, None (or at least `samples`) for all; the last batch of an epoch may be smaller.
+        seed: Seed of the run.
+        device: Where the indices are put.
+    """
+
+    def __init__(self, samples: int, batch_size: int | None, seed: int, device: torch.device) -> None:
+        self.samples = samples
+        self.size = samples if batch_size is None else min(batch_size, samples)
+        self.seed = seed
+        self.device = device
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.long)
+
+    def rows(self, step: int) -> Tensor | None:
+        """Give the samples of a step.
+
+        Args:
+            step: Number of the step, from 0.
+
+        Returns:
+            Indices, shape (batch,), or None for all samples.
+        """
+        if self.size == self.samples:
+            return None
+        per_epoch = -(-self.samples // self.size)
+        epoch, position = divmod(step, per_epoch)
+        if epoch != self._epoch:
+            source = torch.Generator().manual_seed(derive_seed(self.seed, f"batches/{epoch}"))
+            self._order = torch.randperm(self.samples, generator=source).to(self.device)
+            self._epoch = epoch
+        return self._order[position * self.size : (position + 1) * self.size]
