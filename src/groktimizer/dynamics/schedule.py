@@ -1,0 +1,121 @@
+"""Two phases and more: one decay and momentum until a step, others after it, exactly.
+
+An affine mode has the gradient ``h x - pull`` plus decay ``lambda x``: h is the curvature of the data alone, pull what
+the targets ask for. Its fixed point is ``pull / (h + lambda)``; when decay changes, so does the point, and the state at
+the change is the initial state of the next phase.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.dynamics.modes import transfer
+from groktimizer.dynamics.rates import Array, ModeRates, mode_rates
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Settings that hold from a step on.
+
+    Args:
+        start: First step at which they act, 0 for the first phase.
+        lr: Step size eta, positive.
+        weight_decay: lambda.
+        momentum: mu in [0, 1).
+        carry_velocity: Keep the velocity of the previous phase; otherwise it starts at 0.
+    """
+
+    start: int
+    lr: float
+    weight_decay: float
+    momentum: float = 0.0
+    carry_velocity: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One phase, solved: positions are ``fixed_point + M^(t - start) (offset, velocity)``.
+
+    Args:
+        start: First step.
+        rates: Constants of the modes.
+        fixed_point: Where the phase leads; the position itself for modes that nothing moves.
+        offset: Position at `start` minus fixed point.
+        velocity: Velocity at `start`.
+    """
+
+    start: int
+    rates: ModeRates
+    fixed_point: Array
+    offset: Array
+    velocity: Array
+
+    def offsets(self, steps: npt.ArrayLike) -> tuple[Array, Array]:
+        """Distance from the fixed point, and velocity.
+
+        Args:
+            steps: Steps since `start`; an array of steps adds leading axes.
+
+        Returns:
+            Both with shape ``steps.shape + modes.shape``.
+        """
+        t = np.asarray(steps, dtype=np.float64)
+        entries = transfer(self.rates, t.reshape(t.shape + (1,) * self.offset.ndim))
+        return (
+            entries.position * self.offset + entries.position_per_velocity * self.velocity,
+            entries.velocity_per_position * self.offset + entries.velocity * self.velocity,
+        )
+
+
+def solve(phases: Sequence[Phase], curvature: Array, pull: Array, initial: Array) -> list[Segment]:
+    """Chain the phases: each starts where the one before it ended.
+
+    Args:
+        phases: In order of `start`, the first at 0.
+        curvature: h >= 0 of the data, shape (modes,).
+        pull: Shape (modes,); 0 where h = 0.
+        initial: Positions at step 0, shape (modes,).
+
+    Returns:
+        One segment a phase.
+
+    Raises:
+        ValueError: If the starts are not 0 and increasing.
+    """
+    starts = [phase.start for phase in phases]
+    if not starts or starts[0] != 0 or any(b <= a for a, b in zip(starts, starts[1:], strict=False)):
+        raise ValueError(f"phases: starts {starts} must begin with 0 and increase")
+    segments: list[Segment] = []
+    position, velocity = initial, np.zeros_like(initial)
+    for phase in phases:
+        if segments:
+            distance, velocity = segments[-1].offsets(phase.start - segments[-1].start)
+            position = segments[-1].fixed_point + distance
+            velocity = velocity if phase.carry_velocity else np.zeros_like(velocity)
+        total = curvature + phase.weight_decay
+        still = total == 0
+        fixed_point = np.where(still, position, pull / np.where(still, 1.0, total))
+        rates = mode_rates(phase.lr, total, phase.momentum)
+        segments.append(Segment(phase.start, rates, fixed_point, position - fixed_point, velocity))
+    return segments
+
+
+def positions(segments: Sequence[Segment], steps: npt.ArrayLike) -> Array:
+    """Positions at any steps of a solved schedule.
+
+    Args:
+        segments: From `solve`.
+        steps: Integer steps t >= 0, scalar or array.
+
+    Returns:
+        Shape ``steps.shape + (modes,)``.
+    """
+    t = np.asarray(steps, dtype=np.float64)
+    result = np.empty(t.shape + segments[0].offset.shape)
+    for index, segment in enumerate(segments):
+        end = segments[index + 1].start if index + 1 < len(segments) else np.inf
+        here = (t >= segment.start) & (t < end)
+        result[here] = segment.fixed_point + segment.offsets(t[here] - segment.start)[0]
+    return result
