@@ -5,7 +5,7 @@ the targets ask for. Its fixed point is ``pull / (h + lambda)``; when decay chan
 the change is the initial state of the next phase.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,13 @@ class Segment:
         )
 
 
-def solve(phases: Sequence[Phase], curvature: Array, pull: Array, initial: Array) -> list[Segment]:
+def solve(
+    phases: Sequence[Phase],
+    curvature: Array,
+    pull: Array,
+    initial: Array,
+    rates: Callable[[float, Array], ModeRates] | None = None,
+) -> list[Segment]:
     """Chain the phases: each starts where the one before it ended.
 
     Args:
@@ -77,6 +83,7 @@ def solve(phases: Sequence[Phase], curvature: Array, pull: Array, initial: Array
         curvature: h >= 0 of the data, shape (modes,).
         pull: Shape (modes,); 0 where h = 0.
         initial: Positions at step 0, shape (modes,).
+        rates: Constants from step size and curvature in place of heavy ball's, for gradient flow.
 
     Returns:
         One segment a phase.
@@ -97,8 +104,8 @@ def solve(phases: Sequence[Phase], curvature: Array, pull: Array, initial: Array
         total = curvature + phase.weight_decay
         still = total == 0
         fixed_point = np.where(still, position, pull / np.where(still, 1.0, total))
-        rates = mode_rates(phase.lr, total, phase.momentum)
-        segments.append(Segment(phase.start, rates, fixed_point, position - fixed_point, velocity))
+        constants = mode_rates(phase.lr, total, phase.momentum) if rates is None else rates(phase.lr, total)
+        segments.append(Segment(phase.start, constants, fixed_point, position - fixed_point, velocity))
     return segments
 
 

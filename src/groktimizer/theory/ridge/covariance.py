@@ -1,0 +1,93 @@
+"""The population covariance of the features in its three forms: a multiple of the identity, a diagonal, a matrix."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.ridge.spectrum import Array, GramSpectrum, Spectrum
+
+_SYMMETRY = 1e-10  # relative
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """``Sigma = E[phi phi']``; exactly one form is set.
+
+    Args:
+        scale: The multiple of the identity, or None.
+        diagonal: Shape (m,), or None.
+        matrix: Shape (m, m), or None.
+        features: m.
+    """
+
+    scale: float | None
+    diagonal: Array | None
+    matrix: Array | None
+    features: int
+
+    def apply(self, vector: Array) -> Array:
+        """Sigma x for x of shape (m,)."""
+        if self.matrix is not None:
+            return self.matrix @ vector
+        return vector * (self.diagonal if self.diagonal is not None else self.scale)
+
+    def sandwich(self, system: Spectrum) -> Array:
+        """V' Sigma V; shape (rank, rank)."""
+        if self.matrix is not None:
+            right = system.expand(np.eye(system.values.size)) if isinstance(system, GramSpectrum) else system.right
+            return right @ self.matrix @ right.T
+        return system.sandwich(self.diagonal if self.diagonal is not None else np.full(self.features, self.scale))
+
+    def eigenvalues(self) -> Array:
+        """All eigenvalues, falling; shape (m,)."""
+        if self.matrix is not None:
+            return np.linalg.eigvalsh(self.matrix)[::-1]
+        return np.sort(self.diagonal)[::-1] if self.diagonal is not None else np.full(self.features, self.scale)
+
+    def least(self) -> float:
+        """Smallest eigenvalue."""
+        if self.scale is not None:
+            return self.scale
+        return max(float(self.eigenvalues()[-1]), 0.0)
+
+
+def covariance_of(value: npt.ArrayLike | None, m: int) -> Covariance:
+    """Read a covariance argument.
+
+    Args:
+        value: None (identity), a scalar (its multiple), a vector (m,), a matrix (m, m).
+        m: Number of features.
+
+    Returns:
+        The covariance; a constant vector becomes a scale.
+
+    Raises:
+        ValueError: If the shape does not fit, or it is not finite, symmetric and positive semidefinite.
+    """
+    if value is None:
+        return Covariance(1.0, None, None, m)
+    given = np.asarray(value, dtype=np.float64)
+    if not np.isfinite(given).all():
+        raise ValueError("covariance: holds NaN or inf, accepted are finite numbers")
+    if given.shape not in {(), (m,), (m, m)}:
+        raise ValueError(f"covariance: shape {given.shape}, accepted are (), ({m},) and ({m}, {m})")
+    if given.ndim == 2:  # noqa: PLR2004
+        return _matrix(given, m)
+    if given.size and given.min() < 0:
+        raise ValueError(f"covariance: entry {given.min():g} is negative, accepted are positive semidefinite ones")
+    if given.min() == given.max():
+        return Covariance(float(given.flat[0]), None, None, m)
+    return Covariance(None, given, None, m)
+
+
+def _matrix(given: Array, m: int) -> Covariance:
+    """A checked matrix covariance."""
+    size = max(float(np.abs(given).max()), np.finfo(np.float64).tiny)
+    skew = float(np.abs(given - given.T).max())
+    if skew > _SYMMETRY * size:
+        raise ValueError(f"covariance: differs from its transpose by {skew:.3g}, accepted are symmetric matrices")
+    lowest = float(np.linalg.eigvalsh(given)[0])
+    if lowest < -_SYMMETRY * size * m:
+        raise ValueError(f"covariance: eigenvalue {lowest:.3g} is negative, accepted are positive semidefinite matrices")
+    return Covariance(None, None, (given + given.T) / 2, m)

@@ -1,0 +1,89 @@
+"""What `Ridge.grokking_time` returns: the times, and why a time is missing."""
+
+from dataclasses import dataclass
+
+from groktimizer.theory.ridge.spectrum import Array
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Where the losses end, and what the population loss ends with.
+
+    Args:
+        train: Limit of the train loss.
+        population: Limit of the population loss.
+        bias: Population loss that decay costs in the directions the data determine.
+        noise: Population loss that label noise costs there.
+        null_space: Population loss of the null space: what the data do not show of the teacher.
+        unreachable: Train loss of the noise that no parameters can fit.
+    """
+
+    train: float
+    population: float
+    bias: float
+    noise: float
+    null_space: float
+    unreachable: float
+
+    @property
+    def largest_term(self) -> str:
+        """Name of the largest term of the population floor."""
+        terms = {"bias of weight decay": self.bias, "label noise": self.noise, "null space": self.null_space}
+        return max(terms, key=lambda name: terms[name])
+
+
+@dataclass(frozen=True)
+class GrokkingTime:
+    """First and settled times; None where there is none.
+
+    Args:
+        memorised: First step with train loss <= its tolerance.
+        memorised_settled: First step from which it stays so for ever; t1 of arXiv 2601.19791 is one less.
+        generalised: First step with population loss <= its tolerance; t2 of arXiv 2601.19791.
+        generalised_settled: First step from which it stays so for ever.
+        train_tolerance: epsilon.
+        test_tolerance: c.
+        floors: Limits of the losses.
+        unresolved: Losses whose search gave up; their missing times are unknown rather than infinite.
+        theta0: The initial parameters of the run.
+    """
+
+    memorised: int | None
+    memorised_settled: int | None
+    generalised: int | None
+    generalised_settled: int | None
+    train_tolerance: float
+    test_tolerance: float
+    floors: Floors
+    unresolved: tuple[str, ...]
+    theta0: Array
+
+    @property
+    def settled(self) -> int | None:
+        """`generalised_settled` under the name that reports use."""
+        return self.generalised_settled
+
+    @property
+    def delay(self) -> int | None:
+        """Generalised minus memorised, both first times; None if either is missing."""
+        if self.generalised is None or self.memorised is None:
+            return None
+        return self.generalised - self.memorised
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """One line for each tolerance that cannot be met in the long run, and for each search that gave up."""
+        lines: list[str] = []
+        if self.floors.train > self.train_tolerance:
+            term = "label noise" if self.floors.unreachable > self.floors.train / 2 else "bias of weight decay"
+            lines.append(
+                f"train_tolerance={self.train_tolerance:g} cannot be kept: the train loss ends at "
+                f"{self.floors.train:.6g}, mostly from the {term}"
+            )
+        if self.floors.population > self.test_tolerance:
+            lines.append(
+                f"test_tolerance={self.test_tolerance:g} cannot be kept: the population loss ends at "
+                f"{self.floors.population:.6g}, mostly from the {self.floors.largest_term}"
+            )
+        lines += [f"{name} loss: undecided within the search budget; raise budget" for name in self.unresolved]
+        return tuple(lines)

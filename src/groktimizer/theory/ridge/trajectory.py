@@ -1,0 +1,87 @@
+"""The path of one run in closed form: parameters and losses at any step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.dynamics import Segment
+from groktimizer.theory.crossing import Piece
+from groktimizer.theory.quadratic import Array, Loss
+from groktimizer.theory.ridge.spectrum import Spectrum
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Parameters and losses of a run at any step, from a handful of numbers a mode.
+
+    The modes are the coordinates along the right singular vectors, followed by the weight of the initial null-space
+    component (1 at step 0), which only decay moves.
+
+    Args:
+        system: The singular system of the features.
+        segments: One per phase.
+        train: Train loss ``(1/2n) ||features theta - y||^2``, per phase.
+        population: Population loss ``E[<theta - theta*, phi>^2]``, per phase.
+        flat: Null-space component of theta(0), shape (m,).
+    """
+
+    system: Spectrum
+    segments: Sequence[Segment]
+    train: Sequence[Loss]
+    population: Sequence[Loss]
+    flat: Array
+
+    def theta(self, t: npt.ArrayLike) -> Array:
+        """Parameters at steps t; shape ``t.shape + (m,)``."""
+        place = self._modes(t)
+        return self.system.expand(place[..., :-1]) + place[..., -1:] * self.flat
+
+    def norm(self, t: npt.ArrayLike) -> Array:
+        """``||theta_t||``, without forming theta."""
+        place = self._modes(t)
+        return np.sqrt((place[..., :-1] ** 2).sum(axis=-1) + place[..., -1] ** 2 * float(self.flat @ self.flat))
+
+    def train_loss(self, t: npt.ArrayLike) -> Array:
+        """``(1/2n) ||features theta_t - y||^2`` without the decay term; shape ``t.shape``."""
+        return self._losses(self.train, t)
+
+    def population_loss(self, t: npt.ArrayLike) -> Array:
+        """``E[<theta_t - theta*, phi>^2]``, no 1/2, label noise not counted; shape ``t.shape``."""
+        return self._losses(self.population, t)
+
+    def pieces(self, losses: Sequence[Loss]) -> list[Piece]:
+        """The curve of `train` or `population` as `crossing` takes it."""
+        starts = [segment.start for segment in self.segments]
+        lengths = [b - a for a, b in zip(starts, starts[1:], strict=False)] + [None]
+        return [Piece(*part) for part in zip(self.segments, losses, lengths, strict=True)]
+
+    def _spread(self, t: npt.ArrayLike) -> list[tuple[npt.NDArray[np.bool_], Segment, int]]:
+        """Which steps belong to which phase."""
+        steps = np.asarray(t, dtype=np.float64)
+        if steps.size and not (np.isfinite(steps).all() and steps.min() >= 0):
+            raise ValueError("t: holds negative or non-finite steps, accepted are steps >= 0")
+        ends = [segment.start for segment in self.segments[1:]] + [np.inf]
+        return [
+            ((steps >= segment.start) & (steps < end), segment, index)
+            for index, (segment, end) in enumerate(zip(self.segments, ends, strict=True))
+        ]
+
+    def _modes(self, t: npt.ArrayLike) -> Array:
+        """Positions of the modes; shape ``t.shape + (modes,)``."""
+        steps = np.asarray(t, dtype=np.float64)
+        result = np.empty((*steps.shape, self.segments[0].offset.size))
+        for here, segment, _ in self._spread(t):
+            result[here] = segment.fixed_point + segment.offsets(steps[here] - segment.start)[0]
+        return result
+
+    def _losses(self, losses: Sequence[Loss], t: npt.ArrayLike) -> Array:
+        """Losses phase by phase, 4,000 steps at a time."""
+        steps = np.asarray(t, dtype=np.float64)
+        result = np.empty(steps.shape)
+        for here, segment, index in self._spread(t):
+            inside = steps[here] - segment.start
+            parts = [losses[index](segment.offsets(part)[0]) for part in np.array_split(inside, inside.size // 4000 + 1)]
+            result[here] = np.concatenate(parts)
+        return result
