@@ -12,6 +12,9 @@ import numpy.typing as npt
 from groktimizer.dynamics.rates import Array, ModeRates, mode_rates
 
 
+_SLOWEST = 1e-18  # rates below this count as this: nothing moves within any number of steps that is asked for
+
+
 class Transfer(NamedTuple):
     """Entries of M^t: how position and velocity at step t answer to those at step 0.
 
@@ -164,7 +167,7 @@ def peak_step(rates: ModeRates) -> Array:
     Returns:
         The step, 0 where the roots are complex or there is no momentum.
     """
-    gap, fall = 2 * rates.half_gap, np.maximum(-rates.log_rate, np.finfo(np.float64).tiny)
+    gap, fall = 2 * rates.half_gap, np.maximum(-rates.log_rate, _SLOWEST)
     safe = np.where(gap == 0, 1.0, gap)
     step = np.where(gap < 1e-8 * fall, 1 / fall, np.log1p(safe / fall) / safe)
     return np.where(rates.oscillates | (rates.momentum == 0), 0.0, step)
