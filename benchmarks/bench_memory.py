@@ -4,8 +4,6 @@ Counted are the storages of all tensors reachable from Python, before the optimi
 what Python cannot see, the resident memory of the process.
 """
 
-from collections.abc import Callable
-
 import psutil
 import pytest
 import torch
@@ -32,7 +30,7 @@ def into_phase_two(opt: GROKtimizer, extra_steps: int = 3) -> float:
         if opt.phase == 1 and step == 1:
             most = live_tensor_bytes()
         loss *= 0.8
-        if opt.phase == 2:  # noqa: PLR2004
+        if opt.phase == 2:
             break
     assert opt.phase == 2, opt.status
     for _ in range(extra_steps):
@@ -53,7 +51,7 @@ def test_state_after_the_switch(benchmark: BenchmarkFixture, table: Table, metri
     phase_one = (into_phase_two(opt) - before) / own
     phase_two = (live_tensor_bytes() - before) / own
     resident_now = (psutil.Process().memory_info().rss - resident) / own
-    benchmark.extra_info.update(phase_one=phase_one, phase_two=phase_two, resident=resident_now, reported=opt.state_bytes)
+    benchmark.extra_info.update(phase_one=phase_one, phase_two=phase_two, resident=resident_now)
     benchmark.pedantic(opt.step, rounds=1)
     allowed = buffers + guard  # the snapshot is one more copy of the parameters
     label = f"{metric}, guard {'on' if guard else 'off'}"

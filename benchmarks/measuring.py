@@ -18,7 +18,7 @@ SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
 
 @dataclass(frozen=True)
 class Ratio:
-    """One line of the closing table: a measured value, what it is measured in, and the target it must stay on a side of."""
+    """One line of the closing table: a measured value, its unit, and the target it must stay on one side of."""
 
     what: str
     value: float
@@ -33,8 +33,8 @@ class Ratio:
 
     def line(self) -> str:
         """The row as text."""
-        sign = ">=" if self.at_least else "<="
-        return f"{self.what:<72} {self.value:9.3f} {self.unit:<8} {sign} {self.target:<6g} {'met' if self.met else 'MISSED'}"
+        sign, verdict = ">=" if self.at_least else "<=", "met" if self.met else "MISSED"
+        return f"{self.what:<72} {self.value:9.3f} {self.unit:<8} {sign} {self.target:<6g} {verdict}"
 
 
 @dataclass
@@ -56,7 +56,9 @@ def seconds_of(call: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def interleaved(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 41) -> tuple[float, float, float]:
+def interleaved(
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int = 41
+) -> tuple[float, float, float]:
     """Time two calls turn by turn, so that a busy machine slows both.
 
     Args:
