@@ -1,6 +1,6 @@
 """Ground floor: names, option values and seeds, shared by every room and importing none.
 
-A name or a value that a user typed is turned into the thing meant, or into one line that says what would have been accepted.
+A name or a value that a user typed becomes the thing meant, or one line that says what would have been accepted.
 """
 
 import difflib
@@ -49,8 +49,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
-    """Word the error for a name that is in no table.
+def unknown(kind: str, name: str, names: Iterable[str]) -> str:
+    """Word the complaint about a name that is in no table.
 
     Args:
         kind: What the name should be one of, such as "task".
@@ -58,12 +58,12 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownName:
         names: The known names.
 
     Returns:
-        The exception, to be raised by the caller.
+        One line with the nearest name and all known ones.
     """
     known = list(names)
     guess = nearest(name, known)
     hint = f": did you mean {guess!r}?" if guess is not None else ""
-    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})")
+    return f"unknown {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})"
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
@@ -85,7 +85,7 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
         1
     """
     if name not in table:
-        raise unknown(kind, name, table)
+        raise UnknownName(unknown(kind, name, table))
     return table[name]
 
 
@@ -204,9 +204,7 @@ def convert(key: str, value: object, kinds: tuple[type, ...]) -> object:
     raise ValueError(f"{key}={value!r}: expected {accepted}")
 
 
-def convert_all(
-    owner: str, given: Mapping[str, object], kinds: Mapping[str, tuple[type, ...]]
-) -> dict[str, object]:
+def convert_all(owner: str, given: Mapping[str, object], kinds: Mapping[str, tuple[type, ...]]) -> dict[str, object]:
     """Convert every given option of an owner.
 
     Args:

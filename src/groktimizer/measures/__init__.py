@@ -2,10 +2,10 @@
 
 from groktimizer.measures.norms import Norms, norms
 from groktimizer.measures.statistics import PairedDifference, median_with_dnf, paired_bootstrap, wilson_interval
-from groktimizer.measures.times import Criterion, Times, grokking_times, window_observed
+from groktimizer.measures.times import Condition, Times, grokking_times, window_observed
 
 __all__ = [
-    "Criterion",
+    "Condition",
     "Norms",
     "PairedDifference",
     "Times",

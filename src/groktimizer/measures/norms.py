@@ -38,23 +38,11 @@ class Norms:
         return math.fsum(self.nuclear.values()) if self.nuclear else math.nan
 
 
-def _matrix(tensor: Tensor) -> Tensor:
-    """View a tensor as the matrix whose singular values count.
-
-    Args:
-        tensor: Any shape.
-
-    Returns:
-        Shape (first dimension, rest); a vector is one column, so that its nuclear norm is its ℓ2 norm.
-    """
-    return tensor.reshape(tensor.shape[0], -1) if tensor.ndim > 0 else tensor.reshape(1, 1)
-
-
 def _nuclear(tensor: Tensor) -> float:
     """Sum the singular values of a tensor.
 
     Args:
-        tensor: Any shape.
+        tensor: Any shape; more than two dimensions count as (first × rest), a vector as one column.
 
     Returns:
         The nuclear norm; NaN if the tensor is not finite.
@@ -63,7 +51,8 @@ def _nuclear(tensor: Tensor) -> float:
         return math.nan
     if tensor.ndim <= 1 or tensor.numel() == 0:
         return float(torch.linalg.vector_norm(tensor.double()))
-    return float(torch.linalg.svdvals(_matrix(tensor).float() if tensor.dtype != torch.float64 else _matrix(tensor)).sum())
+    exact = tensor if tensor.dtype == torch.float64 else tensor.float()
+    return float(torch.linalg.svdvals(exact.reshape(exact.shape[0], -1)).sum())
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ the run was evaluated, which is therefore part of the result.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -13,35 +14,17 @@ WINDOW_STEPS = 500
 WINDOW_EVALUATIONS = 5
 
 
-@dataclass(frozen=True)
-class Criterion:
-    """A condition on one column of a history.
+class Condition(Protocol):
+    """A condition on one column of a history, such as a task's `Criterion`."""
 
-    Attributes:
-        metric: Name of the column, such as "test_accuracy".
-        threshold: The level, in the unit of the column.
-        above: True if the condition is value ≥ threshold, False if it is value ≤ threshold.
-    """
-
-    metric: str
-    threshold: float
-    above: bool
+    @property
+    def metric(self) -> str:
+        """Name of the column."""
+        ...
 
     def met(self, values: np.ndarray | float) -> np.ndarray:
-        """Say where the condition holds; NaN never meets it.
-
-        Args:
-            values: Values of the column, any shape.
-
-        Returns:
-            Truth values of the same shape.
-
-        Example:
-            >>> Criterion("train_loss", 0.01, above=False).met(np.array([1.0, 0.01, np.nan])).tolist()
-            [False, True, False]
-        """
-        array = np.asarray(values, dtype=np.float64)
-        return array >= self.threshold if self.above else array <= self.threshold
+        """Say where the condition holds; NaN never meets it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -121,9 +104,7 @@ def _settled(steps: np.ndarray, met: np.ndarray, window: int) -> int | None:
     return None
 
 
-def _both(
-    history: Mapping[str, np.ndarray], criterion: Criterion | None, window: int
-) -> tuple[int | None, int | None]:
+def _both(history: Mapping[str, np.ndarray], criterion: Condition | None, window: int) -> tuple[int | None, int | None]:
     """Find the first and the settled time of a condition.
 
     Args:
@@ -148,9 +129,9 @@ def _both(
 
 def grokking_times(
     history: Mapping[str, np.ndarray],
-    memorised: Criterion,
-    generalised: Criterion,
-    secondary: Criterion | None = None,
+    memorised: Condition,
+    generalised: Condition,
+    secondary: Condition | None = None,
     window: int = WINDOW_STEPS,
 ) -> Times:
     """Read the clocks off a history.
@@ -169,6 +150,7 @@ def grokking_times(
         ValueError: If there is no evaluation, a column is missing, steps do not ascend, or the window is negative.
 
     Example:
+        >>> from groktimizer.tasks import Criterion
         >>> history = {"step": np.arange(0, 1001, 100), "a": np.arange(11) / 10, "b": (np.arange(11) >= 4) * 1.0}
         >>> times = grokking_times(history, Criterion("a", 0.2, above=True), Criterion("b", 0.99, above=True))
         >>> times.memorised, times.generalised, times.settled, times.delay

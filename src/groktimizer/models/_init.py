@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
 Generator = torch.Generator | None
 
@@ -37,11 +36,10 @@ def linear(inputs: int, outputs: int, *, scale: float = 1.0, generator: Generato
     Returns:
         A float64 layer.
     """
-    layer = skip_init(nn.Linear, inputs, outputs, dtype=torch.float64)
+    layer = nn.Linear(inputs, outputs, dtype=torch.float64, device="meta").to_empty(device="cpu")
     bound = scale / math.sqrt(inputs)
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
+    for parameter in (layer.weight, layer.bias):
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
     return layer
 
 

@@ -1,6 +1,7 @@
 """A multilayer perceptron for tables and small images."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +43,7 @@ class MLP(nn.Module):
         positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
         if not init_scale > 0:
             raise ValueError(f"init_scale={init_scale}: expected a number > 0")
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        self.layers = nn.ModuleList(linear(i, o, scale=init_scale, generator=generator) for i, o in pairs)
+        self.layers = nn.ModuleList(linear(i, o, scale=init_scale, generator=generator) for i, o in pairwise(sizes))
         self.to(dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:

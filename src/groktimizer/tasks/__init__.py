@@ -1,5 +1,6 @@
 """Tasks: data × model × loss, with the conditions of memorisation and generalisation, as immutable values.
 
+Example:
     >>> make_task("modular-addition", {"p": "23", "train_fraction": 0.5}).options()["p"]
     23
 """
@@ -9,12 +10,24 @@ from dataclasses import dataclass, fields
 from typing import get_type_hints
 
 from groktimizer._names import convert_all, kinds_of, lookup
+from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.digits import DigitsTask
 from groktimizer.tasks.modular import ModularTask
 from groktimizer.tasks.problem import Batch, Problem, Task
 from groktimizer.tasks.ridge import RidgeTask
 
-__all__ = ["TASKS", "Batch", "DigitsTask", "ModularTask", "Problem", "RidgeTask", "Task", "TaskType", "make_task"]
+__all__ = [
+    "TASKS",
+    "Batch",
+    "Criterion",
+    "DigitsTask",
+    "ModularTask",
+    "Problem",
+    "RidgeTask",
+    "Task",
+    "TaskType",
+    "make_task",
+]
 
 
 @dataclass(frozen=True)
@@ -74,12 +87,12 @@ def make_task(name: str, options: Mapping[str, object] | None = None) -> Task:
 
     Raises:
         UnknownName: If there is no such task or option.
-        ValueError: If a value is out of its range.
+        ValueError: If a value is of the wrong type or out of its range.
 
     Example:
         >>> make_task("ridge", {"n": "50"}).options()["n"]
         50
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     entry = lookup("task", name, TASKS)
     values = convert_all(f"task {name}", options or {}, entry.kinds())
     return entry.factory(**values, name=name)  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits with few samples and a large initialisation: real data that is slow to generalise."""
+"""Scikit-learn's handwritten digits, few samples, large initialisation: real data that generalises late."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from groktimizer._names import require
-from groktimizer.measures import Criterion
 from groktimizer.models import MLP
 from groktimizer.tasks._checks import above_zero, at_least_one, generator
+from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import Batch, Problem, Task, classification, cross_entropy
 
 SAMPLES, PIXELS, CLASSES = 1797, 64, 10
@@ -60,16 +60,19 @@ class DigitsTask(Task):
 
     @property
     def memorised(self) -> Criterion:
+        """Condition of t1."""
         return Criterion("train_accuracy", 0.99, above=True)
 
     @property
     def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
         known = [n for n in REFERENCE if n <= self.n_train]
         best = REFERENCE[max(known) if known else min(REFERENCE)]
         return Criterion("test_accuracy", round(PART_OF_REFERENCE * best, 3), above=True)
 
     @property
     def secondary(self) -> Criterion | None:
+        """Condition of the second column, if any."""
         return None
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from groktimizer.measures import Criterion
 from groktimizer.models import ModularMLP, ModularTransformer
 from groktimizer.tasks._checks import at_least_one, generator, one_of
+from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import LOSSES, Batch, Problem, Task, classification
 
 OPERATIONS = ("modular-addition", "modular-subtraction", "modular-multiplication", "modular-division")
@@ -126,14 +126,17 @@ class ModularTask(Task):
 
     @property
     def memorised(self) -> Criterion:
+        """Condition of t1."""
         return Criterion("train_accuracy", 0.99, above=True)
 
     @property
     def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
         return Criterion("test_accuracy", 0.99, above=True)
 
     @property
     def secondary(self) -> Criterion | None:
+        """Condition of the second column, if any."""
         return Criterion("test_accuracy", 0.95, above=True)
 
     def _network(self, source: torch.Generator, dtype: torch.dtype) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from groktimizer.measures import Criterion
+from groktimizer.tasks.criterion import Criterion
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 

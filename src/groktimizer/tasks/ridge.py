@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from groktimizer.measures import Criterion
 from groktimizer.tasks._checks import above_zero, at_least_one, generator
+from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import Batch, Problem, Task
 
 
@@ -87,14 +87,17 @@ class RidgeTask(Task):
 
     @property
     def memorised(self) -> Criterion:
+        """Condition of t1."""
         return Criterion("train_loss", self.tolerance, above=False)
 
     @property
     def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
         return Criterion("test_loss", self.tolerance, above=False)
 
     @property
     def secondary(self) -> Criterion | None:
+        """Condition of the second column, if any."""
         return None
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:

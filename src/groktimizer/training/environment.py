@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
@@ -67,7 +67,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 @contextlib.contextmanager
-def surroundings(threads: int | None, seed: int, device: torch.device) -> Iterator[None]:
+def surroundings(threads: int | None, seed: int, device: torch.device) -> Generator[None, None, None]:
     """Fix the number of threads and the global random state, and put both back afterwards.
 
     Args:
@@ -115,7 +115,7 @@ class Interrupt:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Interrupt]:
+def interruptible() -> Generator[Interrupt, None, None]:
     """Turn the first Ctrl-C into a request that the loop sees after its step; a second one acts at once.
 
     Outside the main thread, where Python delivers no signals, Ctrl-C is left as it is.
@@ -182,7 +182,7 @@ def peak_memory_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
         return 0
-    import resource  # noqa: PLC0415 (does not exist on Windows)
+    import resource  # does not exist on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * KIBIBYTE
@@ -213,6 +213,6 @@ def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:
     loss = metrics["train_loss"]
     if not math.isfinite(loss):
         raise ValueError(
-            f"train_loss={loss} at step 0: the initial network overflows {str(dtype).removeprefix('torch.')} or the data "
-            "hold non-finite values; use a smaller initialisation, check the data, or use precision='fp64'"
+            f"train_loss={loss} at step 0: the data hold non-finite values or the initial network overflows "
+            f"{str(dtype).removeprefix('torch.')}; check the data, use a smaller initialisation or precision='fp64'"
         )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from groktimizer.measures import Criterion, norms, window_observed
+from groktimizer.measures import Condition, norms, window_observed
 
 INTEGERS = ("step", "phase")
 
@@ -38,7 +38,7 @@ class History:
         generalised: Condition that settles.
     """
 
-    def __init__(self, generalised: Criterion) -> None:
+    def __init__(self, generalised: Condition) -> None:
         self.generalised = generalised
         self.columns: dict[str, list[float]] = {}
         self._begin: int | None = None

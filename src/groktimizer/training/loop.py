@@ -205,7 +205,7 @@ def train(
     device: str | torch.device = "cpu",
     threads: int | None = 1,
     precision: Literal["fp32", "bf16", "fp64"] = "fp32",
-    compile: bool = False,  # noqa: A002 (PyTorch's own word)
+    compile: bool = False,
     stop_on_settled: bool = True,
     checkpoint: Path | None = None,
     checkpoint_every: int | None = None,
@@ -248,7 +248,7 @@ def train(
         >>> run = train(task, lambda model: torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.01), steps=1200)
         >>> str(run.status), run.times.memorised < run.times.generalised
         ('grokked', True)
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     steps = task.default_steps if steps is None else steps
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ValueError(f"steps={steps!r}: expected a whole number ≥ 0")

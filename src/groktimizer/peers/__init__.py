@@ -1,0 +1,9 @@
+"""Peers: GROKtimizer and the optimizers people install instead, each with its defaults and its tuning grid.
+
+Defaults are those of the package that ships the optimizer. `NAME-tuned` is the same optimizer at its reference cell.
+"""
+
+from groktimizer.peers.composite import Composite
+from groktimizer.peers.registry import PEERS, TUNED_SUFFIX, Peer, peer_names, resolve
+
+__all__ = ["PEERS", "TUNED_SUFFIX", "Composite", "Peer", "peer_names", "resolve"]

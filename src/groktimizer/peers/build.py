@@ -1,0 +1,190 @@
+"""Factories: from a network and plain options to an optimizer of an installed package."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from groktimizer._names import lookup, require
+from groktimizer.peers.composite import Composite
+
+Options = Mapping[str, Any]
+BaseFactory = Callable[..., Optimizer]
+BASES: Mapping[str, BaseFactory] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+
+def _betas(options: Options) -> tuple[float, float]:
+    """Take the two decay rates of Adam's moments.
+
+    Args:
+        options: With "beta1" and "beta2".
+
+    Returns:
+        Both.
+    """
+    return options["beta1"], options["beta2"]
+
+
+def parse_base(text: str | None) -> partial[Optimizer] | None:
+    """Read the phase-1 optimizer from a text.
+
+    Args:
+        text: "adam", "adamw" or "sgd", perhaps with a learning rate, as in "adam:1e-3" (otherwise PyTorch's default);
+            decay is off in each, as phase 1 asks for. None is GROKtimizer's own.
+
+    Returns:
+        A factory that can be pickled, or None.
+
+    Raises:
+        ValueError: If the name or the number cannot be read.
+
+    Example:
+        >>> parse_base("adam:1e-3").keywords
+        {'weight_decay': 0.0, 'lr': 0.001}
+    """
+    if text is None:
+        return None
+    name, colon, number = text.partition(":")
+    kind = lookup("base", name, BASES)
+    if not colon:
+        return partial(kind, weight_decay=0.0)
+    try:
+        lr = float(number)
+    except ValueError:
+        raise ValueError(f"base={text!r}: expected NAME or NAME:LR, such as adam:1e-3") from None
+    if not 0 < lr < float("inf"):
+        raise ValueError(f"base={text!r}: expected a learning rate > 0")
+    return partial(kind, weight_decay=0.0, lr=lr)
+
+
+def groktimizer(model: nn.Module, options: Options) -> Optimizer:
+    """Build GROKtimizer on all parameters, as every peer is built.
+
+    Args:
+        model: The network.
+        options: GROKtimizer's own; "base" as a text.
+
+    Returns:
+        The optimizer.
+    """
+    from groktimizer.optim import GROKtimizer  # the other peers do not need it
+
+    return GROKtimizer(model.parameters(), **{**options, "base": parse_base(options["base"])})
+
+
+def sgd(model: nn.Module, options: Options) -> Optimizer:
+    """Build torch's SGD.
+
+    Args:
+        model: The network.
+        options: "lr", "momentum", "weight_decay", "nesterov".
+
+    Returns:
+        The optimizer.
+    """
+    return torch.optim.SGD(model.parameters(), **options)
+
+
+def adam(model: nn.Module, options: Options) -> Optimizer:
+    """Build torch's Adam without decay.
+
+    Args:
+        model: The network.
+        options: "lr", "beta1", "beta2".
+
+    Returns:
+        The optimizer.
+    """
+    return torch.optim.Adam(model.parameters(), lr=options["lr"], betas=_betas(options))
+
+
+def adamw(model: nn.Module, options: Options) -> Optimizer:
+    """Build torch's AdamW (decoupled decay).
+
+    Args:
+        model: The network.
+        options: "lr", "weight_decay", "beta1", "beta2".
+
+    Returns:
+        The optimizer.
+    """
+    decay = options["weight_decay"]
+    return torch.optim.AdamW(model.parameters(), lr=options["lr"], weight_decay=decay, betas=_betas(options))
+
+
+def adam_l2(model: nn.Module, options: Options) -> Optimizer:
+    """Build Adam on loss + β‖θ‖², whose gradient adds 2βθ: torch's coupled decay of 2β.
+
+    Args:
+        model: The network.
+        options: "lr", "weight_decay" (β, without ½), "beta1", "beta2".
+
+    Returns:
+        The optimizer.
+    """
+    coupled = 2 * options["weight_decay"]
+    return torch.optim.Adam(model.parameters(), lr=options["lr"], weight_decay=coupled, betas=_betas(options))
+
+
+def muon(model: nn.Module, options: Options) -> Optimizer:
+    """Build torch's Muon on the matrices and AdamW on the rest.
+
+    Args:
+        model: The network.
+        options: "lr", "weight_decay" (of both), "momentum", "adjust_lr" ("original" or "match_rms_adamw"),
+            "vector_lr" (of AdamW).
+
+    Returns:
+        The optimizer.
+    """
+    parameters = list(model.parameters())
+    matrices = [p for p in parameters if p.ndim == 2]  # noqa: PLR2004 (what Muon accepts)
+    vectors = [p for p in parameters if p.ndim != 2]  # noqa: PLR2004
+    decay, parts = options["weight_decay"], []
+    if matrices:
+        lr, momentum, adjust = options["lr"], options["momentum"], options["adjust_lr"]
+        parts.append(torch.optim.Muon(matrices, lr, weight_decay=decay, momentum=momentum, adjust_lr_fn=adjust))
+    if vectors:
+        parts.append(torch.optim.AdamW(vectors, lr=options["vector_lr"], weight_decay=decay))
+    return Composite(parts)
+
+
+def grokfast(model: nn.Module, options: Options) -> Optimizer:
+    """Build pytorch-optimizer's GrokFastAdamW.
+
+    Args:
+        model: The network.
+        options: "lr", "weight_decay", "beta1", "beta2", "alpha" and "lamb" of the gradient filter, "normalize_lr".
+
+    Returns:
+        The optimizer.
+    """
+    return require("pytorch_optimizer", extra="lab").GrokFastAdamW(
+        model.parameters(),
+        lr=options["lr"],
+        betas=_betas(options),
+        weight_decay=options["weight_decay"],
+        grokfast_alpha=options["alpha"],
+        grokfast_lamb=options["lamb"],
+        normalize_lr=options["normalize_lr"],
+    )
+
+
+def orthograd(model: nn.Module, options: Options) -> Optimizer:
+    """Build pytorch-optimizer's OrthoGrad around torch's AdamW.
+
+    Args:
+        model: The network.
+        options: AdamW's.
+
+    Returns:
+        The optimizer.
+    """
+    return require("pytorch_optimizer", extra="lab").OrthoGrad(adamw(model, options))
