@@ -1,0 +1,161 @@
+"""Phase 1: the optimizer that fits, and what it hands over."""
+
+import pickle
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+Build: TypeAlias = Callable[[list[dict[str, Any]]], Optimizer]
+
+OWN_KEYS = ("params", "param_names")
+
+
+def default_base(groups: list[dict[str, Any]]) -> Optimizer:
+    """Adam without decay: lr 1e-2, betas (0.9, 0.98).
+
+    Args:
+        groups: Parameter groups.
+
+    Returns:
+        The phase-1 optimizer.
+    """
+    return Adam(groups, lr=1e-2, betas=(0.9, 0.98))
+
+
+@dataclass(frozen=True)
+class BaseFactory:
+    """The callable behind ``base=``, which says clearly when it cannot be pickled.
+
+    Args:
+        build: ``callable(param_groups) -> torch.optim.Optimizer``.
+    """
+
+    build: Build
+
+    def __call__(self, groups: Iterable[dict[str, Any]], *, maximize: bool) -> Optimizer:
+        """Build the phase-1 optimizer.
+
+        Args:
+            groups: The outer groups; only their parameters (and names) go to the base.
+            maximize: Whether the objective is climbed.
+
+        Returns:
+            A fresh optimizer over the same tensors.
+
+        Raises:
+            ValueError: If the callable does not give a `torch.optim.Optimizer`.
+        """
+        fresh = [{key: group[key] for key in OWN_KEYS if key in group} for group in groups]
+        base = self.build(fresh)
+        if not isinstance(base, Optimizer):
+            raise ValueError(
+                f"base={self.build!r} returned {type(base).__name__}: accepted is "
+                "callable(param_groups) -> torch.optim.Optimizer"
+            )
+        if maximize:
+            for group in base.param_groups:
+                group["maximize"] = True
+        return base
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type["BaseFactory"], tuple[Build]]:
+        try:
+            pickle.dumps(self.build)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise pickle.PicklingError(
+                f"base={self.build!r} cannot be pickled: define it with `def` at the top level of a module "
+                "(or save opt.state_dict(), which needs no pickle of the callable)"
+            ) from error
+        return BaseFactory, (self.build,)
+
+
+def options_of(base: Optimizer) -> list[dict[str, Any]]:
+    """What the base's groups hold beside the parameters (lr, betas, counters).
+
+    Args:
+        base: The phase-1 optimizer.
+
+    Returns:
+        One dict per group.
+    """
+    return [{key: value for key, value in group.items() if key not in OWN_KEYS} for group in base.param_groups]
+
+
+def second_moments(base: Optimizer, param: Tensor) -> tuple[Tensor | None, int]:
+    """Second moments that the base has gathered for one parameter.
+
+    Args:
+        base: The phase-1 optimizer.
+        param: One of its parameters.
+
+    Returns:
+        The running mean of squared gradients (None where the base keeps none) and how many gradients it has seen.
+    """
+    state = base.state.get(param, {})
+    moment = state.get("exp_avg_sq")
+    if not isinstance(moment, Tensor) or moment.shape != param.shape:
+        return None, 0
+    steps = state.get("step", 0)
+    return moment, int(steps.item() if isinstance(steps, Tensor) else steps)
+
+
+def beta2_of(base: Optimizer) -> float | None:
+    """The base's own decay rate of second moments.
+
+    Args:
+        base: The phase-1 optimizer.
+
+    Returns:
+        ``betas[1]`` of its first group, or None where it has no betas.
+    """
+    betas = base.param_groups[0].get("betas")
+    return float(betas[1]) if isinstance(betas, (tuple, list)) and len(betas) > 1 else None
+
+
+def free_state(state: dict[Any, dict[str, Any]], keep: tuple[str, ...]) -> None:
+    """Drop everything phase 1 has stored but what phase 2 takes over.
+
+    Args:
+        state: The optimizer's state, by parameter; emptied in place.
+        keep: Keys that stay.
+    """
+    for param in list(state):
+        kept = {key: state[param][key] for key in keep if key in state[param]}
+        state[param].clear()
+        if kept:
+            state[param].update(kept)
+        else:
+            del state[param]
+
+
+def root_mean_square(param: Tensor) -> float:
+    """RMS of a tensor's entries; 1 for a tensor without data (on the meta device).
+
+    Args:
+        param: A parameter.
+
+    Returns:
+        The RMS.
+    """
+    if param.is_meta or param.numel() == 0:
+        return 1.0
+    return length(param) / param.numel() ** 0.5
+
+
+def length(param: Tensor) -> float:
+    """l2 norm of one tensor; half precision is summed in float32.
+
+    Args:
+        param: A real tensor.
+
+    Returns:
+        Its norm.
+    """
+    wider = torch.float32 if param.dtype in {torch.float16, torch.bfloat16} else None
+    return float(torch.linalg.vector_norm(param.detach(), dtype=wider))

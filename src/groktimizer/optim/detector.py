@@ -1,0 +1,118 @@
+"""When has the training loss reached interpolation? A detector answers from the losses alone, never from test data."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """What `GROKtimizer(interpolation=...)` accepts beside a number.
+
+    `level` is the loss that counts as interpolation once known (the constraint and the guard use it); `None` before.
+    """
+
+    @property
+    def level(self) -> float | None:
+        """The interpolation level epsilon, or None while it is not known."""
+        ...
+
+    def update(self, loss: float) -> bool:
+        """Take in one training loss; return whether phase 2 begins."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers that restore the detector."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        ...
+
+
+@dataclass
+class LossBelow:
+    """Interpolation is reached when the smoothed training loss stays below a level.
+
+    The level is `absolute`, or `fraction` of the first loss seen. The loss is smoothed by
+    ``s <- smoothing s + (1 - smoothing) loss`` and must be below the level `patience` times in a row.
+
+    Args:
+        absolute: Level in units of the loss, positive; None takes the fraction.
+        fraction: Share of the first loss, in (0, 1).
+        smoothing: Weight of the past, in [0, 1).
+        patience: Consecutive smoothed losses below the level, >= 1.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> detector = LossBelow(absolute=0.1, smoothing=0.0, patience=2)
+        >>> [detector.update(loss) for loss in (0.5, 0.09, 0.2, 0.05, 0.04)]
+        [False, False, False, False, True]
+    """
+
+    absolute: float | None = None
+    fraction: float = 0.02
+    smoothing: float = 0.5
+    patience: int = 2
+    first: float | None = None
+    smoothed: float | None = None
+    below: int = 0
+
+    def __post_init__(self) -> None:
+        if self.absolute is not None and not 0.0 < self.absolute < math.inf:
+            raise ValueError(
+                f"interpolation={self.absolute!r}: accepted is a loss level > 0, float('inf') (phase 2 at once), "
+                "a detector, or None (2 % of the first loss)"
+            )
+        for name, value, accepted in (
+            ("fraction", 0.0 < self.fraction < 1.0, "a number in (0, 1)"),
+            ("smoothing", 0.0 <= self.smoothing < 1.0, "a number in [0, 1)"),
+            ("patience", self.patience >= 1, "an integer >= 1"),
+        ):
+            if not value:
+                raise ValueError(f"{name}={getattr(self, name)!r}: accepted is {accepted}")
+
+    @property
+    def level(self) -> float | None:
+        """The interpolation level epsilon in units of the loss; None before the first loss."""
+        if self.absolute is not None:
+            return self.absolute
+        return None if self.first is None else self.fraction * self.first
+
+    def update(self, loss: float) -> bool:
+        """Take in one training loss.
+
+        Args:
+            loss: The training loss before this step; a non-finite one is not counted.
+
+        Returns:
+            Whether interpolation is reached.
+        """
+        if not math.isfinite(loss):
+            self.below = 0
+            return False
+        if self.first is None:
+            self.first = loss
+        past = loss if self.smoothed is None else self.smoothed
+        self.smoothed = self.smoothing * past + (1.0 - self.smoothing) * loss
+        level = self.level
+        self.below = self.below + 1 if level is not None and self.smoothed < level else 0
+        return self.below >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes while it runs.
+
+        Returns:
+            Plain numbers.
+        """
+        return {"first": self.first, "smoothed": self.smoothed, "below": self.below}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave.
+
+        Args:
+            state: Plain numbers.
+        """
+        self.first, self.smoothed, self.below = state["first"], state["smoothed"], state["below"]

@@ -1,0 +1,376 @@
+"""GROKtimizer: fit first, then shrink the norm on the zero-loss manifold with critically damped momentum."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from groktimizer.dynamics import critical_momentum
+from groktimizer.optim import calibration, control, guard, losses, restore, settings, updates
+from groktimizer.optim import status as status_texts
+from groktimizer.optim.base import BaseFactory, Build, default_base
+from groktimizer.optim.detector import Detector
+from groktimizer.optim.groups import check_options, check_parameters
+from groktimizer.penalties import L2
+
+_L2 = L2()
+
+
+class GROKtimizer(Optimizer):
+    r"""Biphasic optimizer: reach interpolation fast, then minimise the norm at the square-root rate.
+
+    Phase 1 runs `base` (Adam without decay) until the training loss interpolates. Phase 2 is heavy ball with decay,
+    ``b <- mu b + force + lambda theta; theta <- theta - eta b``, at the momentum that damps the flat directions
+    critically, ``mu = (1 - damping sqrt(eta lambda))^2``: time ~ 1/sqrt(eta lambda) where descent needs
+    1/(eta lambda). ``metric="euclidean"`` takes the gradient as force; ``metric="adaptive"`` the gradient over its
+    root second moment, clipped to [-1, 1]. The momentum follows lr and decay at every step, schedulers included.
+
+    The two phases and critically damped momentum are the idea of arXiv 2606.01521 (Muscarnera, Ruhrberg Estévez,
+    Xiao, van der Schaar); only its abstract is public to us, so the rule here is derived, and the switch, the adaptive
+    metric, the constraint and the guard are ours.
+
+    Args:
+        params: Tensors or groups (see `param_groups`); real, dense, floating point.
+        lr: Step size eta of phase 2; None finds it (adaptive: the measured default; Euclidean: from the curvature).
+        weight_decay: Weight lambda of the penalty in phase 2; None shrinks the norm as fast as the loss allows.
+        metric: ``"adaptive"`` or ``"euclidean"``.
+        penalty: The complexity that phase 2 minimises; `L2`.
+        damping: Damping ratio zeta; 1 is critical.
+        interpolation: When phase 2 begins: None (smoothed loss below 2 % of its first value), a loss level, a
+            `Detector`, or ``float("inf")`` (at once: a model that has memorised already).
+        base: ``callable(param_groups) -> Optimizer`` for phase 1; None is Adam, lr 1e-2, betas (0.9, 0.98).
+        guard: Keep the last interpolating state (one copy of the parameters) and return to it when the loss leaves.
+        beta2: Decay rate of second moments where phase 1 brings none of its own.
+        eps: Added to the root second moment.
+        maximize: Climb the objective (then ``interpolation=float("inf")`` or a detector is needed).
+        foreach: As in torch: None chooses, True/False forces or forbids the foreach kernels.
+        fused: Euclidean only: PyTorch's fused SGD kernel.
+        compiled: Adaptive only: the update as one `torch.compile` kernel (compiles on its first step).
+        capturable: Refused: the phase switch is decided on the host.
+        differentiable: Refused: the update runs in place without autograd.
+        poll: Steps between two readings of the loss; None is 1 for a CPU loss and 10 for one on a device.
+
+    Raises:
+        ValueError: An argument out of range, in one line with its value and what is accepted.
+
+    Example:
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> features, teacher = torch.randn(8, 32) / 32**0.5, torch.randn(32)
+        >>> theta = torch.nn.Parameter(torch.randn(32))
+        >>> opt = GROKtimizer([theta], lr=1.0, weight_decay=1e-4, metric="euclidean", interpolation=1e-3)
+        >>> for _ in range(900):
+        ...     opt.zero_grad()
+        ...     loss = (features @ (theta - teacher)).square().mean()
+        ...     loss.backward()
+        ...     opt.observe(loss)
+        ...     _ = opt.step()
+        >>> minimum = torch.linalg.pinv(features) @ features @ teacher
+        >>> opt.phase, bool((theta - minimum).norm() < 0.05 * minimum.norm())
+        (2, True)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]],
+        lr: float | Tensor | None = None,
+        weight_decay: float | None = None,
+        *,
+        metric: Literal["adaptive", "euclidean"] = "adaptive",
+        penalty: L2 = _L2,
+        damping: float = 1.0,
+        interpolation: float | Detector | None = None,
+        base: Build | None = None,
+        guard: bool = True,
+        beta2: float = 0.98,
+        eps: float = 1e-8,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
+        compiled: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        poll: int | None = None,
+    ) -> None:
+        self._settings = settings.Settings(metric, penalty, guard, compiled, poll)
+        self._settings.check(foreach=foreach, fused=fused, capturable=capturable, differentiable=differentiable)
+        self._rule = self._settings.rule
+        self._factory = BaseFactory(base or default_base)
+        self._inbox = losses.Inbox(poll)
+        self.base: Optimizer | None = None
+        at_once = isinstance(interpolation, (int, float)) and interpolation == math.inf
+        self._detector = settings.detector_for(interpolation, maximize=maximize)
+        defaults = {
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "damping": damping,
+            "beta2": beta2,
+            "eps": eps,
+            "maximize": maximize,
+            "foreach": foreach,
+            "fused": fused,
+        }
+        check_options(defaults)
+        super().__init__(cast(Any, params), defaults)
+        settings.check_decays(self.param_groups)
+        self.param_groups[0]["control"] = control.begin(self._rule) | {
+            "phase": 1,
+            "steps": 0,
+            "switch_step": None,
+            "level": None,
+            "first_loss": None,
+            "best_loss": None,
+            "best_step": 0,
+            "last_loss": None,
+            "start_norm": None,
+            "extra_passes": 0,
+            "metric": metric,
+        }
+        self._build_base()
+        if at_once:
+            self._enter_phase_two()
+
+    # ---------------------------------------------------------------- what a user reads
+    @property
+    def phase(self) -> int:
+        """1 while fitting, 2 while shrinking the norm."""
+        return self._control["phase"]
+
+    @property
+    def switch_step(self) -> int | None:
+        """Steps taken before phase 2 began; None in phase 1."""
+        return self._control["switch_step"]
+
+    @property
+    def status(self) -> str:
+        """What is going on, and what to change when it goes wrong; one sentence or two."""
+        return status_texts.describe(self._control, guard.norm(self.param_groups), self._inbox.seen)
+
+    @property
+    def extra_passes(self) -> int:
+        """Forward-backward passes spent on calibration, beyond one a step."""
+        return self._control["extra_passes"]
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of every tensor that the optimizer holds, the guard's snapshot included."""
+        return sum(v.nbytes for entry in self.state.values() for v in entry.values() if isinstance(v, Tensor))
+
+    @property
+    def _control(self) -> dict[str, Any]:
+        return self.param_groups[0]["control"]
+
+    # ---------------------------------------------------------------- parameters
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add tensors to optimise, in the phase that is on.
+
+        Args:
+            param_group: ``{"params": ...}`` with any of lr, weight_decay, damping, beta2, eps.
+
+        Raises:
+            ValueError: A tensor listed twice, complex, sparse or not floating point; an option out of range.
+        """
+        group = settings.complete(param_group, self.defaults, self._settings)
+        known = {id(param) for other in self.param_groups for param in other["params"]}
+        check_parameters(settings.tensors(group["params"]), known)
+        check_options({key: group[key] for key in self.defaults if group["given"].get(key, True)})
+        super().add_param_group(group)
+        group["scales"] = self._settings.scales(group["params"], given=group["given"]["lr"])
+        if self.base is not None:
+            for fresh in settings.base_groups([group], split=self._splits, offset=len(self.param_groups) - 1):
+                self.base.add_param_group(fresh)
+
+    @property
+    def _splits(self) -> bool:
+        return self._factory.build is default_base
+
+    def _build_base(self) -> None:
+        groups = settings.base_groups(self.param_groups, split=self._splits)
+        self.base = self._factory(groups, maximize=self.defaults["maximize"])
+        self.base.state = self.state
+
+    # ---------------------------------------------------------------- one step
+    def observe(self, loss: Tensor | float) -> None:
+        """Tell the optimizer the training loss of the gradient that the next `step` will use.
+
+        Several calls before one step (gradient accumulation) are averaged. Not needed with ``step(closure)``. A loss
+        on a device is not read at once: no synchronisation.
+
+        Args:
+            loss: One number, the loss that was differentiated.
+
+        Raises:
+            ValueError: If `loss` is not one number.
+        """
+        self._inbox.put(loss)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Take one step of the phase that is on.
+
+        Args:
+            closure: Clears the gradients, computes the loss, calls backward and returns the loss.
+
+        Returns:
+            The closure's loss, or None.
+
+        Raises:
+            ValueError: If a gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+            self._inbox.put(loss)
+        state = self._control
+        state["steps"] += 1
+        action = control.Action.CONTINUE
+        for value in self._inbox.take():
+            action = self._take_in(value)
+        if state["phase"] == 1:
+            self._step_base(closure, loss)
+        elif action is control.Action.ROLL_BACK:
+            guard.roll_back(self.param_groups, self.state)
+        else:
+            if action is control.Action.KEEP:
+                guard.keep(self.param_groups, self.state)
+            self._shrink(closure)
+        return loss
+
+    def _take_in(self, loss: float) -> control.Action:
+        state = self._control
+        settings.remember(state, loss)
+        if state["phase"] == 1:
+            if self._detector is not None and self._detector.update(loss):
+                self._enter_phase_two()
+            else:
+                return control.Action.CONTINUE
+        level = self._level(loss)
+        if level is None:
+            return control.Action.CONTINUE
+        reference = self._reference_decay()
+        lr = float(self._numbers(self.param_groups[0], reference)[0])
+        cap = 0.25 / lr if lr > 0.0 else math.inf
+        control.constrain(state, loss, level, math.sqrt(lr * reference), self._rule, cap=cap)
+        return control.watch(state, loss, level, self._rule) if self._settings.guard else control.Action.CONTINUE
+
+    def _level(self, loss: float) -> float | None:
+        """The interpolation level; a model taken on without one gets it from its own loss when lambda needs it."""
+        state = self._control
+        if state["level"] is None:
+            if self._detector is not None:
+                state["level"] = self._detector.level
+            elif not all(group["given"]["weight_decay"] for group in self.param_groups) and math.isfinite(loss):
+                state["level"] = max(settings.TAKEN_ON_LEVEL, 2.0 * loss)
+        return state["level"]
+
+    def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
+        base = cast(Optimizer, self.base)
+        settings.follow_schedule(self.param_groups, base)
+        if closure is None:
+            base.step()
+        else:
+            base.step(losses.replay(closure, loss))
+
+    def _enter_phase_two(self) -> None:
+        state = self._control
+        state["phase"], state["switch_step"] = 2, max(0, state["steps"] - 1)
+        restore.hand_over(self.param_groups, self.base, self.state, adaptive=self._settings.adaptive)
+        state["start_norm"] = guard.norm(self.param_groups)
+        self.base = None
+
+    # ---------------------------------------------------------------- phase 2
+    def _reference_decay(self) -> float:
+        return max(self._decay(group) for group in self.param_groups)
+
+    def _decay(self, group: dict[str, Any]) -> float:
+        state = self._control
+        scale = state["decay_retreat"]
+        if not group["given"]["weight_decay"]:
+            scale *= state["decay_scale"]
+        return group["weight_decay"] if scale == 1.0 else group["weight_decay"] * scale
+
+    def _numbers(self, group: dict[str, Any], reference: float) -> tuple[float | Tensor, float, float]:
+        state = self._control
+        scale = state["lr_retreat"] if group["given"]["lr"] else state["lr_retreat"] * state["lr_scale"]
+        lr = group["lr"] if scale == 1.0 else group["lr"] * scale
+        decay = self._decay(group)
+        return lr, decay, critical_momentum(float(lr), decay or reference, group["damping"])
+
+    def _shrink(self, closure: Callable[[], Any] | None) -> None:
+        if self._settings.calibrates(self.param_groups) and calibration.refresh(
+            self.param_groups, self.state, self._control, closure
+        ):
+            return
+        reference = self._reference_decay()
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            if not params:
+                continue
+            grads = guard.dense_gradients(params)
+            lr, decay, momentum = self._numbers(group, reference)
+            buffers = [guard.buffer(self.state, param, "momentum_buffer") for param in params]
+            scalars = updates.Scalars(float(lr), decay, momentum, maximize=group["maximize"])
+            if self._settings.adaptive:
+                self._adaptive(group, (params, grads, buffers), scalars, decay or reference)
+            else:
+                updates.euclidean_step(
+                    params, grads, buffers, scalars, lr=lr, foreach=group["foreach"], fused=group["fused"]
+                )
+
+    def _adaptive(
+        self, group: dict[str, Any], operands: tuple[list[Tensor], ...], scalars: updates.Scalars, reference: float
+    ) -> None:
+        group["moment_steps"] += 1
+        params = operands[0]
+        columns = [*operands, [guard.buffer(self.state, param, "exp_avg_sq") for param in params]]
+        correction = 1.0 - group["beta2"] ** group["moment_steps"]
+        scalars = replace(scalars, beta2=group["beta2"], correction=correction, eps=group["eps"])
+        kernel = updates.choose(
+            foreach=group["foreach"], compiled=self._settings.compiled, device=params[0].device
+        )
+        scales = [s for param, s in zip(group["params"], group["scales"], strict=True) if param.grad is not None]
+        for lane, numbers in updates.lanes(scales, scalars, group["damping"], reference):
+            kernel(*([column[i] for i in lane] for column in columns), numbers)
+
+    # ---------------------------------------------------------------- saving and loading
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, phase 1's included, as `torch.save` writes it and ``weights_only=True`` reads it.
+
+        Returns:
+            The dict of `torch.optim.Optimizer.state_dict`; ``param_groups[0]["control"]`` holds the phase, the
+            detector, the constraint and the guard.
+        """
+        return restore.pack(super().state_dict(), self.base, self._detector, self._inbox)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state: one of this class, or one of Adam/AdamW (its second moments are taken over).
+
+        Args:
+            state_dict: As `state_dict` gives it.
+
+        Raises:
+            ValueError: If it belongs to other parameters or to the other metric.
+        """
+        own, betas = restore.adopt(state_dict, self.param_groups, self._settings.metric)
+        super().load_state_dict(own)
+        if self.phase == 1:
+            self._build_base()
+        restore.unpack(self._control, self.base, self._detector, self._inbox)
+        if self.phase == 2:  # noqa: PLR2004 (the phases are called 1 and 2)
+            self.base = None
+            if betas is not None:
+                restore.take_over(self.param_groups, self.state, betas, adaptive=self._settings.adaptive)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that deepcopy and pickle need; the base shares its state with ours, so it travels along.
+
+        Returns:
+            Attributes by name.
+        """
+        names = ("_settings", "_rule", "_factory", "_inbox", "_detector", "base")
+        return super().__getstate__() | {name: self.__dict__[name] for name in names}

@@ -1,0 +1,122 @@
+"""Parameter groups: which tensors the penalty touches, and what an option may be."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NORMALISATIONS = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.modules.batchnorm._NormBase,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+)
+
+
+def param_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Two groups: weights, which get the penalty, and biases and normalisation scales, which do not.
+
+    A tensor counts as a weight when it has two axes or more and does not belong to a normalisation layer. Frozen
+    parameters are left out; a tensor shared by two layers is listed once.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        One or two groups for a `torch.optim` optimizer; the second has ``weight_decay=0``.
+
+    Raises:
+        ValueError: If `model` has no trainable parameter.
+
+    Example:
+        >>> from torch import nn
+        >>> groups = param_groups(nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)))
+        >>> [len(group["params"]) for group in groups], groups[1]["weight_decay"]
+        ([1, 3], 0.0)
+    """
+    weights: list[Tensor] = []
+    others: list[Tensor] = []
+    seen: set[int] = set()
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                plain = parameter.ndim >= 2 and not isinstance(module, NORMALISATIONS)
+                (weights if plain else others).append(parameter)
+    if not seen:
+        raise ValueError(f"model={type(model).__name__} has no trainable parameter: at least one must require grad")
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _number(value: object) -> float:
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            return math.nan
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    return float(value)
+
+
+POSITIVE: tuple[Callable[[float], bool], str] = (lambda x: 0.0 < x < math.inf, "a finite number > 0")
+NOT_NEGATIVE: tuple[Callable[[float], bool], str] = (lambda x: 0.0 <= x < math.inf, "a finite number >= 0")
+RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "lr": (NOT_NEGATIVE[0], "a finite number >= 0, a one-element tensor, or None (found for you)"),
+    "weight_decay": (NOT_NEGATIVE[0], "a finite number >= 0, or None (found for you)"),
+    "damping": POSITIVE,
+    "beta2": (lambda x: 0.0 <= x < 1.0, "a number in [0, 1)"),
+    "eps": POSITIVE,
+}
+OPTIONAL = ("lr", "weight_decay")
+
+
+def check_options(options: Mapping[str, object]) -> None:
+    """Refuse what a group cannot have.
+
+    Args:
+        options: A group's options; keys that are not in `RANGES` pass.
+
+    Raises:
+        ValueError: One line with the argument, its value and what is accepted.
+    """
+    for name, (accepts, wanted) in RANGES.items():
+        value = options.get(name)
+        if value is None and name in OPTIONAL:
+            continue
+        if name in options and not accepts(_number(value)):
+            raise ValueError(f"{name}={value!r}: accepted is {wanted}")
+    lr, weight_decay = options.get("lr"), options.get("weight_decay")
+    if lr is not None and weight_decay is not None and _number(lr) * _number(weight_decay) >= 1.0:
+        raise ValueError(
+            f"lr={lr!r} with weight_decay={weight_decay!r}: lr * weight_decay must be < 1 (one step would decay "
+            f"everything); accepted at this lr is weight_decay < {1.0 / _number(lr):g}"
+        )
+
+
+def check_parameters(params: list[Tensor], known: set[int]) -> None:
+    """Refuse tensors that the updates cannot move, and tensors listed twice.
+
+    Args:
+        params: The parameters of a new group.
+        known: Ids of the parameters of earlier groups.
+
+    Raises:
+        ValueError: One line with the position and what is accepted.
+    """
+    if not params:
+        raise ValueError("params=[]: the parameter list is empty; accepted are tensors that require grad")
+    seen = set(known)
+    for position, param in enumerate(params):
+        if id(param) in seen:
+            raise ValueError(f"params[{position}] of shape {tuple(param.shape)} is listed twice: give each tensor once")
+        seen.add(id(param))
+        if param.is_complex():
+            raise ValueError(f"params[{position}] is complex ({param.dtype}): accepted are real dense tensors")
+        if param.layout != torch.strided:
+            raise ValueError(f"params[{position}] is sparse ({param.layout}): accepted are real dense tensors")
+        if not param.is_floating_point():
+            raise ValueError(f"params[{position}] has dtype {param.dtype}: accepted are floating-point tensors")

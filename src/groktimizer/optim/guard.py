@@ -1,0 +1,101 @@
+"""Tensor side of the guard, and the small tensor chores of phase 2."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from groktimizer.optim.base import length
+
+
+def buffer(state: dict[Any, dict[str, Any]], param: Tensor, name: str) -> Tensor:
+    """A state tensor shaped like the parameter, zeros on first use.
+
+    Args:
+        state: The optimizer's state.
+        param: A parameter.
+        name: The key.
+
+    Returns:
+        The tensor in the state.
+    """
+    entry = state[param]
+    if name not in entry:
+        entry[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
+    return entry[name]
+
+
+def dense_gradients(params: list[Tensor]) -> list[Tensor]:
+    """The gradients of parameters that have one.
+
+    Args:
+        params: Parameters whose ``grad`` is set.
+
+    Returns:
+        Their gradients, not copied.
+
+    Raises:
+        ValueError: If one is sparse.
+    """
+    grads: list[Tensor] = []
+    for param in params:
+        grad = param.grad
+        if grad is None or grad.layout != torch.strided:
+            raise ValueError(
+                f"the gradient of a parameter of shape {tuple(param.shape)} is sparse: accepted are dense gradients "
+                "(build nn.Embedding with sparse=False)"
+            )
+        grads.append(grad)
+    return grads
+
+
+def norm(groups: list[dict[str, Any]]) -> float:
+    """Norm of all parameters that the penalty shrinks.
+
+    Args:
+        groups: The parameter groups.
+
+    Returns:
+        The l2 norm over groups with weight_decay > 0.
+    """
+    params = [param for group in groups if group["weight_decay"] != 0 for param in group["params"]]
+    if any(param.is_meta for param in params):
+        return float("nan")
+    return sum(length(param) ** 2 for param in params) ** 0.5
+
+
+def keep(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
+    """Copy the parameters as they are: an interpolating state.
+
+    Args:
+        groups: The parameter groups.
+        state: The optimizer's state; each entry gets a ``"snapshot"``.
+    """
+    for group in groups:
+        for param in group["params"]:
+            if param.requires_grad:
+                buffer(state, param, "snapshot").copy_(param)
+
+
+def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
+    """Return to the kept parameters, at rest; second moments that are not finite start anew.
+
+    Args:
+        groups: The parameter groups.
+        state: The optimizer's state.
+    """
+    for group in groups:
+        spoiled = False
+        for param in group["params"]:
+            entry = state.get(param, {})
+            if "snapshot" in entry:
+                param.copy_(entry["snapshot"])
+            if "momentum_buffer" in entry:
+                entry["momentum_buffer"].zero_()
+            moment = entry.get("exp_avg_sq")
+            spoiled = spoiled or (moment is not None and not bool(torch.isfinite(moment).all()))
+        if spoiled:
+            group["moment_steps"] = 0
+            for param in group["params"]:
+                if "exp_avg_sq" in state.get(param, {}):
+                    state[param]["exp_avg_sq"].zero_()

@@ -1,0 +1,230 @@
+"""The two phase-2 updates, each over a list of tensors. Formulas only: what moves lr and decay lives in `control`.
+
+Euclidean::   b <- mu b + g + lambda theta                        theta <- theta - eta b
+Adaptive::    n <- beta2 n + (1 - beta2) g^2
+              b <- mu b + clip(g / (sqrt(n / c) + eps)) + lambda theta      theta <- theta - eta b
+
+with c the bias correction ``1 - beta2^t``. The clip to [-1, 1] costs nothing extra: dividing by
+``max(sqrt(n / c) + eps, |g|)`` is the same thing.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.sgd import sgd
+
+from groktimizer.dynamics import critical_momentum
+
+
+@dataclass(frozen=True)
+class Scalars:
+    """What a phase-2 step needs of one group: eta, lambda, mu, beta2, c, eps, and whether to climb."""
+
+    lr: float
+    weight_decay: float
+    momentum: float
+    beta2: float = 0.98
+    correction: float = 1.0
+    eps: float = 1e-8
+    maximize: bool = False
+
+
+def euclidean_step(
+    params: list[Tensor],
+    grads: list[Tensor],
+    velocities: list[Tensor | None],
+    scalars: Scalars,
+    *,
+    lr: "float | Tensor",
+    foreach: bool | None,
+    fused: bool | None,
+) -> None:
+    """Heavy ball with coupled decay: PyTorch's own SGD kernels, in place.
+
+    Args:
+        params: Parameters theta, moved in place.
+        grads: Gradients of the training loss, one per parameter; read only.
+        velocities: Velocities b, one per parameter, updated in place.
+        scalars: The numbers of this step.
+        lr: The step size as the kernel gets it (a tensor lr stays a tensor).
+        foreach: As in `torch.optim.SGD`.
+        fused: As in `torch.optim.SGD`.
+    """
+    sgd(
+        params,
+        grads,
+        velocities,
+        has_sparse_grad=False,
+        foreach=foreach,
+        fused=fused,
+        lr=lr,  # pyright: ignore[reportArgumentType] (annotated float, accepts tensors as torch.optim.SGD does)
+        momentum=scalars.momentum,
+        weight_decay=scalars.weight_decay,
+        dampening=0.0,
+        nesterov=False,
+        maximize=scalars.maximize,
+    )
+
+
+def adaptive_step(
+    params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
+) -> None:
+    """Adaptive CDM by foreach kernels, in place.
+
+    Args:
+        params: Parameters theta, moved in place.
+        grads: Gradients of the training loss, one per parameter; read only.
+        velocities: Velocities b, one per parameter, updated in place.
+        moments: Second moments n, one per parameter, updated in place.
+        scalars: The numbers of this step.
+    """
+    torch._foreach_mul_(moments, scalars.beta2)
+    torch._foreach_addcmul_(moments, grads, grads, 1.0 - scalars.beta2)
+    scale = torch._foreach_sqrt(moments)
+    if scalars.correction < 1.0:
+        torch._foreach_div_(scale, scalars.correction**0.5)
+    torch._foreach_add_(scale, scalars.eps)
+    torch._foreach_maximum_(scale, torch._foreach_abs(grads))
+    torch._foreach_mul_(velocities, scalars.momentum)
+    torch._foreach_addcdiv_(velocities, grads, scale, -1.0 if scalars.maximize else 1.0)
+    if scalars.weight_decay != 0.0:
+        torch._foreach_add_(velocities, params, alpha=scalars.weight_decay)
+    torch._foreach_add_(params, velocities, alpha=-scalars.lr)
+
+
+def adaptive_loop(
+    params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
+) -> None:
+    """`adaptive_step`, one tensor after the other.
+
+    Args:
+        params: Parameters theta, moved in place.
+        grads: Gradients of the training loss, one per parameter; read only.
+        velocities: Velocities b, one per parameter, updated in place.
+        moments: Second moments n, one per parameter, updated in place.
+        scalars: The numbers of this step.
+    """
+    for param, grad, velocity, moment in zip(params, grads, velocities, moments, strict=True):
+        _advance(param, grad, velocity, moment, scalars)
+
+
+def _advance(param: Tensor, grad: Tensor, velocity: Tensor, moment: Tensor, scalars: Scalars) -> None:
+    moment.mul_(scalars.beta2).addcmul_(grad, grad, value=1.0 - scalars.beta2)
+    scale = moment.sqrt()
+    if scalars.correction < 1.0:
+        scale.div_(scalars.correction**0.5)
+    torch.maximum(scale.add_(scalars.eps), grad.abs(), out=scale)
+    velocity.mul_(scalars.momentum).addcdiv_(grad, scale, value=-1.0 if scalars.maximize else 1.0)
+    if scalars.weight_decay != 0.0:
+        velocity.add_(param, alpha=scalars.weight_decay)
+    param.add_(velocity, alpha=-scalars.lr)
+
+
+BLOCK = 1 << 16  # elements; the operands of a block this long stay in a core's second-level cache
+
+
+def adaptive_blocked(
+    params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
+) -> None:
+    """`adaptive_step` for a CPU: large contiguous tensors in blocks that stay in the cache, the others by foreach.
+
+    Args:
+        params: Parameters theta, moved in place.
+        grads: Gradients of the training loss, one per parameter; read only.
+        velocities: Velocities b, one per parameter, updated in place.
+        moments: Second moments n, one per parameter, updated in place.
+        scalars: The numbers of this step.
+    """
+    small: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for operands in zip(params, grads, velocities, moments, strict=True):
+        if operands[0].numel() > BLOCK and all(tensor.is_contiguous() for tensor in operands):
+            for block in zip(*(tensor.view(-1).split(BLOCK) for tensor in operands), strict=True):
+                _advance(*block, scalars)
+        else:
+            small.append(operands)
+    if small:
+        columns = [list(column) for column in zip(*small, strict=True)]
+        adaptive_step(*columns, scalars)
+
+
+CHUNK = 16  # tensors per compiled call: equal layers share one compilation, which stays short
+
+
+@cache
+def _compiled() -> Any:
+    return torch.compile(_adaptive_tensors, dynamic=False)
+
+
+def adaptive_compiled(
+    params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
+) -> None:
+    """`adaptive_step` as one kernel of `torch.compile`; the scalars travel in a tensor, so no change recompiles.
+
+    Args:
+        params: Parameters theta, moved in place.
+        grads: Gradients of the training loss, one per parameter; read only.
+        velocities: Velocities b, one per parameter, updated in place.
+        moments: Second moments n, one per parameter, updated in place.
+        scalars: The numbers of this step.
+    """
+    numbers = torch.tensor(
+        [
+            scalars.lr,
+            scalars.weight_decay,
+            scalars.momentum,
+            scalars.beta2,
+            scalars.correction**0.5,
+            scalars.eps,
+            -1.0 if scalars.maximize else 1.0,
+        ],
+        dtype=torch.float64 if params[0].dtype == torch.float64 else torch.float32,
+        device=params[0].device,
+    )
+    for start in range(0, len(params), CHUNK):
+        part = slice(start, start + CHUNK)
+        _compiled()(params[part], grads[part], velocities[part], moments[part], numbers)
+
+
+def choose(*, foreach: bool | None, compiled: bool, device: torch.device) -> Callable[..., None]:
+    """The kernel for an adaptive step.
+
+    Args:
+        foreach: As in torch: None chooses, True/False forces or forbids the foreach kernels.
+        compiled: Whether the compiled kernel was asked for.
+        device: Where the parameters live.
+
+    Returns:
+        One of the kernels above.
+    """
+    if compiled:
+        return adaptive_compiled
+    if foreach is None:
+        return adaptive_blocked if device.type == "cpu" else adaptive_step
+    return adaptive_step if foreach else adaptive_loop
+
+
+def lanes(scales: list[float], scalars: Scalars, damping: float, reference: float) -> Iterator[tuple[list[int], Scalars]]:
+    """Split a group into tensors that share a step size, each lane at its own critical momentum.
+
+    Args:
+        scales: Factor on lr, one per tensor.
+        scalars: The group's numbers.
+        damping: Damping ratio zeta.
+        reference: The decay that sets the momentum.
+
+    Yields:
+        Positions of the tensors, and their numbers.
+    """
+    by_scale: dict[float, list[int]] = {}
+    for position, scale in enumerate(scales):
+        by_scale.setdefault(scale, []).append(position)
+    for scale, positions in by_scale.items():
+        if scale == 1.0:
+            yield positions, scalars
+        else:
+            lr = scalars.lr * scale
+            yield positions, replace(scalars, lr=lr, momentum=critical_momentum(lr, reference, damping))
