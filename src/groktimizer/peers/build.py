@@ -76,7 +76,8 @@ def groktimizer(model: nn.Module, options: Options) -> Optimizer:
     """
     from groktimizer.optim import GROKtimizer  # the other peers do not need it
 
-    return GROKtimizer(model.parameters(), **{**options, "base": parse_base(options["base"])})
+    own: dict[str, Any] = {**options, "base": parse_base(options["base"])}
+    return GROKtimizer(model.parameters(), **own)
 
 
 def sgd(model: nn.Module, options: Options) -> Optimizer:

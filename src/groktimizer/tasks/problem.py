@@ -46,7 +46,7 @@ class Problem:
     measure: Callable[[nn.Module], dict[str, float]]
     batch_size: int | None = None
 
-    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Compute the training loss; outputs of reduced precision are first taken to float32.
 
         Args:

@@ -169,7 +169,7 @@ class _Session:
         )
 
 
-def _closure(session: _Session, model: nn.Module, batches: Batches) -> Callable[[], Tensor]:
+def _closure(session: _Session, model: Callable[[Tensor], Tensor], batches: Batches) -> Callable[[], Any]:
     """Make the closure that an optimizer calls: zero the gradients, forward, backward.
 
     Args:
@@ -248,7 +248,7 @@ def train(
         >>> run = train(task, lambda model: torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.01), steps=1200)
         >>> str(run.status), run.times.memorised < run.times.generalised
         ('grokked', True)
-    """
+    """  # noqa: DOC502 (raised by the functions called)
     steps = task.default_steps if steps is None else steps
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ValueError(f"steps={steps!r}: expected a whole number ≥ 0")
