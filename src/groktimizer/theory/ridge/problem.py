@@ -1,36 +1,22 @@
 """Ridge regression with a linear teacher: the problem, its trajectories and its grokking times."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.dynamics import Phase, Segment, critical_momentum, solve, stability_limit
-from groktimizer.dynamics.limits import flow_rates
+from groktimizer.dynamics import Phase, critical_momentum, stability_limit
 from groktimizer.theory.crossing import crossing
-from groktimizer.theory.quadratic import Dense, Diagonal, Loss
+from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Bound, Facts
 from groktimizer.theory.ridge.checks import check_features, check_positive, check_settings, check_vector
 from groktimizer.theory.ridge.covariance import covariance_of
-from groktimizer.theory.ridge.spectrum import Array, Features, spectrum
+from groktimizer.theory.ridge.modal import Modal
+from groktimizer.theory.ridge.spectrum import Features, spectrum
 from groktimizer.theory.ridge.times import Floors, GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory
 
 Momentum = float | Literal["critical"]
-
-
-@dataclass(frozen=True)
-class Start:
-    """An initial point in the modes' coordinates.
-
-    Args:
-        coordinates: Along the right singular vectors, shape (rank,).
-        flat: Null-space component, shape (m,).
-    """
-
-    coordinates: Array
-    flat: Array
 
 
 class Ridge:
@@ -72,18 +58,17 @@ class Ridge:
         self.teacher = check_vector("teacher", teacher, self.m)
         self.noise = np.zeros(self.n) if noise is None else check_vector("noise", noise, self.n)
         self.covariance = covariance_of(covariance, self.m)
-        self.system = spectrum(self.features, route)
-        self.curvature = self.system.values**2 / self.n  # of the train loss, without decay
-        left_noise = self.system.left.T @ self.noise
-        outside = self.noise - self.system.left @ left_noise
-        self._noise = left_noise
-        self._unreachable = float(outside @ outside) / (2 * self.n)
-        self._teacher = self._locate(self.teacher)
+        self.modal = Modal(spectrum(self.features, route), self.n, self.teacher, self.noise, self.covariance)
 
     @property
     def rank(self) -> int:
         """Number of directions that the data determine."""
-        return self.curvature.size
+        return self.modal.rank
+
+    @property
+    def sharpness(self) -> float:
+        """Largest curvature of the train loss: ``s_max^2 / n``."""
+        return float(self.modal.curvature[0])
 
     @property
     def overparameterised(self) -> bool:
@@ -120,8 +105,8 @@ class Ridge:
         Raises:
             ValueError: If a setting is not accepted, with the limit.
         """
-        start = self._locate(check_vector("theta0", theta0, self.m))
-        return self._trajectory(start, self.phases(lr, weight_decay, momentum, switch, flow, damping, carry_velocity), flow)
+        phases = self.phases(lr, weight_decay, momentum, switch, flow, damping, carry_velocity)
+        return self.modal.trajectory(self.modal.locate(check_vector("theta0", theta0, self.m)), phases, flow)
 
     def phases(
         self,
@@ -152,8 +137,8 @@ class Ridge:
         """
         check_settings(lr, weight_decay, momentum, switch, flow, damping)
         mu = critical_momentum(lr, weight_decay, damping) if isinstance(momentum, str) else float(momentum)
-        top = float(self.curvature[0]) + weight_decay
-        limit = min(stability_limit(mu) / top, 2 / float(self.curvature[0]) if switch else np.inf)
+        top = self.sharpness + weight_decay
+        limit = min(stability_limit(mu) / top, 2 / self.sharpness if switch else np.inf)
         if not flow and lr >= limit:
             raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
         if not switch:
@@ -212,7 +197,7 @@ class Ridge:
             generalised_settled=test.settled,
             train_tolerance=train_tolerance,
             test_tolerance=test_tolerance,
-            floors=self.floors(weight_decay) if weight_decay > 0 else self.floors(0.0, place),
+            floors=self.floors(weight_decay, place),
             unresolved=tuple(unresolved),
             theta0=place,
         )
@@ -227,104 +212,83 @@ class Ridge:
         Returns:
             The limits; bias is what decay (and the null space) costs with clean labels.
         """
-        total = self.curvature + weight_decay
-        bias = -weight_decay * self._teacher.coordinates / total
-        noisy = self.system.values * self._noise / self.n / total
-        missing = -self._teacher.flat
-        if weight_decay == 0 and theta0 is not None:
-            missing = missing + self._locate(np.asarray(theta0, np.float64)).flat
-        reach = (self.system.expand(part) if self.covariance.scale is None else None for part in (bias, noisy))
-        shrunk, spoiled = (
-            self._energy(part, vector) for part, vector in zip((bias, noisy), reach, strict=True)
+        start = np.zeros(self.m) if theta0 is None else check_vector("theta0", theta0, self.m)
+        return self.modal.floors(weight_decay, self.modal.locate(start))
+
+    def bounds(
+        self,
+        theta0: npt.ArrayLike,
+        lr: float,
+        weight_decay: float,
+        train_tolerance: float,
+        test_tolerance: float,
+        *,
+        init_variance: float | None = None,
+        feature_bound: float | None = None,
+        failure: float = 0.05,
+    ) -> tuple[Bound, ...]:
+        """Every bound of arXiv 2601.19791 on t1, t2 and the limit, for plain gradient descent.
+
+        Args:
+            theta0: Initial parameters, shape (m,).
+            lr: Step size eta.
+            weight_decay: lambda > 0.
+            train_tolerance: epsilon.
+            test_tolerance: c.
+            init_variance: nu^2; by default the mean square of theta0.
+            feature_bound: b; by default the largest norm among the samples.
+            failure: delta.
+
+        Returns:
+            Bounds, each with its theorem and conditions; see `bounds`.
+
+        Raises:
+            ValueError: If weight_decay or a tolerance is not positive.
+        """
+        facts = self.facts(theta0, lr, weight_decay, train_tolerance, test_tolerance)
+        facts = replace(
+            facts,
+            init_variance=facts.init_variance if init_variance is None else init_variance,
+            feature_bound=facts.feature_bound if feature_bound is None else feature_bound,
+            failure=failure,
         )
-        pull = weight_decay * (self.system.values * self._teacher.coordinates + self._noise) / total
-        train = float(pull @ pull) / (2 * self.n) + self._unreachable
-        null = self._energy(None, missing)
-        whole = self._whole_energy(bias + noisy, missing)
-        return Floors(train, whole, shrunk, spoiled, null, self._unreachable)
+        return tuple(bound(facts) for bound in TIME_BOUNDS)
 
-    def _energy(self, coordinates: Array | None, vector: Array | None) -> float:
-        """x' Sigma x of a vector given by its coordinates (isotropic) or in full."""
-        if self.covariance.scale is not None:
-            part = coordinates if coordinates is not None else vector
-            assert part is not None
-            return self.covariance.scale * float(part @ part)
-        assert vector is not None
-        return float(vector @ self.covariance.apply(vector))
-
-    def _whole_energy(self, coordinates: Array, flat: Array) -> float:
-        """Population loss at a point V c + flat away from the teacher."""
-        if self.covariance.scale is not None:
-            return self.covariance.scale * float(coordinates @ coordinates + flat @ flat)
-        return self._energy(None, self.system.expand(coordinates) + flat)
-
-    def _locate(self, vector: Array) -> Start:
-        """Split a vector into its coordinates and its null-space component."""
-        coordinates = self.system.project(vector)
-        if not self.overparameterised:
-            return Start(coordinates, np.zeros(self.m))
-        flat = vector - self.system.expand(coordinates)
-        return Start(coordinates, flat)
-
-    def _trajectory(self, start: Start, phases: list[Phase], flow: bool) -> Trajectory:
-        """Solve the modes and express both losses in their offsets."""
-        segments = self.segments(start, phases, flow)
-        residual = self.system.values * self._teacher.coordinates + self._noise
-        train: list[Loss] = []
-        population: list[Loss] = []
-        for phase, segment in zip(phases, segments, strict=True):
-            total = self.curvature + phase.weight_decay
-            alpha, beta = self.system.values, -phase.weight_decay * residual / total
-            scale = (2 * self.n) ** -0.5
-            train.append(Diagonal(np.append(alpha, 0) * scale, np.append(beta, 0) * scale, self._unreachable))
-            noisy = self.system.values * self._noise / self.n
-            distance = (noisy - phase.weight_decay * self._teacher.coordinates) / total
-            population.append(self.population_form(start, segment, distance))
-        return Trajectory(self.system, segments, train, population, start.flat)
-
-    def segments(self, start: Start, phases: list[Phase], flow: bool) -> list[Segment]:
-        """The modes of a run: coordinates along the singular vectors, then the weight of the null-space component.
+    def facts(
+        self, theta0: npt.ArrayLike, lr: float, weight_decay: float, train_tolerance: float, test_tolerance: float
+    ) -> Facts:
+        """What the theorems need to know of this problem.
 
         Args:
-            start: Initial point.
-            phases: Its settings.
-            flow: Replace every step by gradient flow for time lr.
+            theta0: Initial parameters, shape (m,).
+            lr: Step size eta.
+            weight_decay: lambda > 0.
+            train_tolerance: epsilon.
+            test_tolerance: c.
 
         Returns:
-            One segment a phase.
+            The facts, with nu^2 the mean square of theta0 and b the largest norm among the samples.
+
+        Raises:
+            ValueError: If a number is not positive.
         """
-        curvature = np.append(self.curvature, 0.0)
-        residual = self.system.values * self._teacher.coordinates + self._noise
-        pull, initial = np.append(self.system.values * residual / self.n, 0.0), np.append(start.coordinates, 1.0)
-        return solve(phases, curvature, pull, initial, flow_rates if flow else None)
-
-    def population_form(self, start: Start, segment: Segment, distance: Array) -> Loss:
-        """Population loss as a quadratic form of the offsets in one phase.
-
-        Args:
-            start: Initial point, whose null-space component the last mode weighs.
-            segment: The phase.
-            distance: Fixed point minus teacher along the singular vectors, shape (rank,).
-
-        Returns:
-            A diagonal form under an isotropic covariance, a dense one otherwise.
-        """
-        rest_weight = float(segment.fixed_point[-1])
-        missing = rest_weight * start.flat - self._teacher.flat
-        if self.covariance.scale is not None:
-            root, size = self.covariance.scale**0.5, float(np.linalg.norm(start.flat))
-            along = float(start.flat @ missing) / size if size > 0 else 0.0
-            left = missing - along * start.flat / size if size > 0 else missing
-            rest = self.covariance.scale * float(left @ left)
-            return Diagonal(root * np.append(np.ones(self.rank), size), root * np.append(distance, along), rest)
-        spread = self.covariance.apply(start.flat)
-        cross = self.system.project(spread)
-        matrix = np.block([[self._mixed, cross[:, None]], [cross[None, :], np.array([[start.flat @ spread]])]])
-        away = self.system.expand(distance) + missing
-        bent = self.covariance.apply(away)
-        return Dense(matrix, np.append(self.system.project(bent), start.flat @ bent), max(float(away @ bent), 0.0))
-
-    @cached_property
-    def _mixed(self) -> Array:
-        """V' Sigma V."""
-        return self.covariance.sandwich(self.system)
+        numbers = {"lr": lr, "weight_decay": weight_decay, "train_tolerance": train_tolerance}
+        for name, value in (numbers | {"test_tolerance": test_tolerance}).items():
+            check_positive(name, value)
+        start = check_vector("theta0", theta0, self.m)
+        squares = self.modal.system.left**2 @ self.modal.system.values**2
+        return Facts(
+            n=self.n,
+            m=self.m,
+            lr=lr,
+            weight_decay=weight_decay,
+            train_tolerance=train_tolerance,
+            test_tolerance=test_tolerance,
+            init_variance=float(start @ start) / self.m,
+            initial_square=float(start @ start),
+            teacher_norm=float(np.linalg.norm(self.teacher)),
+            mean_square=float(self.modal.curvature.sum()),
+            least_gram=float(self.modal.system.values[-1] ** 2),
+            least_covariance=self.covariance.least(),
+            feature_bound=float(np.sqrt(squares.max())),
+        )

@@ -1,0 +1,263 @@
+"""The theorems of arXiv 2601.19791 as functions: each names itself, checks its conditions, and gives its number.
+
+Times are those of the paper: t1 the last step with train loss >= epsilon (memorised-settled minus one), t2 the first
+step with population loss <= c. A bound whose conditions fail is still computed; whether it holds is then luck. Where
+the paper's conditions hide constants in an Omega, the constants of its proofs are used; Eq (8) has none and gets 1.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.ridge.spectrum import Array
+
+_SMALL_STEP = 0.01  # Eq (8): eta lambda at most
+_SAME = 1e-9  # relative, two floats that were meant equal
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the theorems know of a problem.
+
+    Args:
+        n: Samples.
+        m: Features.
+        lr: eta.
+        weight_decay: lambda.
+        train_tolerance: epsilon.
+        test_tolerance: c.
+        init_variance: nu^2 of the Gaussian initialisation.
+        initial_square: ||theta_0||^2.
+        teacher_norm: ||theta*||.
+        mean_square: L = ||Phi||_F^2 / n.
+        least_gram: Smallest positive eigenvalue of Phi'Phi.
+        least_covariance: Smallest eigenvalue of Sigma.
+        feature_bound: b with ||phi(x)|| <= b.
+        failure: delta, the probability that a bound may fail with.
+    """
+
+    n: int
+    m: int
+    lr: float
+    weight_decay: float
+    train_tolerance: float
+    test_tolerance: float
+    init_variance: float
+    initial_square: float
+    teacher_norm: float
+    mean_square: float
+    least_gram: float
+    least_covariance: float
+    feature_bound: float
+    failure: float = 0.05
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition of a theorem.
+
+    Args:
+        text: The condition, with its numbers.
+        holds: Whether it does.
+    """
+
+    text: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A theorem applied to a problem.
+
+    Args:
+        theorem: Its name in arXiv 2601.19791.
+        quantity: What is bounded, and on which side.
+        value: The number; steps for times. NaN where the formula has no real value, such as the log of a number <= 0.
+        conditions: The theorem's conditions.
+    """
+
+    theorem: str
+    quantity: str
+    value: float
+    conditions: tuple[Condition, ...]
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether every condition holds."""
+        return all(condition.holds for condition in self.conditions)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The conditions that do not hold."""
+        return tuple(condition.text for condition in self.conditions if not condition.holds)
+
+
+def _at_most(name: str, value: float, limit: float) -> Condition:
+    return Condition(f"{name} = {value:.4g} <= {limit:.4g}", value <= limit * (1 + _SAME))
+
+
+def _at_least(name: str, value: float, limit: float) -> Condition:
+    return Condition(f"{name} = {value:.4g} >= {limit:.4g}", value >= limit * (1 - _SAME))
+
+
+def _log(value: float) -> float:
+    """ln, NaN where there is none."""
+    return math.log(value) if value > 0 else math.nan
+
+
+def _data_log_factor(facts: Facts) -> float:
+    """``ln(1 - eta l+/n - eta lambda)``, the log of the slowest factor in the directions of the data."""
+    loss = facts.lr * facts.least_gram / facts.n + facts.lr * facts.weight_decay
+    return math.log1p(-loss) if loss < 1 else math.nan
+
+
+def theorem_4_1(facts: Facts, steps: npt.ArrayLike) -> tuple[dict[str, Array], tuple[Condition, ...]]:
+    """Curves of Theorem 4.1 (zero teacher).
+
+    (i) ``L_n <= (L/2) (1 - eta l+/n - eta lambda)^2t ||theta_0||^2``; (ii) with probability 1 - 2 exp(-(m-n)/32)
+    ``L >= lambda_min(Sigma) (1 - eta lambda)^2t (m - n) nu^2 / 2``; (iii) ``||theta_t||^2 <= (1 - eta lambda)^2t
+    ||theta_0||^2``.
+
+    Args:
+        facts: The problem.
+        steps: Steps t.
+
+    Returns:
+        The curves of (i), (ii), (iii) by name, each of the shape of `steps`; and the conditions.
+    """
+    t = np.asarray(steps, dtype=np.float64)
+    decay = np.exp(2 * t * math.log1p(-facts.lr * facts.weight_decay))
+    memory = np.exp(2 * t * _data_log_factor(facts))
+    spread = facts.least_covariance * (facts.m - facts.n) * facts.init_variance
+    curves = {
+        "(i) train loss, upper": facts.mean_square / 2 * memory * facts.initial_square,
+        "(ii) population loss, lower": spread / 2 * decay,
+        "(iii) squared norm, upper": decay * facts.initial_square,
+    }
+    conditions = (
+        _at_most("||teacher||", facts.teacher_norm, 0.0),
+        _at_most("lr", facts.lr, 2 / (facts.mean_square + 2 * facts.weight_decay)),
+        _at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
+    )
+    return curves, conditions
+
+
+def _decay_conditions(facts: Facts) -> tuple[Condition, ...]:
+    """Largest lambda of the proof of Theorem 4.4."""
+    norm, epsilon = facts.teacher_norm, facts.train_tolerance
+    limit = math.inf
+    if norm > 0:
+        limit = min(2 * epsilon / (3 * norm**2), math.sqrt(facts.mean_square * epsilon) / (math.sqrt(6) * norm))
+    return (
+        _at_most("weight_decay", facts.weight_decay, limit),
+        _at_most("lr", facts.lr, 1 / (facts.weight_decay + facts.feature_bound**2)),
+    )
+
+
+def _width_conditions(facts: Facts) -> tuple[Condition, ...]:
+    """Smallest m of the proof of Theorem 4.5."""
+    nu2 = max(facts.init_variance, np.finfo(np.float64).tiny)
+    gram = facts.least_covariance * nu2
+    return (
+        _at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
+        _at_least("m", facts.m, facts.n + 8 * facts.teacher_norm**2 / nu2),
+        _at_least("m", facts.m, facts.n + (8 * facts.test_tolerance / gram if gram > 0 else math.inf)),
+        _at_least("c", facts.test_tolerance, facts.train_tolerance),
+    )
+
+
+def theorem_4_2_memorised(facts: Facts) -> Bound:
+    """Eq (6): ``t1 <= n ln(6 b^2 ||theta_0||^2 / epsilon) / (2 eta l+)``."""
+    log = _log(6 * facts.feature_bound**2 * facts.initial_square / facts.train_tolerance)
+    value = facts.n * log / (2 * facts.lr * facts.least_gram)
+    return Bound("Theorem 4.2, Eq (6)", "t1 <=", value, _decay_conditions(facts) + _width_conditions(facts))
+
+
+def _forgetting(facts: Facts) -> float:
+    """``((m - n) nu^2 / 2) (sqrt(c / lambda_min(Sigma)) + ||theta*||)^-2``."""
+    if facts.least_covariance <= 0:
+        return 0.0
+    radius = math.sqrt(facts.test_tolerance / facts.least_covariance) + facts.teacher_norm
+    return (facts.m - facts.n) * facts.init_variance / 2 / radius**2
+
+
+def theorem_4_2_generalised(facts: Facts) -> Bound:
+    """Eq (7): ``t2 >= ln(((m-n) nu^2 / 2) (sqrt(c/lambda_min(Sigma)) + ||theta*||)^-2) / (4 eta lambda)``."""
+    value = _log(_forgetting(facts)) / (4 * facts.lr * facts.weight_decay)
+    return Bound("Theorem 4.2, Eq (7)", "t2 >=", value, _decay_conditions(facts) + _width_conditions(facts))
+
+
+def theorem_4_4(facts: Facts) -> Bound:
+    """``L_n(theta_t) <= epsilon for t >= (1/2) log_{1 - eta l+/n - eta lambda}(epsilon / (6 L ||theta_0||^2))``."""
+    ratio = facts.train_tolerance / (6 * facts.mean_square * facts.initial_square) if facts.initial_square > 0 else 1.0
+    return Bound("Theorem 4.4", "t1 <=", max(_log(ratio) / _data_log_factor(facts) / 2, 0.0), _decay_conditions(facts))
+
+
+def theorem_4_5(facts: Facts) -> Bound:
+    """``L(theta_t) >= c for t <= log_{1 - eta lambda}(sqrt(2/((m-n) nu^2)) (sqrt(c/lambda_min) + ||theta*||))``."""
+    value = -_log(_forgetting(facts)) / 2 / math.log1p(-facts.lr * facts.weight_decay)
+    return Bound("Theorem 4.5", "t2 >=", value, _width_conditions(facts))
+
+
+def theorem_4_6(facts: Facts) -> Bound:
+    """Population loss of the limit: ``L <= 2 L_n + epsilon <= lambda ||theta*||^2 + epsilon``.
+
+    The proof asks for ``n >= 2048 b^4 ||theta*||^4 / epsilon^2 log(4/delta)`` and for ``4 C^2 b^4 ||theta*||^4 /
+    epsilon^2`` with a constant C that the paper does not give; only the first is checked.
+
+    Args:
+        facts: The problem.
+
+    Returns:
+        The bound.
+    """
+    need = 2048 * facts.feature_bound**4 * facts.teacher_norm**4 / facts.train_tolerance**2
+    value = facts.weight_decay * facts.teacher_norm**2 + facts.train_tolerance
+    condition = _at_least("n", facts.n, need * math.log(4 / facts.failure))
+    return Bound("Theorem 4.6", "population loss of the limit <=", value, (condition,))
+
+
+def _gaussian_conditions(facts: Facts) -> tuple[Condition, ...]:
+    """Conditions of Eq (8); that the features are Gaussian cannot be seen."""
+    return (
+        Condition("features are N(0, I/m): taken on trust", True),
+        _at_most("m * least covariance - 1", abs(facts.m * facts.least_covariance - 1), _SAME),
+        _at_most("lr * weight_decay", facts.lr * facts.weight_decay, _SMALL_STEP),
+        _at_most("|c / epsilon - 1|", abs(facts.test_tolerance / facts.train_tolerance - 1), _SAME),
+        _at_least("m", facts.m, facts.teacher_norm**2 / facts.train_tolerance),
+    )
+
+
+def eq_8_memorised(facts: Facts) -> Bound:
+    """``t1 <= n ln(14 m nu^2 / epsilon) / (2 eta l+)`` for Gaussian features of covariance I/m."""
+    log = _log(14 * facts.m * facts.init_variance / facts.train_tolerance)
+    return Bound("Eq (8)", "t1 <=", facts.n * log / (2 * facts.lr * facts.least_gram), _gaussian_conditions(facts))
+
+
+def eq_8_generalised(facts: Facts) -> Bound:
+    """``t2 >= ln((m - n) nu^2 / (8 m epsilon)) / (2.02 eta lambda)`` for Gaussian features of covariance I/m."""
+    log = _log((facts.m - facts.n) * facts.init_variance / (8 * facts.m * facts.train_tolerance))
+    return Bound("Eq (8)", "t2 >=", log / (2.02 * facts.lr * facts.weight_decay), _gaussian_conditions(facts))
+
+
+def predicted_generalisation(facts: Facts) -> float:
+    """Not a bound but a prediction of ours: ``t2 = ln((m - n) nu^2 lambda_min(Sigma) / c) / (2 eta lambda)``.
+
+    The null-space part of the initialisation alone, forgotten at rate eta lambda; for covariance I/m this is
+    ``ln((m - n) nu^2 / (m c)) / (2 eta lambda)``, within a few percent of the exact time when decay is slow.
+
+    Args:
+        facts: The problem, with weight_decay > 0.
+
+    Returns:
+        Steps; NaN where the initialisation is too small to spoil generalisation.
+    """
+    ratio = (facts.m - facts.n) * facts.init_variance * facts.least_covariance / facts.test_tolerance
+    return _log(ratio) / (2 * facts.lr * facts.weight_decay)
+
+
+TIME_BOUNDS = (
+    eq_8_memorised, eq_8_generalised, theorem_4_2_memorised, theorem_4_2_generalised, theorem_4_4, theorem_4_5, theorem_4_6,
+)  # fmt: skip
