@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from .identity import plain
+from groktimizer.results.identity import plain
 
 
 class StoreError(ValueError):

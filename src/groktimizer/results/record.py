@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .files import StoreError
-from .identity import identity, plain
+from groktimizer.results.files import StoreError
+from groktimizer.results.identity import identity, plain
 
 SCHEMA = 1
 KEY = b"groktimizer"
@@ -34,10 +35,10 @@ class Record:
         provenance: versions, threads, commit, machine, time of creation.
     """
 
-    spec: Mapping[str, object]
+    spec: Mapping[str, Any]
     history: Mapping[str, np.ndarray]
-    summary: Mapping[str, object]
-    provenance: Mapping[str, object]
+    summary: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
     @property
     def identity(self) -> str:

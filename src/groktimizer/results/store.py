@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .files import StoreError, make_directory, write_bytes
-from .identity import plain
-from .record import KEY, DamagedRecord, Record, check_schema
+from groktimizer.results.files import StoreError, make_directory, write_bytes
+from groktimizer.results.identity import plain
+from groktimizer.results.record import KEY, DamagedRecord, Record, check_schema
 
 
 class Store:

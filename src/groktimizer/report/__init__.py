@@ -1,0 +1,1 @@
+"""Report: figures and tables drawn from records alone; nothing here runs anything."""

@@ -1,0 +1,178 @@
+"""The two-clock picture of one run: when it memorised, when it generalised, and what the norms did meanwhile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, house_style, log_steps
+from groktimizer.results import Record
+
+NORMS = (("norm_l2", "ℓ2 norm", GREEN), ("norm_l1", "ℓ1 norm", PURPLE), ("norm_nuclear", "nuclear norm", ORANGE))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the picture shows, taken from a record.
+
+    Attributes:
+        title: task, optimizer and seed.
+        steps: evaluated steps, shape (evaluations,).
+        train: training accuracy or loss, shape (evaluations,).
+        test: the same on unseen data; None when the task has none.
+        accuracy: whether the two are accuracies (else losses).
+        norms: name -> (steps, norm relative to the start).
+        marks: words -> step, in order of time.
+        delay: generalised minus memorised, None when one of them is missing.
+        switch: step at which phase 2 began, None without one.
+        outcome: status in words.
+    """
+
+    title: str
+    steps: np.ndarray
+    train: np.ndarray
+    test: np.ndarray | None
+    accuracy: bool
+    norms: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    marks: Mapping[str, int]
+    delay: int | None
+    switch: int | None
+    outcome: str
+
+
+def frame(record: Record, title: str | None = None) -> Frame:
+    """Take from a record what the two-clock picture shows.
+
+    Args:
+        record: a finished run.
+        title: replaces the title made of task, optimizer and seed.
+
+    Returns:
+        The frame that `plot` draws.
+    """
+    history, summary, spec = record.history, record.summary, record.spec
+    accuracy = "train_accuracy" in history
+    kind = "accuracy" if accuracy else "loss"
+    times = summary["times"]
+    switch = summary.get("switch_step")
+    marks = {word: times.get(word) for word in ("memorised", "generalised", "settled")} | {"phase 2 begins": switch}
+    return Frame(
+        title=title or f"{spec['task']['name']}, {spec['optimizer']['name']}, seed {spec['seed']}",
+        steps=np.asarray(history["step"]),
+        train=np.asarray(history[f"train_{kind}"]),
+        test=np.asarray(history[f"test_{kind}"]) if f"test_{kind}" in history else None,
+        accuracy=accuracy,
+        norms=_relative_norms(history),
+        marks=dict(sorted(((word, step) for word, step in marks.items() if step is not None), key=lambda m: m[1])),
+        delay=times.get("delay"),
+        switch=switch,
+        outcome=str(summary["status"]),
+    )
+
+
+def _relative_norms(history: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    found = {}
+    for column, _, _ in NORMS:
+        values = np.asarray(history.get(column, []), dtype=float)
+        known = np.isfinite(values) if values.size else np.zeros(0, dtype=bool)
+        if known.any() and values[known][0] > 0:
+            found[column] = (np.asarray(history["step"])[known], values[known] / values[known][0])
+    return found
+
+
+def plot(picture: Frame) -> Figure:
+    """Draw the two-clock picture.
+
+    Args:
+        picture: from `frame`.
+
+    Returns:
+        A figure with two panels over one logarithmic step axis: accuracies (or losses) and norms.
+    """
+    with house_style():
+        figure = Figure(figsize=(8.6, 6.0))
+        figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.08)
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1))
+        _curves(top, picture)
+        _norms(bottom, picture)
+        positive = picture.steps[picture.steps > 0]
+        first = float(positive[0]) if positive.size else 1.0
+        for axes in (top, bottom):
+            log_steps(axes, first, float(picture.steps[-1]))
+            _phase(axes, picture)
+        figure.draw_without_rendering()
+        _marks(top, bottom, picture)
+        bottom.set_xlabel("training step (log scale)")
+        figure.suptitle(f"{picture.title}\n", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+        figure.text(0.02, 0.945, _sentence(picture), ha="left", va="top", color=GREY, fontsize=11)
+    return figure
+
+
+def _sentence(picture: Frame) -> str:
+    marks = picture.marks
+    if picture.delay is not None:
+        told = f"memorised at step {marks['memorised']:,}, generalised {picture.delay:,} steps later"
+        return told + (f", settled at {marks['settled']:,}" if "settled" in marks else f" ({picture.outcome})")
+    if "memorised" in marks:
+        return f"memorised at step {marks['memorised']:,}; not generalised in {picture.steps[-1]:,} steps"
+    return f"{picture.outcome} after {picture.steps[-1]:,} steps"
+
+
+def _curves(axes: Axes, picture: Frame) -> None:
+    scale = 100.0 if picture.accuracy else 1.0
+    curves = [(picture.train, "training data", BLUE)]
+    if picture.test is not None:
+        curves.append((picture.test, "unseen data" if picture.accuracy else "unseen data (population)", RED))
+    for values, label, colour in curves:
+        axes.plot(picture.steps, scale * values, color=colour, label=label, lw=2.4)
+    if picture.accuracy:
+        axes.set(ylim=(-3, 104), ylabel="accuracy (%)")
+        axes.set_yticks([0, 25, 50, 75, 100])
+    else:
+        axes.set(yscale="log", ylabel="loss (log scale)")
+    axes.legend(loc="center left" if picture.accuracy else "lower left", handlelength=1.4, labelcolor="linecolor")
+
+
+def _norms(axes: Axes, picture: Frame) -> None:
+    for column, label, colour in NORMS:
+        if column in picture.norms:
+            steps, values = picture.norms[column]
+            axes.plot(steps, values, color=colour, label=label)
+    axes.set_ylabel("norm of the weights\n(1 = at the start)")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="lower left", ncols=3, handlelength=1.4, labelcolor="linecolor")
+
+
+def _phase(axes: Axes, picture: Frame) -> None:
+    if picture.switch is not None:
+        axes.axvspan(picture.switch, axes.get_xlim()[1], color="#FFF6E0", zorder=0, lw=0)
+
+
+def _marks(top: Axes, bottom: Axes, picture: Frame) -> None:
+    """Draw a line per mark, its words above the upper panel, on as many rows as keep them apart."""
+    grouped: dict[int, list[str]] = {}
+    for word, step in picture.marks.items():
+        grouped.setdefault(step, []).append(word)
+    ends: list[float] = []
+    for step, words in sorted(grouped.items()):
+        place = float(top.transAxes.inverted().transform(top.transData.transform((step, 0)))[0])
+        text = f"{' + '.join(words)}: {step:,}"
+        width = 0.0135 * len(text) * 0.92
+        start = min(max(place - width / 2, 0.0), 1.0 - width)
+        row = next((k for k, end in enumerate(ends) if start > end + 0.015), len(ends))
+        ends[row : row + 1] = [start + width]
+        for axes in (top, bottom):
+            axes.axvline(step, color=INK, lw=1.0, ls="--" if "phase 2 begins" in words else "-", alpha=0.55, zorder=1)
+        top.annotate(
+            text,
+            xy=(place, 1.0),
+            xytext=(start + width / 2, 1.035 + 0.075 * row),
+            xycoords="axes fraction",
+            ha="center",
+            va="bottom",
+            fontsize=9.5,
+            color=INK,
+            annotation_clip=False,
+        )

@@ -1,0 +1,20 @@
+"""Sweeps: from a specification to a record, one run or many side by side, none of them twice."""
+
+from groktimizer.sweeps.executor import Outcome, SweepEvent, default_workers, execute
+from groktimizer.sweeps.spec import RunSpec, make_spec, plan, split_options
+from groktimizer.sweeps.work import Reporter, record_of, run_or_reuse, run_spec
+
+__all__ = [
+    "Outcome",
+    "Reporter",
+    "RunSpec",
+    "SweepEvent",
+    "default_workers",
+    "execute",
+    "make_spec",
+    "plan",
+    "record_of",
+    "run_or_reuse",
+    "run_spec",
+    "split_options",
+]

@@ -1,0 +1,252 @@
+"""Many runs side by side on this machine: one fresh process per run, results kept as they come in."""
+
+import contextlib
+import multiprocessing as mp
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+from groktimizer.results import Record, Store
+from groktimizer.sweeps.spec import RunSpec, whole
+from groktimizer.sweeps.work import forget, record_of, run_spec
+from groktimizer.training import Event, Status
+
+Context = ForkServerContext | SpawnContext
+Pipe = Any  # Connection, or PipeConnection on Windows
+PATIENCE = 30.0  # seconds that interrupted runs get to save their state
+PAUSE = 0.2  # seconds between two progress messages of one run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one specification.
+
+    Attributes:
+        spec: what was asked.
+        record: the result, None if there is none.
+        reused: whether it was there already.
+        error: why there is no result, in one line.
+    """
+
+    spec: RunSpec
+    record: Record | None
+    reused: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepEvent:
+    """Progress of one run among many.
+
+    Attributes:
+        kind: "progress" (with `event`), or "done" (with `outcome`).
+        spec: the run.
+        event: its progress.
+        outcome: its end.
+    """
+
+    kind: Literal["progress", "done"]
+    spec: RunSpec
+    event: Event | None = None
+    outcome: Outcome | None = None
+
+
+Listener = Callable[[SweepEvent], None]
+
+
+def default_workers() -> int:
+    """One process for each core this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def execute(
+    specs: Sequence[RunSpec],
+    store: Store,
+    *,
+    workers: int | None = None,
+    fresh: bool = False,
+    checkpoint_every: int | None = None,
+    on_event: Listener | None = None,
+) -> list[Outcome]:
+    """Run specifications side by side, each in a process of its own, and keep their records.
+
+    A run that is recorded already is reused; one that was interrupted goes on from its saved state; one that fails
+    becomes an outcome with an error and leaves the others alone. After Ctrl-C what is finished is kept, what is
+    under way is saved, and calling again goes on from there.
+
+    Args:
+        specs: what to run; the same one twice runs once.
+        store: where records and checkpoints are.
+        workers: processes at a time, None for one per core.
+        fresh: whether to run again what is recorded.
+        checkpoint_every: steps between saves of a run, None for the loop's default.
+        on_event: called with the progress.
+
+    Returns:
+        One outcome per specification, in order.
+    """
+    workers = default_workers() if workers is None else whole("workers", workers, 1)
+    tell = on_event or (lambda _: None)
+    done: dict[str, Outcome] = {}
+    waiting: dict[str, RunSpec] = {}
+    for spec in specs:
+        if not fresh and store.has(spec.identity):
+            done[spec.identity] = Outcome(spec, store.load(spec.identity), reused=True)
+            tell(SweepEvent("done", spec, outcome=done[spec.identity]))
+        else:
+            waiting[spec.identity] = spec
+    for outcome in _side_by_side(list(waiting.values()), store, workers, (fresh, checkpoint_every), tell):
+        done[outcome.spec.identity] = outcome
+        tell(SweepEvent("done", outcome.spec, outcome=outcome))
+    return [done[spec.identity] for spec in specs]
+
+
+@dataclass(frozen=True)
+class _Job:
+    spec: RunSpec
+    process: BaseProcess
+    pipe: Pipe
+
+
+def _context() -> Context:
+    """Fresh processes that share nothing with this one; on Linux forked from a clean server that has torch loaded."""
+    if sys.platform != "linux":
+        return mp.get_context("spawn")
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(["groktimizer.sweeps.work"])
+    return context
+
+
+def _side_by_side(
+    specs: list[RunSpec], store: Store, workers: int, how: tuple[bool, int | None], tell: Listener
+) -> Iterator[Outcome]:
+    """Keep `workers` processes busy until every specification has an outcome.
+
+    Args:
+        specs: what to run.
+        store: where records and checkpoints are.
+        workers: processes at a time.
+        how: whether to start anew, and steps between saves.
+        tell: called with the progress.
+
+    Yields:
+        Outcomes as they come in.
+    """
+    fresh, checkpoint_every = how
+    context, queue, jobs = _context(), list(reversed(specs)), dict[Pipe, _Job]()
+    try:
+        while queue or jobs:
+            while queue and len(jobs) < workers:
+                spec = queue.pop()
+                if fresh:
+                    forget(spec, store)
+                job = _start(context, spec, store.checkpoint(spec.identity), checkpoint_every)
+                jobs[job.pipe] = job
+            for pipe in _ready(jobs):
+                if (outcome := _receive(jobs[pipe], store, tell)) is not None:
+                    del jobs[pipe]
+                    yield outcome
+    finally:
+        _stop(list(jobs.values()), store)
+
+
+def _ready(jobs: dict[Pipe, _Job]) -> list[Pipe]:
+    return list(wait(list(jobs)))
+
+
+def _start(context: Context, spec: RunSpec, checkpoint: Path, checkpoint_every: int | None) -> _Job:
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(there, spec, checkpoint, checkpoint_every), daemon=True)
+    process.start()
+    there.close()
+    return _Job(spec, process, here)
+
+
+def _receive(job: _Job, store: Store, tell: Listener) -> Outcome | None:
+    """Take one message of a run.
+
+    Args:
+        job: the run.
+        store: where its record goes.
+        tell: called if the message is progress.
+
+    Returns:
+        The outcome if the run has ended, else None.
+    """
+    try:
+        content = job.pipe.recv()
+    except (EOFError, ConnectionError):
+        content = None
+    if isinstance(content, Event):
+        tell(SweepEvent("progress", job.spec, event=content))
+        return None
+    job.process.join()
+    job.pipe.close()
+    if isinstance(content, Record):
+        store.save(content)
+        forget(job.spec, store)
+        return Outcome(job.spec, content)
+    if isinstance(content, str):
+        return Outcome(job.spec, None, error=content)
+    code = job.process.exitcode
+    cause = f"killed by signal {-code}; out of memory?" if code is not None and code < 0 else f"exit code {code}"
+    return Outcome(job.spec, None, error=f"its process ended without a result ({cause})")
+
+
+def _stop(jobs: list[_Job], store: Store) -> None:
+    """Ask the runs under way to save their state, wait for them, keep those that just finished."""
+    for job in jobs:
+        if job.process.pid is not None and job.process.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(job.process.pid, signal.SIGINT)
+    deadline = time.monotonic() + PATIENCE
+    for job in jobs:
+        while job.pipe.poll(max(0.0, deadline - time.monotonic())):
+            if _receive(job, store, lambda _: None) is not None:
+                break
+        else:
+            job.process.terminate()
+
+
+def _work(pipe: Pipe, spec: RunSpec, checkpoint: Path, checkpoint_every: int | None) -> None:
+    """Run one specification in a process of its own and send what comes out.
+
+    Args:
+        pipe: to the process that asked.
+        spec: what to run.
+        checkpoint: file of the saved state.
+        checkpoint_every: steps between saves.
+    """
+    if sys.platform != "win32":
+        os.setpgid(0, 0)  # Ctrl-C reaches the asking process alone, which passes it on once
+    signal.signal(signal.SIGINT, _leave)
+    last = 0.0
+
+    def report(event: Event) -> None:
+        nonlocal last
+        if time.monotonic() - last > PAUSE:
+            last = time.monotonic()
+            pipe.send(event)
+
+    try:
+        run = run_spec(spec, checkpoint=checkpoint, checkpoint_every=checkpoint_every, on_event=report)
+        stopped = run.status is Status.INTERRUPTED
+        pipe.send(f"stopped at step {run.steps}; its state is saved" if stopped else record_of(spec, run))
+    except BrokenPipeError:
+        sys.exit(1)  # nobody is listening any more
+    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
+        pipe.send(" ".join(f"{error}".split()) or type(error).__name__)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Leave at once: nothing to save before or after the loop."""
+    sys.exit(128 + signal.SIGINT)
