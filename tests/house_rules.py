@@ -121,7 +121,7 @@ def undocumented_rooms(package: Path) -> list[str]:
 
 def _signature(function: object) -> str:
     """Names, kinds and defaults; annotations are the type checker's business."""
-    if not callable(function):
+    if not callable(function) or getattr(function, "_is_protocol", False):
         return ""
     signature = inspect.signature(function)
     bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]

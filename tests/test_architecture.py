@@ -163,4 +163,5 @@ def test_the_command_line_is_the_one_in_the_snapshot():
 if __name__ == "__main__":
     SNAPSHOTS.mkdir(exist_ok=True)
     (SNAPSHOTS / "public_api.txt").write_text(rules.public_api(groktimizer))
+    sys.stdout.write(rules.public_api(groktimizer))
     (SNAPSHOTS / "command_line.txt").write_text(command_line())
