@@ -32,6 +32,11 @@ class Covariance:
             return self.matrix @ vector
         return vector * (self.diagonal if self.diagonal is not None else self.scale)
 
+    def residual(self, away: Array) -> tuple[Array, float]:
+        """Half the gradient and the value of the population loss at teacher + `away`."""
+        bent = self.apply(away)
+        return bent, max(float(away @ bent), 0.0)
+
     def sandwich(self, system: Spectrum) -> Array:
         """V' Sigma V; shape (rank, rank)."""
         if self.matrix is not None:
@@ -50,6 +55,40 @@ class Covariance:
         if self.scale is not None:
             return self.scale
         return max(float(self.eigenvalues()[-1]), 0.0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A population given by test points: loss ``mean_i (<theta, f_i> - y_i)^2``, for targets that no theta reaches.
+
+    Args:
+        points: Test features F, shape (N, m).
+        targets: Shape (N,).
+    """
+
+    points: Array
+    targets: Array
+    scale: None = None
+
+    def apply(self, vector: Array) -> Array:
+        """F'F x / N."""
+        return self.points.T @ (self.points @ vector) / self.targets.size
+
+    def residual(self, away: Array) -> tuple[Array, float]:
+        """Half the gradient and the value of the loss at `away` (the teacher is 0)."""
+        miss = self.points @ away - self.targets
+        return self.points.T @ miss / self.targets.size, float(miss @ miss) / self.targets.size
+
+    def sandwich(self, system: Spectrum) -> Array:
+        """V' F'F V / N; shape (rank, rank)."""
+        seen = np.stack([system.project(point) for point in self.points])
+        return seen.T @ seen / self.targets.size
+
+    def least(self) -> float:
+        """Smallest eigenvalue of F'F/N: 0 when there are fewer points than features."""
+        if self.points.shape[0] < self.points.shape[1]:
+            return 0.0
+        return float(np.linalg.svd(self.points, compute_uv=False)[-1] ** 2) / self.targets.size
 
 
 def covariance_of(value: npt.ArrayLike | None, m: int) -> Covariance:

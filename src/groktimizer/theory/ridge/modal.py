@@ -13,7 +13,7 @@ import numpy as np
 from groktimizer.dynamics import Phase, Segment, solve
 from groktimizer.dynamics.limits import flow_rates
 from groktimizer.theory.quadratic import Dense, Diagonal, Loss
-from groktimizer.theory.ridge.covariance import Covariance
+from groktimizer.theory.ridge.covariance import Covariance, Sample
 from groktimizer.theory.ridge.spectrum import Array, Spectrum
 from groktimizer.theory.ridge.times import Floors
 from groktimizer.theory.ridge.trajectory import Trajectory
@@ -47,7 +47,9 @@ class Modal:
         covariance: Population covariance.
     """
 
-    def __init__(self, system: Spectrum, samples: int, teacher: Array, noise: Array, covariance: Covariance) -> None:
+    def __init__(
+        self, system: Spectrum, samples: int, teacher: Array, noise: Array, covariance: Covariance | Sample
+    ) -> None:
         self.system, self.samples, self.covariance = system, samples, covariance
         self.curvature = system.values**2 / samples
         self.noise = system.left.T @ noise
@@ -135,8 +137,8 @@ class Modal:
         cross = self.system.project(spread)
         matrix = np.block([[self._mixed, cross[:, None]], [cross[None, :], np.array([[start.flat @ spread]])]])
         away = self.system.expand(distance) + missing
-        bent = self.covariance.apply(away)
-        return Dense(matrix, np.append(self.system.project(bent), start.flat @ bent), max(float(away @ bent), 0.0))
+        bent, rest = self.covariance.residual(away)
+        return Dense(matrix, np.append(self.system.project(bent), start.flat @ bent), rest)
 
     def floors(self, weight_decay: float, start: Start) -> Floors:
         """Limits of both losses, and how much of the population loss comes from where.
@@ -152,10 +154,13 @@ class Modal:
         bias = -weight_decay * self.teacher.coordinates / total
         spoiled = self.system.values * self.noise / self.samples / total
         missing = (0.0 if weight_decay > 0 else start.flat) - self.teacher.flat
+        train, population = self.train_form(weight_decay).limit, self.energy(bias + spoiled, missing)
+        if isinstance(self.covariance, Sample):
+            return Floors(train, population, 0.0, 0.0, 0.0, self.unreachable, approximation=population)
         nothing, origin = np.zeros(self.rank), np.zeros_like(missing)
         return Floors(
-            train=self.train_form(weight_decay).limit,
-            population=self.energy(bias + spoiled, missing),
+            train=train,
+            population=population,
             bias=self.energy(bias, origin),
             noise=self.energy(spoiled, origin),
             null_space=self.energy(nothing, missing),
@@ -163,11 +168,10 @@ class Modal:
         )
 
     def energy(self, coordinates: Array, flat: Array) -> float:
-        """x' Sigma x for ``x = V coordinates + flat``."""
+        """Population loss at ``teacher + V coordinates + flat``."""
         if self.covariance.scale is not None:
             return self.covariance.scale * float(coordinates @ coordinates + flat @ flat)
-        vector = self.system.expand(coordinates) + flat
-        return float(vector @ self.covariance.apply(vector))
+        return self.covariance.residual(self.system.expand(coordinates) + flat)[1]
 
     @cached_property
     def _mixed(self) -> Array:

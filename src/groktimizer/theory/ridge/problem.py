@@ -10,7 +10,7 @@ from groktimizer.dynamics import Phase, critical_momentum, stability_limit
 from groktimizer.theory.crossing import crossing
 from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Bound, Facts
 from groktimizer.theory.ridge.checks import check_features, check_positive, check_settings, check_vector
-from groktimizer.theory.ridge.covariance import covariance_of
+from groktimizer.theory.ridge.covariance import Sample, covariance_of
 from groktimizer.theory.ridge.modal import Modal
 from groktimizer.theory.ridge.spectrum import Features, spectrum
 from groktimizer.theory.ridge.times import Floors, GrokkingTime
@@ -39,6 +39,8 @@ class Ridge:
         covariance: E[phi phi']: None for the identity, a scalar times it, a diagonal (m,), or a matrix (m, m).
         noise: Label noise, shape (n,).
         route: "svd" (accurate), "gram" (half the memory, see `spectrum`), "auto".
+        test: Test features (N, m) and targets (N,) whose mean squared error is the population loss; then teacher must
+            be 0 and the labels are `noise`. See `from_targets`.
 
     Raises:
         ValueError: If shapes disagree, a value is NaN or inf, or the covariance is not symmetric and semidefinite.
@@ -52,13 +54,46 @@ class Ridge:
         noise: npt.ArrayLike | None = None,
         *,
         route: str = "auto",
+        test: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     ) -> None:
         self.features: Features = check_features(features)
         self.n, self.m = self.features.shape
         self.teacher = check_vector("teacher", teacher, self.m)
         self.noise = np.zeros(self.n) if noise is None else check_vector("noise", noise, self.n)
-        self.covariance = covariance_of(covariance, self.m)
+        self.covariance = covariance_of(covariance, self.m) if test is None else self._sample(*test)
         self.modal = Modal(spectrum(self.features, route), self.n, self.teacher, self.noise, self.covariance)
+
+    @classmethod
+    def from_targets(
+        cls,
+        features: npt.ArrayLike,
+        targets: npt.ArrayLike,
+        test_features: npt.ArrayLike,
+        test_targets: npt.ArrayLike,
+        *,
+        route: str = "auto",
+    ) -> "Ridge":
+        """A problem whose targets are any function of the inputs, such as a neuron seen through random features.
+
+        Args:
+            features: Train features, shape (n, m).
+            targets: Train targets, shape (n,).
+            test_features: Shape (N, m).
+            test_targets: Shape (N,).
+            route: As in the constructor.
+
+        Returns:
+            The problem; its population loss is the mean squared error on the test points.
+        """
+        width = np.shape(features)[-1]
+        return cls(features, np.zeros(width), noise=targets, route=route, test=(test_features, test_targets))
+
+    def _sample(self, points: npt.ArrayLike, targets: npt.ArrayLike) -> Sample:
+        """Checked test points."""
+        seen = np.asarray(check_features(points), np.float64)
+        if seen.shape[1] != self.m or self.teacher.any():
+            raise ValueError(f"test: features of shape {seen.shape}, accepted are (N, {self.m}), with teacher 0")
+        return Sample(seen, check_vector("test targets", targets, seen.shape[0]))
 
     @property
     def rank(self) -> int:

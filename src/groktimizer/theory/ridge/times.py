@@ -16,6 +16,7 @@ class Floors:
         noise: Population loss that label noise costs there.
         null_space: Population loss of the null space: what the data do not show of the teacher.
         unreachable: Train loss of the noise that no parameters can fit.
+        approximation: All of the population loss where the targets are not those of a linear teacher.
     """
 
     train: float
@@ -24,11 +25,13 @@ class Floors:
     noise: float
     null_space: float
     unreachable: float
+    approximation: float = 0.0
 
     @property
     def largest_term(self) -> str:
         """Name of the largest term of the population floor."""
         terms = {"bias of weight decay": self.bias, "label noise": self.noise, "null space": self.null_space}
+        terms["targets that the features do not reach"] = self.approximation
         return max(terms, key=lambda name: terms[name])
 
 

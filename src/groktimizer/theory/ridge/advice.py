@@ -1,0 +1,226 @@
+"""What to do about a grokking time: shorten it, lengthen it, stop early, or choose another decay.
+
+Every piece of advice carries the exact run that backs it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from groktimizer.dynamics import Phase
+from groktimizer.theory.crossing import LATEST, lowest
+from groktimizer.theory.ridge.checks import check_positive, check_vector
+from groktimizer.theory.ridge.problem import Momentum, Ridge
+from groktimizer.theory.ridge.times import GrokkingTime
+from groktimizer.theory.ridge.trajectory import Trajectory
+
+_LEAST_DECAY = 1e-12  # relative to the largest curvature: less decay than this is not looked at
+_DECAY_DIGITS = 1e-4  # relative accuracy of an advised decay
+
+
+@dataclass(frozen=True)
+class DecayAdvice:
+    """A weight decay, and the run that shows what it does.
+
+    Args:
+        reason: What was asked for.
+        lr: eta.
+        weight_decay: lambda.
+        times: Exact times of that run.
+        bias: Population loss that this decay costs in the long run.
+        curve: The run.
+    """
+
+    reason: str
+    lr: float
+    weight_decay: float
+    times: GrokkingTime
+    bias: float
+    curve: Trajectory
+
+
+@dataclass(frozen=True)
+class StoppingAdvice:
+    """The best step to stop training without decay, against the best decay.
+
+    Args:
+        step: Step of least population loss of gradient descent without decay; None if it is the limit.
+        loss: That loss.
+        weight_decay: lambda of least population loss of the ridge estimator; may be negative (arXiv 2009.14286).
+        decay_loss: That loss.
+        curve: The run without decay.
+    """
+
+    step: int | None
+    loss: float
+    weight_decay: float
+    decay_loss: float
+    curve: Trajectory
+
+
+def recommend(
+    ridge: Ridge,
+    theta0: npt.ArrayLike,
+    train_tolerance: float,
+    test_tolerance: float,
+    *,
+    max_delay: int | None = None,
+    amplify: float | None = None,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    momentum: Momentum = 0.0,
+) -> DecayAdvice:
+    """The decay that bounds the delay with the least bias, or that multiplies it.
+
+    The delay (generalised for good minus memorised) falls as decay grows, the bias rises: so the least decay that meets
+    `max_delay` is the best. With `amplify` the decay is sought at which the delay is that multiple of the one at
+    `weight_decay`.
+
+    Args:
+        ridge: The problem.
+        theta0: Initial parameters, shape (m,).
+        train_tolerance: epsilon.
+        test_tolerance: c.
+        max_delay: Wanted delay at most, steps.
+        amplify: Wanted multiple of the delay at `weight_decay`; above 1 lengthens.
+        lr: eta; by default ``1 / sharpness``, the largest step without sign changes.
+        weight_decay: lambda to start from, for `amplify`.
+        momentum: As in `Ridge.trajectory`.
+
+    Returns:
+        The advice.
+
+    Raises:
+        ValueError: If not exactly one wish is given, or no decay grants it.
+    """
+    eta = 1 / ridge.sharpness if lr is None else lr
+    check_positive("lr", eta)
+
+    def times(decay: float) -> GrokkingTime:
+        return ridge.grokking_time(theta0, eta, decay, train_tolerance, test_tolerance, momentum)
+
+    if (max_delay is None) == (amplify is None):
+        raise ValueError("max_delay, amplify: accepted is exactly one of them")
+    if max_delay is not None:
+        reason, wish = f"delay at most {max_delay} steps, least bias", float(max_delay)
+    else:
+        if weight_decay is None:
+            raise ValueError("weight_decay: None, accepted with amplify is the decay to start from")
+        base = _delay(times(weight_decay))
+        if amplify is None or not (math.isfinite(base) and base > 0):
+            raise ValueError(f"weight_decay={weight_decay:g}: its run does not grok, so its delay cannot be amplified")
+        reason, wish = f"delay {amplify:g} times that at weight_decay={weight_decay:g}", amplify * base
+    decay = _least_decay(lambda value: _delay(times(value)), wish, ridge, eta)
+    return DecayAdvice(
+        reason, eta, decay, times(decay), ridge.floors(decay).bias, ridge.trajectory(theta0, eta, decay, momentum)
+    )
+
+
+def _delay(times: GrokkingTime) -> float:
+    """Settled minus memorised, inf where there is none."""
+    if times.settled is None or times.memorised is None:
+        return math.inf
+    return float(times.settled - times.memorised)
+
+
+def _least_decay(delay: Callable[[float], float], wish: float, ridge: Ridge, lr: float) -> float:
+    """Least decay whose delay is at most `wish`, by bisection below the decay at which the bias spoils everything."""
+    low, high = _LEAST_DECAY * ridge.sharpness, min(ridge.sharpness, 0.9 * (2 / lr - ridge.sharpness), 0.9 / lr)
+    candidates = np.geomspace(low, high, 60)
+    granted = next((value for value in candidates if delay(float(value)) <= wish), None)
+    if granted is None:
+        raise ValueError(f"max_delay={wish:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon")
+    refused = max(low, float(granted) * float(candidates[0] / candidates[1]))
+    granted = float(granted)
+    while granted / refused > 1 + _DECAY_DIGITS:
+        middle = math.sqrt(granted * refused)
+        granted, refused = (middle, refused) if delay(middle) <= wish else (granted, middle)
+    return granted
+
+
+def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAdvice:
+    """The optimal stopping step of gradient descent without decay, against the best ridge estimator.
+
+    Args:
+        ridge: The problem.
+        theta0: Initial parameters, shape (m,).
+        lr: Step size eta.
+
+    Returns:
+        Both optima; the step is exact, found by branch and bound.
+
+    Raises:
+        ValueError: If the step size diverges.
+    """
+    check_positive("lr", lr)
+    if lr * ridge.sharpness >= 2:  # noqa: PLR2004
+        raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / ridge.sharpness:.6g}")
+    start = ridge.modal.locate(check_vector("theta0", theta0, ridge.m))
+    curve = ridge.modal.trajectory(start, [Phase(0, lr, 0.0)], flow=False)
+    step, loss = lowest(curve.pieces(curve.population)[0])
+    decay, decay_loss = best_weight_decay(ridge)
+    return StoppingAdvice(None if step == LATEST else step, loss, decay, decay_loss, curve)
+
+
+def best_weight_decay(ridge: Ridge) -> tuple[float, float]:
+    """lambda of least population loss of the ridge estimator, over ``lambda > -h_min``, and that loss.
+
+    The estimator stays in the span of the data. A negative lambda (arXiv 2009.14286) is not where gradient descent goes
+    from a start with a null-space component: that component would grow.
+
+    Args:
+        ridge: The problem.
+
+    Returns:
+        lambda, possibly negative, and its population loss.
+    """
+    least, most = float(ridge.modal.curvature[-1]), ridge.sharpness
+    flat = -ridge.modal.teacher.flat
+
+    def loss(decay: float) -> float:
+        return ridge.modal.energy(ridge.modal.distance(decay), flat)
+
+    grid = np.concatenate(
+        [-least * (1 - np.geomspace(1e-3, 1, 60)[:-1]), [0.0], np.geomspace(1e-9 * most, 1e4 * most, 120)]
+    )
+    values = [loss(float(value)) for value in grid]
+    place = int(np.argmin(values))
+    ends = (float(grid[max(place - 1, 0)]), float(grid[min(place + 1, len(grid) - 1)]))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10 * most})
+    if found.fun < values[place]:
+        return float(found.x), float(found.fun)
+    return float(grid[place]), float(values[place])
+
+
+def effective_ranks(eigenvalues: npt.ArrayLike, k: int) -> tuple[float, float]:
+    """Effective ranks of the tail of a covariance: ``r_k = sum_{i>k} l_i / l_{k+1}``, ``R_k = (sum l_i)^2 / sum l_i^2``.
+
+    Interpolation is benign when for some k much smaller than n both r_k >= n (the tail acts as decay) and R_k >> n
+    (noise spreads over many directions).
+
+    >>> effective_ranks([1.0, 0.5, 0.5, 0.5, 0.5], k=1)
+    (4.0, 4.0)
+
+    Args:
+        eigenvalues: Of the population covariance, any order, non-negative.
+        k: Directions left out, the largest ones.
+
+    Returns:
+        r_k and R_k; 0 where the tail is empty or zero.
+
+    Raises:
+        ValueError: If k is not in 0 .. number of eigenvalues, or an eigenvalue is negative.
+    """
+    values = np.sort(np.asarray(eigenvalues, dtype=np.float64))[::-1]
+    if not 0 <= k <= values.size:
+        raise ValueError(f"k={k}: accepted are 0 to {values.size}")
+    if values.size and values[-1] < 0:
+        raise ValueError(f"eigenvalues: {values[-1]:g} is negative, accepted are numbers >= 0")
+    tail = values[k:]
+    if not tail.size or tail[0] == 0:
+        return 0.0, 0.0
+    return float(tail.sum() / tail[0]), float(tail.sum() ** 2 / (tail**2).sum())

@@ -1,0 +1,299 @@
+"""Bounds, advice, feature maps, grids and bad input of the ridge theory."""
+
+import math
+
+import numpy as np
+import pytest
+
+from groktimizer.dynamics import critical_momentum
+from groktimizer.theory.features import RandomFourier, RandomRelu, Raw, relu_neuron
+from groktimizer.theory.optimality import critical_steps, lower_bound_steps, polyak
+from groktimizer.theory.ridge import (
+    Ridge,
+    best_weight_decay,
+    early_stopping,
+    effective_ranks,
+    grokking_grid,
+    predicted_generalisation,
+    recommend,
+    theorem_4_1,
+)
+
+
+def default(seed=0, n=100, m=1000):
+    """Figure 2 of arXiv 2601.19791: Gaussian features of covariance I/m, unit teacher, unit initialisation."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, m)) / m**0.5
+    teacher = rng.normal(size=m)
+    return Ridge(features, teacher / np.linalg.norm(teacher), 1 / m), rng.normal(size=m)
+
+
+@pytest.fixture(scope="module")
+def figure_2():
+    return default()
+
+
+def test_the_default_of_figure_2(figure_2):
+    ridge, theta0 = figure_2
+    times = ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01)
+    assert times.memorised_settled - 1 == 216 and times.generalised == times.settled == 23_305
+    bounds = {(bound.theorem, bound.quantity): bound for bound in ridge.bounds(theta0, 1.0, 1e-4, 0.01, 0.01, init_variance=1)}
+    upper, lower = bounds["Eq (8)", "t1 <="], bounds["Eq (8)", "t2 >="]
+    assert round(upper.value) == 1452 and round(lower.value) == 11_982 and upper.guaranteed and lower.guaranteed
+    facts = ridge.facts(theta0, 1.0, 1e-4, 0.01, 0.01)
+    assert abs(predicted_generalisation(facts) / times.generalised - 1) < 0.03
+    # Critical damping from step 0, and after 220 steps without decay; momentum 0.99 crosses early and settles late.
+    assert ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01, "critical").settled == 391
+    assert ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01, "critical", switch=220).settled == 611
+    heavy = ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01, 0.99)
+    assert (heavy.generalised, heavy.settled) == (223, 478)
+
+
+def test_slopes_of_the_second_clock(figure_2):
+    # GD runs it at rate eta lambda, critical damping at sqrt(eta lambda).
+    ridge, theta0 = figure_2
+    decays = 10.0 ** np.arange(-2, -9, -1)
+    for momentum, slope in ((0.0, -1.0), ("critical", -0.5)):
+        times = [ridge.grokking_time(theta0, 1.0, float(d), 0.01, 0.01, momentum).settled for d in decays]
+        fitted = np.polyfit(np.log(decays), np.log(times), 1)[0]
+        assert abs(fitted - slope) < (0.005 if momentum == 0.0 else 0.02)
+
+
+@pytest.mark.parametrize("n,m,decay,nu2", [(100, 1000, 1e-3, 1), (50, 1000, 1e-4, 1), (200, 1000, 1e-4, 4), (100, 500, 1e-5, 1), (100, 2000, 1e-4, 0.5)])  # fmt: skip
+def test_eq_8_holds_in_every_cell(n, m, decay, nu2):
+    ridge, theta0 = default(1, n, m)
+    start = theta0 * nu2**0.5
+    times = ridge.grokking_time(start, 1.0, decay, 0.01, 0.01)
+    for bound in ridge.bounds(start, 1.0, decay, 0.01, 0.01, init_variance=nu2):
+        if bound.quantity == "t1 <=":
+            assert times.memorised_settled - 1 <= bound.value, bound
+        if bound.quantity == "t2 >=":
+            assert times.generalised >= bound.value, bound
+
+
+def test_theorem_4_1_curves_bound_the_exact_ones():
+    rng = np.random.default_rng(2)
+    ridge = Ridge(rng.normal(size=(40, 600)) / 600**0.5, np.zeros(600), 1 / 600)
+    theta0, t = rng.normal(size=600), np.arange(0, 3000, 37)
+    facts = ridge.facts(theta0, 0.5, 1e-3, 0.01, 0.01)
+    curves, conditions = theorem_4_1(facts, t)
+    exact = ridge.trajectory(theta0, 0.5, 1e-3)
+    assert all(condition.holds for condition in conditions)
+    assert (exact.train_loss(t) <= curves["(i) train loss, upper"] * (1 + 1e-9)).all()
+    assert (exact.population_loss(t) >= curves["(ii) population loss, lower"]).all()
+    assert (exact.norm(t) ** 2 <= curves["(iii) squared norm, upper"] * (1 + 1e-9)).all()
+
+
+def test_bounds_say_which_condition_fails(figure_2):
+    ridge, theta0 = figure_2
+    named = {bound.theorem: bound for bound in ridge.bounds(theta0, 1.0, 1e-4, 0.01, 0.01)}
+    assert not named["Theorem 4.6"].guaranteed and named["Theorem 4.6"].failing[0].startswith("n = 100 >=")
+
+
+def test_grid_equals_single_searches():
+    ridge, theta0 = default(3, 20, 120)
+    lr, decay, nu2 = np.array([0.3, 1.2])[:, None, None], np.geomspace(1e-5, 1e-2, 4)[:, None], np.array([0.5, 3.0])
+    for momentum in (0.0, "critical", 0.7):
+        grid = grokking_grid(ridge, theta0, lr, decay, 0.01, 0.02, init_variance=nu2, momentum=momentum)
+        assert grid.memorised.shape == (2, 4, 2)
+        for index in np.ndindex(2, 4, 2):
+            eta, wd, variance = float(lr[index[0], 0, 0]), float(decay[index[1], 0]), nu2[index[2]]
+            one = ridge.grokking_time(theta0 * variance**0.5, eta, wd, 0.01, 0.02, momentum)
+            mine = [getattr(grid, name)[index] for name in ("memorised", "memorised_settled", "generalised", "settled")]
+            theirs = [one.memorised, one.memorised_settled, one.generalised, one.settled]
+            assert mine == [-1 if value is None else value for value in theirs]
+    assert (grokking_grid(ridge, theta0, 1e3, 1e-3, 0.01, 0.01).settled == -3).all()
+
+
+def test_grid_with_noise_and_mirrored_modes_equals_single_searches():
+    rng = np.random.default_rng(5)
+    ridge = Ridge(rng.normal(size=(15, 40)), rng.normal(size=40), noise=rng.normal(size=15))
+    theta0 = rng.normal(size=40)
+    lr = 1.9 / ridge.sharpness * np.array([0.05, 0.5, 0.9])[:, None]
+    decay = np.geomspace(1e-4, 0.2, 6) * ridge.sharpness
+    for epsilon, c in ((0.05, 30.0), (0.5, 45.0)):
+        grid = grokking_grid(ridge, theta0, lr, decay, epsilon, c)
+        for index in np.ndindex(3, 6):
+            if lr[index[0], 0] * (ridge.sharpness + decay[index[1]]) >= 2:
+                assert grid.settled[index] == -3
+                continue
+            one = ridge.grokking_time(theta0, float(lr[index[0], 0]), float(decay[index[1]]), epsilon, c)
+            mine = [getattr(grid, name)[index] for name in ("memorised", "memorised_settled", "generalised", "settled")]
+            theirs = [one.memorised, one.memorised_settled, one.generalised, one.settled]
+            assert mine == [-1 if value is None else value for value in theirs]
+
+
+def test_recommended_decay_meets_the_delay_and_a_little_less_does_not(figure_2):
+    ridge, theta0 = figure_2
+    advice = recommend(ridge, theta0, 0.01, 0.01, max_delay=5000, lr=1.0)
+    assert advice.times.settled - advice.times.memorised <= 5000
+    less = ridge.grokking_time(theta0, 1.0, advice.weight_decay * 0.999, 0.01, 0.01)
+    assert less.settled - less.memorised > 5000
+    assert advice.curve.population_loss(advice.times.settled) <= 0.01
+
+
+def test_amplified_delay(figure_2):
+    ridge, theta0 = figure_2
+    base = ridge.grokking_time(theta0, 1.0, 1e-3, 0.01, 0.01)
+    advice = recommend(ridge, theta0, 0.01, 0.01, amplify=7.0, lr=1.0, weight_decay=1e-3)
+    ratio = (advice.times.settled - advice.times.memorised) / (base.settled - base.memorised)
+    assert abs(ratio - 7) < 0.01
+
+
+def test_early_stopping_is_the_minimum_of_the_curve():
+    rng = np.random.default_rng(7)
+    ridge = Ridge(rng.normal(size=(30, 50)), rng.normal(size=50), noise=2 * rng.normal(size=30))
+    advice = early_stopping(ridge, np.zeros(50), 0.5 / ridge.sharpness)
+    curve = advice.curve.population_loss(np.arange(20_000))
+    assert advice.step == int(curve.argmin()) and abs(advice.loss - curve.min()) < 1e-9
+    assert advice.decay_loss <= min(ridge.floors(d).population for d in np.geomspace(1e-6, 1e3, 200)) * (1 + 1e-6)
+
+
+def test_best_decay_is_negative_for_a_spiked_covariance():
+    # arXiv 2009.14286: strong signal in a few directions, a heavy isotropic tail that already acts as decay: the tail
+    # shrinks too much, and a negative decay gives some of it back.
+    rng = np.random.default_rng(0)
+    m, n = 2000, 50
+    variance = np.r_[np.full(5, 20.0), np.full(m - 5, 1.0)]
+    teacher = np.r_[np.ones(5), np.zeros(m - 5)]
+    ridge = Ridge(rng.normal(size=(n, m)) * variance**0.5, teacher, variance)
+    decay, loss = best_weight_decay(ridge)
+    assert decay < 0 and loss < ridge.floors(0.0).population
+
+
+def test_effective_ranks():
+    # Equal eigenvalues: both are the number left; a geometric tail q^i: r = 1/(1-q), R = (1+q)/(1-q).
+    assert effective_ranks(np.ones(10), 3) == (7.0, 7.0)
+    r, big = effective_ranks(0.5 ** np.arange(60), 2)
+    assert abs(r - 2) < 1e-12 and abs(big - 3) < 1e-12
+
+
+def test_no_first_order_method_beats_the_lower_bound_and_critical_damping_is_near():
+    low, high = 1e-4, 1.0
+    bound = lower_bound_steps(low, high, 1e-3)
+    lr, momentum, rate = polyak(low, high)
+    # The factor (1 + t sqrt(eta lambda)) of the double root and a step size below 4/high cost about 2.4 at eta = 1/high.
+    assert bound < critical_steps(3.8, low, high, 1e-3) < critical_steps(1.0, low, high, 1e-3) < 2.5 * bound
+    assert critical_steps(3.8, low, high, 1e-3) < 1.5 * bound
+    assert abs(momentum - rate**2) < 1e-12 and abs(lr - 4 / 1.01**2) < 1e-12
+    # Chebyshev: the bound itself, T_t((kappa+1)/(kappa-1)) by its recurrence.
+    x, previous, current = (high / low + 1) / (high / low - 1), 1.0, (high / low + 1) / (high / low - 1)
+    steps = 1
+    while 1 / current > 1e-3:
+        previous, current, steps = current, 2 * x * current - previous, steps + 1
+    assert steps == bound
+
+
+def test_feature_maps_and_nonlinear_targets_equal_the_loop():
+    rng = np.random.default_rng(1)
+    x, x_test, direction = rng.normal(size=(12, 5)), rng.normal(size=(60, 5)), rng.normal(size=5)
+    for features in (RandomRelu.draw(40, 5, rng), RandomFourier.draw(40, 5, rng), Raw()):
+        train, test = features(x), features(x_test)
+        y, y_test = relu_neuron(direction, x), relu_neuron(direction, x_test)
+        ridge = Ridge.from_targets(train, y, test, y_test)
+        theta = rng.normal(size=train.shape[1])
+        lr, decay = 0.5 / ridge.sharpness, 1e-2 * ridge.sharpness
+        curve = ridge.trajectory(theta, lr, decay, 0.5)
+        floor = ridge.floors(decay, theta).population
+        velocity = np.zeros_like(theta)
+        for step in range(201):
+            if step % 40 == 0:
+                assert curve.train_loss(step) == pytest.approx(((train @ theta - y) ** 2).mean() / 2, rel=1e-9, abs=1e-13)
+                assert curve.population_loss(step) == pytest.approx(((test @ theta - y_test) ** 2).mean(), rel=1e-9)
+            velocity = 0.5 * velocity - lr * (train.T @ (train @ theta - y) / 12 + decay * theta)
+            theta = theta + velocity
+        assert curve.population_loss(10**6) == pytest.approx(floor, rel=1e-9)
+
+
+def test_fourier_features_approach_the_gaussian_kernel():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(4, 3))
+    features = RandomFourier.draw(200_000, 3, rng, 0.7)(x)
+    distance = ((x[:, None] - x[None]) ** 2).sum(axis=-1)
+    np.testing.assert_allclose(features @ features.T, np.exp(-0.7 * distance / 2), atol=0.01)
+
+
+def test_gram_route_equals_the_svd_route_and_accepts_float32():
+    rng = np.random.default_rng(4)
+    features, teacher, theta0 = rng.normal(size=(20, 300)), rng.normal(size=300), rng.normal(size=300)
+    for covariance in (None, rng.uniform(0.5, 2, 300), np.eye(300) * 0.3):
+        exact = Ridge(features, teacher, covariance)
+        gram = Ridge(features, teacher, covariance, route="gram")
+        one, two = (problem.trajectory(theta0, 0.01, 1e-3, "critical") for problem in (exact, gram))
+        t = np.array([0, 1, 10, 1000])
+        np.testing.assert_allclose(two.theta(t), one.theta(t), atol=1e-11)
+        np.testing.assert_allclose(two.population_loss(t), one.population_loss(t), rtol=1e-10)
+    single = Ridge(features.astype(np.float32), teacher, route="gram")
+    same = Ridge(features.astype(np.float32).astype(np.float64), teacher)
+    np.testing.assert_allclose(single.modal.system.values, same.modal.system.values, rtol=1e-12)
+    tall = Ridge(rng.normal(size=(50, 8)), np.ones(8), route="gram")
+    assert tall.rank == 8 and not tall.overparameterised
+
+
+def test_gradient_flow_is_the_limit_of_small_steps(figure_2):
+    ridge, theta0 = figure_2
+    fine = ridge.grokking_time(theta0, 1e-3, 1e-2, 0.01, 0.01).generalised * 1e-3
+    flow = ridge.grokking_time(theta0, 1e-3, 1e-2, 0.01, 0.01, flow=True).generalised * 1e-3
+    assert abs(fine / flow - 1) < 1e-4
+    path = ridge.trajectory(theta0, 0.1, 1e-2, flow=True)
+    # The null-space part follows exp(-lambda time) exactly.
+    flat = ridge.modal.locate(theta0).flat
+    np.testing.assert_allclose(ridge.modal.locate(path.theta(70)).flat, flat * math.exp(-0.07), atol=1e-12)
+
+
+def test_unmet_tolerances_name_the_floor_and_its_term():
+    rng = np.random.default_rng(0)
+    features, theta0 = rng.normal(size=(10, 40)), rng.normal(size=40)
+    null = Ridge(features, np.ones(40)).grokking_time(theta0, 0.01, 1e-3, 1e-6, 1e-3)
+    assert null.settled is None and "null space" in null.advice[-1]
+    noisy = Ridge(rng.normal(size=(60, 5)), np.ones(5), noise=rng.normal(size=60)).grokking_time(
+        np.zeros(5), 0.1, 1e-9, 1e-3, 1e-5
+    )
+    assert "label noise" in noisy.advice[0] and "label noise" in noisy.advice[1]
+    assert noisy.memorised is None
+    biased = Ridge(features, features.T @ np.ones(10)).grokking_time(theta0, 0.01, 0.5, 1.0, 1e-3)
+    assert "bias of weight decay" in biased.advice[-1]
+
+
+FEATURES, ONES = np.eye(3, 4), np.ones(4)
+BAD = [
+    (lambda: Ridge(np.ones(3), ONES), "features: shape"),
+    (lambda: Ridge(np.full((3, 4), np.nan), ONES), "features: holds NaN"),
+    (lambda: Ridge(np.zeros((3, 4)), ONES), "all zero"),
+    (lambda: Ridge(FEATURES, np.ones(3)), r"teacher: shape \(3,\)"),
+    (lambda: Ridge(FEATURES, ONES * np.inf), "teacher: holds NaN or inf"),
+    (lambda: Ridge(FEATURES, ONES, np.ones(3)), "covariance: shape"),
+    (lambda: Ridge(FEATURES, ONES, -ONES), "covariance: entry -1"),
+    (lambda: Ridge(FEATURES, ONES, np.triu(np.ones((4, 4)))), "transpose"),
+    (lambda: Ridge(FEATURES, ONES, np.diag([1.0, 1, 1, -1])), "eigenvalue -1"),
+    (lambda: Ridge(FEATURES, ONES, noise=ONES), "noise: shape"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(np.ones(3), 0.1, 0.1), "theta0: shape"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 10.0, 0.1), "lr=10: diverges.*below 4.61538"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, -1.0, 0.1), "lr=-1.0"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 0.1, -0.1), "weight_decay=-0.1"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 0.1, 0.0, "critical"), "needs weight_decay > 0"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 0.1, 0.1, "heavy"), "momentum='heavy'"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 0.1, 0.1, 1.0), "momentum=1.0"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 0.1, 0.1, 0.5, flow=True), "flow takes momentum 0"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 0.1, 0.1, switch=-1), "switch=-1"),
+    (lambda: Ridge(FEATURES, ONES).trajectory(ONES, 0.1, 0.1).theta(-1), "t: holds negative"),
+    (lambda: Ridge(FEATURES, ONES).grokking_time(ONES, 0.1, 0.1, 0.0, 0.1), "train_tolerance=0.0"),
+    (lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, 0.0, 0.1, 0.1), "weight_decay=0.0"),
+    (lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 0.1), "exactly one"),
+    (lambda: effective_ranks([1.0], 2), "k=2"),
+    (lambda: lower_bound_steps(1.0, 1.0, 0.1), "0 < low < high"),
+]
+
+
+@pytest.mark.parametrize("call,message", BAD, ids=[message for _, message in BAD])
+def test_bad_input_is_one_line_that_names_it(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_momentum_at_the_critical_value_is_the_double_root_of_the_flat_mode(figure_2):
+    ridge, theta0 = figure_2
+    named = ridge.trajectory(theta0, 1.0, 1e-4, "critical").population_loss(np.arange(0, 600, 50))
+    given = ridge.trajectory(theta0, 1.0, 1e-4, critical_momentum(1.0, 1e-4)).population_loss(np.arange(0, 600, 50))
+    np.testing.assert_array_equal(named, given)
