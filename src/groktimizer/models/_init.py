@@ -36,7 +36,8 @@ def linear(inputs: int, outputs: int, *, scale: float = 1.0, generator: Generato
     Returns:
         A float64 layer.
     """
-    layer = nn.Linear(inputs, outputs, dtype=torch.float64, device="meta").to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):  # its own initialisation is overwritten and leaves no trace
+        layer = nn.Linear(inputs, outputs, dtype=torch.float64, device="cpu")
     bound = scale / math.sqrt(inputs)
     for parameter in (layer.weight, layer.bias):
         nn.init.uniform_(parameter, -bound, bound, generator=generator)

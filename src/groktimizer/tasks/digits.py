@@ -13,7 +13,8 @@ from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import Batch, Problem, Task, classification, cross_entropy
 
 SAMPLES, PIXELS, CLASSES = 1797, 64, 10
-REFERENCE: dict[int, float] = {64: 0.857}
+# Best test accuracy of AdamW, best cell of its tuning grid (600 steps, evaluated every 10, mean over seeds 0 to 3).
+REFERENCE = {32: 0.728, 64: 0.879, 128: 0.927, 300: 0.955, 1000: 0.984}
 PART_OF_REFERENCE = 0.95
 
 
@@ -30,6 +31,9 @@ def load() -> tuple[Tensor, Tensor]:
 @dataclass(frozen=True)
 class DigitsTask(Task):
     """A two-layer ReLU network on `n_train` of the 1,797 images, tested on the rest.
+
+    Generalised means a test accuracy of 0.95 times what tuned AdamW reaches (`REFERENCE`) with the largest number of
+    images listed that is not above `n_train`.
 
     Attributes:
         n_train: Training images, 1 … 1796.

@@ -5,6 +5,7 @@ import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Generator, Mapping
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
@@ -21,6 +22,7 @@ PRECISIONS: Mapping[str, torch.dtype] = {
     "fp64": torch.float64,
 }
 KIBIBYTE = 1024
+IMPATIENCE = 1.0
 
 
 @runtime_checkable
@@ -108,17 +110,18 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 
 class Interrupt:
-    """Whether the user has asked to stop (Ctrl-C)."""
+    """Whether the user has asked to stop (Ctrl-C), and when."""
 
     def __init__(self) -> None:
         self.requested = False
+        self.at = 0.0
 
 
 @contextlib.contextmanager
 def interruptible() -> Generator[Interrupt, None, None]:
-    """Turn the first Ctrl-C into a request that the loop sees after its step; a second one acts at once.
+    """Turn the first Ctrl-C into a request that the loop sees after its step; one more, a second later, acts at once.
 
-    Outside the main thread, where Python delivers no signals, Ctrl-C is left as it is.
+    (A terminal and a launcher may both deliver the same Ctrl-C.) Outside the main thread, where Python delivers no signals, Ctrl-C is left as it is.
 
     Yields:
         The request.
@@ -130,8 +133,11 @@ def interruptible() -> Generator[Interrupt, None, None]:
     before = signal.getsignal(signal.SIGINT)
 
     def note(_signal: int, _frame: FrameType | None) -> None:
-        request.requested = True
-        signal.signal(signal.SIGINT, before)
+        if not request.requested:
+            request.requested, request.at = True, time.monotonic()
+        elif time.monotonic() - request.at >= IMPATIENCE:
+            signal.signal(signal.SIGINT, before)
+            signal.raise_signal(signal.SIGINT)
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -1,0 +1,234 @@
+"""Peers: what they claim to minimise, that they can be resumed, and one line for each mistake."""
+
+import copy
+import io
+import math
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from groktimizer.models import MLP
+from groktimizer.peers import PEERS, Composite, peer_names, resolve
+from groktimizer.peers.build import parse_base
+
+
+def problem(seed: int = 0) -> tuple[nn.Module, Callable[[], Tensor]]:
+    source = torch.Generator().manual_seed(seed)
+    model = MLP((6, 10, 4), generator=source, dtype=torch.float64)
+    inputs = torch.randn(20, 6, generator=source, dtype=torch.float64)
+    targets = torch.randint(0, 4, (20,), generator=source)
+    return model, lambda: nn.functional.cross_entropy(model(inputs), targets)
+
+
+def run(optimizer: Optimizer, loss: Callable[[], Tensor], steps: int) -> None:
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value.detach()
+
+    for _ in range(steps):
+        optimizer.step(closure)  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", peer_names())
+def test_every_peer_learns_and_every_option_is_taken(name: str):
+    peer, options = resolve(name)
+    model, loss = problem()
+    first = float(loss().detach())
+    run(peer.build(model, options), loss, 60)
+    assert float(loss().detach()) < first
+    assert set(options) == set(peer.defaults)
+
+
+@pytest.mark.parametrize("name", peer_names())
+def test_resuming_is_bit_equal(name: str):
+    """10 steps, state to disk, a new optimizer takes it, 10 more: the weights of 20 steps in one go."""
+    peer, options = resolve(name)
+    straight, straight_loss = problem()
+    run(peer.build(straight, options), straight_loss, 20)
+    model, loss = problem()
+    first = peer.build(model, options)
+    run(first, loss, 10)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = peer.build(model, options)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    run(second, loss, 10)
+    for value, wanted in zip(model.parameters(), straight.parameters(), strict=True):
+        assert torch.equal(value, wanted)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_cell_of_every_grid_is_a_full_set_of_valid_options(name: str):
+    peer = PEERS[name]
+    assert len(peer.grid) >= 8
+    completed = [resolve(name, cell)[1] for cell in peer.grid]
+    assert len({tuple(sorted(cell.items(), key=lambda item: item[0])) for cell in completed}) == len(peer.grid)
+    assert all(peer.build(problem()[0], cell).param_groups for cell in completed)
+
+
+def test_the_grid_of_adamw_is_the_one_that_was_promised():
+    lrs, decays = ({cell[key] for cell in PEERS["adamw"].grid} for key in ("lr", "weight_decay"))
+    assert len(PEERS["adamw"].grid) == 8
+    assert (min(lrs), max(lrs), min(decays), max(decays)) == (1e-3, 3e-2, 0.3, 3.0)
+
+
+def test_tuned_is_the_same_build_with_the_reference_cell():
+    peer, options = resolve("adamw-tuned")
+    assert peer is PEERS["adamw"]
+    assert options == resolve("adamw", PEERS["adamw"].tuned)[1]
+    assert all(peer.tuned_source for peer in PEERS.values() if peer.tuned is not None)
+
+
+def test_defaults_are_those_of_the_packages():
+    for name, kind in {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}.items():
+        model, _ = problem()
+        ours, theirs = PEERS[name].build(model, PEERS[name].defaults), kind(model.parameters())
+        assert {k: v for k, v in ours.param_groups[0].items() if k != "params"} == {
+            k: v for k, v in theirs.param_groups[0].items() if k != "params"
+        }
+
+
+def test_adam_l2_is_adam_on_loss_plus_beta_times_the_squared_norm():
+    beta = 1e-2
+    model, loss = problem()
+    peer, options = resolve("adam-l2", {"weight_decay": beta})
+    run(peer.build(model, options), loss, 30)
+    other, plain = problem()
+
+    def penalised() -> Tensor:
+        return plain() + beta * sum((p.square().sum() for p in other.parameters()), start=torch.zeros(()))
+
+    run(torch.optim.Adam(other.parameters(), lr=1e-3), penalised, 30)
+    for value, wanted in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-10, atol=1e-12)
+
+
+def halves(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    parameters = list(model.parameters())
+    return [p for p in parameters if p.ndim == 2], [p for p in parameters if p.ndim != 2]
+
+
+def test_muon_is_muon_on_matrices_and_adamw_on_the_rest():
+    model, loss = problem()
+    peer, options = resolve("muon", {"lr": "0.02", "weight_decay": 0.3, "vector_lr": 0.005})
+    run(peer.build(model, options), loss, 10)
+    other, plain = problem()
+    matrices, vectors = halves(other)
+    parts = (
+        torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3),
+        torch.optim.AdamW(vectors, lr=0.005, weight_decay=0.3),
+    )
+    for _ in range(10):
+        other.zero_grad()
+        plain().backward()
+        for part in parts:
+            part.step()
+    for value, wanted in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(value, wanted)
+
+
+def test_muon_without_matrices_is_adamw():
+    theta = nn.ParameterList([nn.Parameter(torch.ones(3))])
+    peer, options = resolve("muon")
+    assert len(peer.build(theta, options).param_groups) == 1
+
+
+def composite(model: nn.Module) -> Composite:
+    matrices, vectors = halves(model)
+    return Composite([torch.optim.SGD(matrices, lr=0.1, momentum=0.9), torch.optim.Adam(vectors, lr=0.01)])
+
+
+def test_a_composite_calls_its_closure_once_and_follows_schedulers():
+    model, loss = problem()
+    optimizer, calls = composite(model), []
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+    optimizer.step(lambda: (calls.append(1), loss().backward(), loss().detach())[-1])
+    scheduler.step()
+    assert len(calls) == 1
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.005]
+    frozen = [p.detach().clone() for p in model.parameters()]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    run(optimizer, loss, 1)
+    assert all(torch.equal(p, before) for p, before in zip(model.parameters(), frozen, strict=True))
+
+
+def copied(pair: tuple[nn.Module, Composite]) -> tuple[nn.Module, Composite]:
+    return copy.deepcopy(pair)
+
+
+def pickled(pair: tuple[nn.Module, Composite]) -> tuple[nn.Module, Composite]:
+    return pickle.loads(pickle.dumps(pair))
+
+
+@pytest.mark.parametrize("way", [copied, pickled])
+def test_a_copied_composite_goes_on_alike(way):
+    """Gradients are given by hand, so that copy and original see the same."""
+    model, loss = problem()
+    optimizer = composite(model)
+    run(optimizer, loss, 5)
+    twin, twin_optimizer = way((model, optimizer))
+    for network, method in ((model, optimizer), (twin, twin_optimizer)):
+        for _ in range(3):
+            for p in network.parameters():
+                p.grad = torch.full_like(p, 0.3)
+            method.step()
+    for value, wanted in zip(twin.parameters(), model.parameters(), strict=True):
+        assert torch.equal(value, wanted)
+
+
+def test_a_composite_refuses_what_it_cannot_be():
+    weight = torch.ones(2, 2, requires_grad=True)
+    with pytest.raises(ValueError, match="empty"):
+        Composite([])
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        Composite([torch.optim.SGD([weight], lr=0.1), torch.optim.Adam([weight])])
+    with pytest.raises(ValueError, match="no further groups"):
+        Composite([torch.optim.SGD([weight], lr=0.1)]).add_param_group({"params": [torch.ones(1, requires_grad=True)]})
+
+
+def test_a_base_is_read_from_a_text_and_can_be_pickled():
+    build = parse_base("adam:1e-3")
+    assert build is not None
+    made = pickle.loads(pickle.dumps(build))([torch.ones(2, requires_grad=True)])
+    assert isinstance(made, torch.optim.Adam)
+    assert (made.defaults["lr"], made.defaults["weight_decay"]) == (1e-3, 0.0)
+    assert parse_base(None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("grokfats", {}, "did you mean 'grokfast'"),
+        ("sgd-tuned", {}, "unknown optimizer 'sgd-tuned'"),
+        ("adamw", {"wd": 1}, "unknown option of optimizer adamw 'wd'"),
+        ("adamw", {"weight-decay": 1}, "did you mean 'weight_decay'"),
+        ("adamw", {"lr": "fast"}, "lr='fast': expected a number"),
+        ("adamw", {"lr": -1e-3}, "lr=-0.001"),
+        ("adamw", {"lr": 0}, "lr=0.0"),
+        ("adamw", {"lr": math.nan}, "lr=nan"),
+        ("adamw", {"lr": None}, "lr=None: expected a number"),
+        ("adamw", {"beta2": 1}, "beta2=1.0"),
+        ("adamw", {"weight_decay": "-2"}, "weight_decay=-2.0"),
+        ("sgd", {"nesterov": "maybe"}, "true or false"),
+        ("groktimizer", {"lr": -1}, "lr=-1.0"),
+        ("groktimizer", {"lr": "quick"}, "a number or none"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(name, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        resolve(name, options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["adm", "adam:", "adam:quick", "adam:-1", "adam:inf"])
+def test_a_base_that_is_none_is_refused(text: str):
+    with pytest.raises(ValueError, match="base"):
+        parse_base(text)
