@@ -45,7 +45,14 @@ def go(task: str, method: str, checkpoint: Path | None, crash_at: int | None = N
         if crash_at is not None and event.kind == "progress" and event.step >= crash_at:
             raise Crash
 
-    arguments = {"steps": 90, "every": 3, "checkpoint_every": 7, "identity": "x", "on_event": listen, **given}
+    arguments: dict[str, Any] = {
+        "steps": 90,
+        "every": 3,
+        "checkpoint_every": 7,
+        "identity": "x",
+        "on_event": listen,
+        **given,
+    }
     return train(TASKS[task], lambda model: peer.build(model, options), checkpoint=checkpoint, **arguments)
 
 
@@ -140,7 +147,7 @@ WORKER = textwrap.dedent(
 
 
 def test_kill_9_loses_nothing_that_was_saved(tmp_path: Path):
-    """The process is killed while it saves every few milliseconds; whatever file is there is whole and is gone on from."""
+    """The process is killed while it saves every few milliseconds; the file that is there is whole and is gone on from."""
     path, steps = tmp_path / "c", 1500
     wait = np.random.default_rng().uniform(0.05, 1.0)
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(path), "1000000"])
@@ -169,8 +176,9 @@ def damage(path: Path, kind: str) -> None:
     elif kind == "noise":
         path.write_bytes(b"not a checkpoint at all")
     else:
-        middle = content.index(b"PK\x01\x02") // 2
-        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        weights = load_checkpoint(path, "x")["model"]["embedding"].numpy().tobytes()
+        at = content.index(weights) + len(weights) // 2
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
 
 
 @pytest.mark.parametrize("kind", ["cut", "empty", "noise", "one bit"])

@@ -121,7 +121,8 @@ class Interrupt:
 def interruptible() -> Generator[Interrupt, None, None]:
     """Turn the first Ctrl-C into a request that the loop sees after its step; one more, a second later, acts at once.
 
-    (A terminal and a launcher may both deliver the same Ctrl-C.) Outside the main thread, where Python delivers no signals, Ctrl-C is left as it is.
+    Within that second it is taken for the same one, which a terminal and a launcher may both deliver. Outside the main
+    thread, where Python delivers no signals, Ctrl-C is left as it is.
 
     Yields:
         The request.
