@@ -1,7 +1,7 @@
 """Phase 1: the optimizer that fits, and what it hands over."""
 
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -11,11 +11,9 @@ from torch.optim import Adam, Optimizer
 
 Build: TypeAlias = Callable[[list[dict[str, Any]]], Optimizer]
 
-OWN_KEYS = ("params", "param_names")
-
 
 def default_base(groups: list[dict[str, Any]]) -> Optimizer:
-    """Adam without decay: lr 1e-2, betas (0.9, 0.98).
+    """Adam without decay: lr 1.2e-2, betas (0.9, 0.98); longer steps on tensors with larger entries, see `settings`.
 
     Args:
         groups: Parameter groups.
@@ -23,7 +21,7 @@ def default_base(groups: list[dict[str, Any]]) -> Optimizer:
     Returns:
         The phase-1 optimizer.
     """
-    return Adam(groups, lr=1e-2, betas=(0.9, 0.98))
+    return Adam(groups, lr=1.2e-2, betas=(0.9, 0.98))
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,11 @@ class BaseFactory:
 
     build: Build
 
-    def __call__(self, groups: Iterable[dict[str, Any]], *, maximize: bool) -> Optimizer:
+    def __call__(self, groups: list[dict[str, Any]], *, maximize: bool) -> Optimizer:
         """Build the phase-1 optimizer.
 
         Args:
-            groups: The outer groups; only their parameters (and names) go to the base.
+            groups: Its groups, as `settings.base_groups` makes them.
             maximize: Whether the objective is climbed.
 
         Returns:
@@ -49,8 +47,7 @@ class BaseFactory:
         Raises:
             ValueError: If the callable does not give a `torch.optim.Optimizer`.
         """
-        fresh = [{key: group[key] for key in OWN_KEYS if key in group} for group in groups]
-        base = self.build(fresh)
+        base = self.build(groups)
         if not isinstance(base, Optimizer):
             raise ValueError(
                 f"base={self.build!r} returned {type(base).__name__}: accepted is "
@@ -84,7 +81,7 @@ def options_of(base: Optimizer) -> list[dict[str, Any]]:
     Returns:
         One dict per group.
     """
-    return [{key: value for key, value in group.items() if key not in OWN_KEYS} for group in base.param_groups]
+    return [{key: value for key, value in group.items() if key not in {"params", "param_names"}} for group in base.param_groups]
 
 
 def second_moments(base: Optimizer, param: Tensor) -> tuple[Tensor | None, int]:

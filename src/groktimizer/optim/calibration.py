@@ -24,11 +24,11 @@ State = dict[Any, dict[str, Any]]
 def refresh(
     groups: list[dict[str, Any]], state: State, control: dict[str, Any], closure: Callable[[], Any] | None
 ) -> bool:
-    """Re-estimate the sharpness when it is due and set ``control["lr_scale"]``.
+    """Re-estimate the sharpness when it is due and set ``control["calibrated"]``.
 
     Args:
         groups: The parameter groups, gradients set.
-        state: The optimizer's state; keeps the leading direction (and, between two probes, one gradient).
+        state: The optimizer's state; keeps the leading direction (and, while probing, one gradient).
         control: The controller's numbers.
         closure: The user's closure, if there is one.
 
@@ -37,14 +37,15 @@ def refresh(
     """
     since = control["steps"] - 1 - control["switch_step"]
     params = [param for group in groups for param in group["params"] if param.grad is not None]
-    probes = control.get("probes_left", 0)
-    if closure is None:
-        if probes == 0 and since % EVERY == 0 and control.get("calibrated_at") != since:
-            control["probes_left"], control["calibrated_at"] = (FIRST if since == 0 else LATER), since
-            return _begin_probe(params, state)
-        return _go_on_probing(params, state, control) if probes else False
-    if since % EVERY == 0:
+    if control.get("probes_left", 0):
+        _finish_probe(params, state, control)
+        return True
+    if since % EVERY == 0 or "curvature" not in control:
         count = FIRST if "curvature" not in control else LATER
+        if closure is None:
+            control["probes_left"] = count
+            _begin_probes(params, state, control)
+            return True
         control["extra_passes"] += count
         _adopt(control, _power_iteration(params, state, closure, count))
     return False
@@ -52,9 +53,9 @@ def refresh(
 
 def _adopt(control: dict[str, Any], sharpness: float) -> None:
     if not 0.0 < sharpness < float("inf"):
-        return
+        return  # a flat or broken probe says nothing: the step stays, and the next calibration comes soon
     target = SAFETY * 4.0 / sharpness
-    control["lr_scale"] = target if "curvature" not in control else min(target, GROWTH * control["lr_scale"])
+    control["calibrated"] = target if "curvature" not in control else min(target, GROWTH * control["calibrated"])
     control["curvature"] = sharpness
 
 
@@ -93,30 +94,30 @@ def _power_iteration(params: list[Tensor], state: State, closure: Callable[[], A
     return sharpness
 
 
-def _begin_probe(params: list[Tensor], state: State) -> bool:
+def _begin_probes(params: list[Tensor], state: State, control: dict[str, Any]) -> None:
     grads = [param.grad for param in params if param.grad is not None]
-    directions = _directions(params, grads, state)
-    reach = REACH * max(_length(params), 1e-12)
-    for param, grad, direction in zip(params, grads, directions, strict=True):
+    control["probe_reach"] = REACH * max(_length(params), 1e-12)
+    for param, grad, direction in zip(params, grads, _directions(params, grads, state), strict=True):
         state[param]["probe_direction"] = direction
-        state[param]["previous_grad"] = grad.clone()
-        param.sub_(direction, alpha=reach)
-    state[params[0]]["probe_reach"] = torch.tensor(reach, dtype=torch.float64)
-    return True
+        state[param]["probe_gradient"] = grad.clone()
+        param.add_(direction, alpha=control["probe_reach"])
 
 
-def _go_on_probing(params: list[Tensor], state: State, control: dict[str, Any]) -> bool:
-    seen = [param for param in params if "previous_grad" in state[param]]
-    reach = float(state[seen[0]].pop("probe_reach"))
-    products = []
-    for param in seen:
-        grad = param.grad
-        if grad is not None:
-            products.append((state[param].pop("previous_grad") - grad) / reach)
-            param.add_(state[param]["probe_direction"], alpha=reach)
-            state[param]["probe_direction"] = products[-1]
+def _finish_probe(params: list[Tensor], state: State, control: dict[str, Any]) -> None:
+    """Complete one product, go back, and set out along it if another probe is left."""
+    reach = control["probe_reach"]
+    probed = [param for param in params if "probe_gradient" in state[param]]
+    grads = [param.grad for param in probed if param.grad is not None]
+    products = [(grad - state[param]["probe_gradient"]) / reach for param, grad in zip(probed, grads, strict=True)]
+    for param, product in zip(probed, products, strict=True):
+        param.sub_(state[param]["probe_direction"], alpha=reach)
+        state[param]["probe_direction"] = product
     control["probes_left"] -= 1
-    sharpness = _length(products)
-    if control["probes_left"] == 0:
-        _adopt(control, sharpness)
-    return True
+    if control["probes_left"]:
+        for param, direction in zip(probed, _directions(probed, grads, state), strict=True):
+            state[param]["probe_direction"] = direction
+            param.add_(direction, alpha=reach)
+        return
+    for param in probed:
+        del state[param]["probe_gradient"]
+    _adopt(control, _length(products))

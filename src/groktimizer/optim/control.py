@@ -25,27 +25,37 @@ class Rule:
     Args:
         start: What multiplies the nominal decay at the switch.
         smoothing: Weight of the past in the running mean of the loss.
-        hold: Units of damped time ``sum sqrt(lr * decay)`` before the decay may shrink.
+        ring: Units of damped time ``sum sqrt(lr * decay)`` that the excursion after the switch takes at least.
+        hold: Units of damped time before decay may shrink.
         decay_gain: Shrinking of the decay for each step above the level, times ``min(1, ln(mean / level))``.
         growth: Growing of the decay for each step below the level, times ``min(1, ln(level / mean))``.
-        lr_gain: The shrinking of lr above the level, once the loss has come back below the level.
+        late_gain: Shrinking of lr above the level when the loss has not come back within `hold`.
+        lr_gain: Shrinking of lr above the level once the loss has come back below it.
         cooling: Damped time over which lr falls by 1/e while the loss stays below the level; inf: never.
         keep_every: Steps between two kept states.
         far: Multiple of the level that counts as having left the manifold.
-        patience: Steps beyond `far` before going back.
+        share: Share of the first loss below which it does not, whatever the level.
+        patience: Steps out there before going back.
+        lost: Steps above the level with lr below `dead` of its start before going back.
+        dead: See `lost`.
         retreat: Factor on lr and on decay after going back.
     """
 
     start: float = 1.0
     smoothing: float = 0.9
+    ring: float = 2.0
     hold: float = 6.0
     decay_gain: float = 0.02
     growth: float = 0.0
+    late_gain: float = 0.04
     lr_gain: float = 0.05
     cooling: float = 8.0
-    keep_every: int = 25
-    far: float = 10.0
-    patience: int = 100
+    keep_every: int = 20
+    far: float = 25.0
+    share: float = 0.5
+    patience: int = 20
+    lost: int = 100
+    dead: float = 0.01
     retreat: float = 0.5
 
 
@@ -68,6 +78,7 @@ def begin(rule: Rule) -> dict[str, Any]:
         "returned": False,
         "kept": False,
         "since_kept": 0,
+        "above": 0,
         "outside": 0,
         "rollbacks": 0,
     }
@@ -76,13 +87,13 @@ def begin(rule: Rule) -> dict[str, Any]:
 def constrain(state: dict[str, Any], loss: float, level: float, rate: float, rule: Rule, *, cap: float) -> None:
     """Shrink the norm as fast as the training loss allows: one step of the constraint.
 
-    While the running mean of the loss is above the level, decay shrinks (once `rule.hold` units of damped time have
-    passed: the first excursion is where generalisation happens) and, after the first return below the level, lr
-    shrinks too. Below the level lr cools slowly, so that a solution that has settled stays.
+    The excursion of the loss that follows the switch is where generalisation happens, so it is left alone for
+    `rule.hold` units of damped time. After that, and after the first return below the level, a running mean above the
+    level shrinks decay and lr. Below the level lr cools slowly, so that a solution that has settled stays.
 
     Args:
         state: As `begin` gives it; changed in place.
-        loss: Training loss before this step.
+        loss: Training loss before this step; one that is not finite is left to the guard.
         level: Interpolation level epsilon, in units of the loss.
         rate: ``sqrt(lr * decay)`` in force, the damped time that one step takes.
         rule: The constants.
@@ -92,31 +103,41 @@ def constrain(state: dict[str, Any], loss: float, level: float, rate: float, rul
         return
     past = loss if state["mean"] is None else state["mean"]
     state["mean"] = rule.smoothing * past + (1.0 - rule.smoothing) * loss
-    excess = state["mean"] / level
-    if excess < 1.0 and state["damped_time"] > 2.0:
+    excess = math.log(max(state["mean"], 1e-300) / level)
+    state["above"] = state["above"] + 1 if excess > 0.0 else 0
+    if excess < 0.0 and state["damped_time"] > rule.ring:
         state["returned"] = True
     state["damped_time"] += rate
-    if excess > 1.0:
-        size = min(1.0, math.log(excess))
-        if state["returned"]:
-            state["lr_scale"] *= math.exp(-rule.lr_gain * size)
-        if state["damped_time"] > rule.hold:
-            state["decay_scale"] *= math.exp(-rule.decay_gain * size)
+    if excess > 0.0:
+        _shrink(state, min(1.0, excess), rule)
         return
     if rule.growth:
-        size = min(1.0, -math.log(max(excess, 1e-30)))
-        state["decay_scale"] = min(state["decay_scale"] * math.exp(rule.growth * size), cap)
+        state["decay_scale"] = min(state["decay_scale"] * math.exp(rule.growth * min(1.0, -excess)), cap)
     if state["returned"]:
         state["lr_scale"] *= math.exp(-rate / rule.cooling)
 
 
-def watch(state: dict[str, Any], loss: float, level: float, rule: Rule) -> Action:
+def _shrink(state: dict[str, Any], excess: float, rule: Rule) -> None:
+    late = state["damped_time"] > rule.hold
+    if late:
+        state["decay_scale"] *= math.exp(-rule.decay_gain * excess)
+    if state["returned"]:
+        state["lr_scale"] *= math.exp(-rule.lr_gain * excess)
+    elif late:
+        state["lr_scale"] *= math.exp(-rule.late_gain * excess)
+
+
+def watch(state: dict[str, Any], loss: float, level: float, first_loss: float, rule: Rule) -> Action:
     """Decide whether to keep this state, go on, or go back: one step of the guard.
+
+    Going back is due when the loss is not finite, stays far above the level, or stays above it although lr has shrunk
+    to nothing; then lr and decay start anew, smaller.
 
     Args:
         state: As `begin` gives it; changed in place.
         loss: Training loss before this step.
         level: Interpolation level epsilon, in units of the loss.
+        first_loss: First training loss ever seen.
         rule: The constants.
 
     Returns:
@@ -124,18 +145,21 @@ def watch(state: dict[str, Any], loss: float, level: float, rule: Rule) -> Actio
     """
     state["since_kept"] += 1
     finite = math.isfinite(loss)
-    state["outside"] = state["outside"] + 1 if not (finite and loss <= rule.far * level) else 0
-    if not finite or state["outside"] >= rule.patience:
+    far = max(rule.far * level, rule.share * first_loss)
+    state["outside"] = state["outside"] + 1 if not (finite and loss <= far) else 0
+    lost = state["above"] >= rule.lost and state["lr_scale"] < rule.dead
+    if not finite or lost or state["outside"] >= rule.patience:
         return _retreat(state, rule) if state["kept"] else Action.CONTINUE
-    if loss <= level and (not state["kept"] or state["since_kept"] >= rule.keep_every):
+    steady = loss <= level and state["mean"] is not None and state["mean"] <= level
+    if steady and (not state["kept"] or state["since_kept"] >= rule.keep_every):
         state["kept"], state["since_kept"] = True, 0
         return Action.KEEP
     return Action.CONTINUE
 
 
 def _retreat(state: dict[str, Any], rule: Rule) -> Action:
-    state["lr_retreat"] *= rule.retreat
-    state["decay_retreat"] *= rule.retreat
-    state["mean"], state["damped_time"], state["outside"], state["since_kept"] = None, 0.0, 0, 0
-    state["rollbacks"] += 1
+    kept = {"kept": True, "rollbacks": state["rollbacks"] + 1}
+    for name in ("lr_retreat", "decay_retreat"):
+        kept[name] = state[name] * rule.retreat
+    state.update(begin(rule) | kept)
     return Action.ROLL_BACK

@@ -42,7 +42,7 @@ class GROKtimizer(Optimizer):
         damping: Damping ratio zeta; 1 is critical.
         interpolation: When phase 2 begins: None (smoothed loss below 2 % of its first value), a loss level, a
             `Detector`, or ``float("inf")`` (at once: a model that has memorised already).
-        base: ``callable(param_groups) -> Optimizer`` for phase 1; None is Adam, lr 1e-2, betas (0.9, 0.98).
+        base: ``callable(param_groups) -> Optimizer`` for phase 1; None is Adam, lr 1.2e-2, betas (0.9, 0.98).
         guard: Keep the last interpolating state (one copy of the parameters) and return to it when the loss leaves.
         beta2: Decay rate of second moments where phase 1 brings none of its own.
         eps: Added to the root second moment.
@@ -129,6 +129,7 @@ class GROKtimizer(Optimizer):
             "start_norm": None,
             "extra_passes": 0,
             "metric": metric,
+            "calibrated": 1.0,
         }
         self._build_base()
         if at_once:
@@ -256,7 +257,9 @@ class GROKtimizer(Optimizer):
         lr = float(self._numbers(self.param_groups[0], reference)[0])
         cap = 0.25 / lr if lr > 0.0 else math.inf
         control.constrain(state, loss, level, math.sqrt(lr * reference), self._rule, cap=cap)
-        return control.watch(state, loss, level, self._rule) if self._settings.guard else control.Action.CONTINUE
+        if not self._settings.guard:
+            return control.Action.CONTINUE
+        return control.watch(state, loss, level, state["first_loss"], self._rule)
 
     def _level(self, loss: float) -> float | None:
         """The interpolation level; a model taken on without one gets it from its own loss when lambda needs it."""
@@ -296,7 +299,9 @@ class GROKtimizer(Optimizer):
 
     def _numbers(self, group: dict[str, Any], reference: float) -> tuple[float | Tensor, float, float]:
         state = self._control
-        scale = state["lr_retreat"] if group["given"]["lr"] else state["lr_retreat"] * state["lr_scale"]
+        scale = state["lr_retreat"]
+        if not group["given"]["lr"]:
+            scale *= state["lr_scale"] * state["calibrated"]
         lr = group["lr"] if scale == 1.0 else group["lr"] * scale
         decay = self._decay(group)
         return lr, decay, critical_momentum(float(lr), decay or reference, group["damping"])

@@ -14,18 +14,16 @@ from groktimizer.optim.detector import Detector, LossBelow
 from groktimizer.penalties import L2
 
 METRICS = ("adaptive", "euclidean")
-ADAPTIVE_LR = 2e-3
-ADAPTIVE_DECAY = 3.0
+ADAPTIVE_LR = 4e-3
+ADAPTIVE_DECAY = 2.0
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level
-BASE_LR, BASE_LR_MAX = 1e-2, 5e-2
+BASE_LR = 1.2e-2
 SCALE_UNIT, SCALE_MAX = 0.1, 10.0
 
 RULES = {
     "adaptive": Rule(),
-    "euclidean": Rule(
-        start=1e-4, hold=0.0, decay_gain=0.05, growth=0.05, lr_gain=0.0, cooling=math.inf, far=20.0, patience=50
-    ),
+    "euclidean": Rule(start=1e-4, hold=0.0, decay_gain=0.05, growth=0.05, lr_gain=0.0, late_gain=0.0, cooling=math.inf),
 }
 
 
@@ -210,7 +208,7 @@ def base_groups(groups: list[dict[str, Any]], *, split: bool, offset: int = 0) -
             continue
         lanes: dict[float, list[Tensor]] = {}
         for param, scale in zip(group["params"], group["scales"], strict=True):
-            lanes.setdefault(min(BASE_LR * scale, BASE_LR_MAX), []).append(param)
+            lanes.setdefault(BASE_LR * scale, []).append(param)
         result += [{"params": params, "outer": index, "lr": lr} for lr, params in lanes.items()]
     return result
 

@@ -151,6 +151,19 @@ def adaptive_blocked(
         adaptive_step(*columns, scalars)
 
 
+def _adaptive_tensors(
+    params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], numbers: Tensor
+) -> None:
+    lr, weight_decay, momentum, beta2, root_correction, eps, sign = numbers.unbind()
+    for param, grad, velocity, moment in zip(params, grads, velocities, moments, strict=True):
+        second = moment * beta2 + grad * grad * (1.0 - beta2)
+        scale = torch.maximum(second.sqrt() / root_correction + eps, grad.abs())
+        speed = velocity * momentum + sign * grad / scale + weight_decay * param
+        moment.copy_(second)
+        velocity.copy_(speed)
+        param.copy_(param - lr * speed)
+
+
 CHUNK = 16  # tensors per compiled call: equal layers share one compilation, which stays short
 
 

@@ -1,0 +1,124 @@
+"""The slow twin: GROKtimizer line by line as the formulas have it, in float64, one tensor after the other.
+
+It shares the scalar rules (detector, constraint, guard) with the optimizer and repeats all the rest plainly: no
+kernels, no `torch.optim`, no in-place arithmetic. `GROKtimizer` in float64 must equal it for ever.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from groktimizer.optim import control, settings
+from groktimizer.optim.detector import LossBelow
+
+
+class Reference:
+    """Phase 1 by Adam, switch by `LossBelow`, phase 2 by critically damped momentum.
+
+    Args:
+        theta: Starting tensors; copied to float64.
+        lr: Step size eta of phase 2; None is the adaptive metric's default.
+        weight_decay: lambda of phase 2; None is the adaptive metric's default, under the constraint.
+        metric: ``"adaptive"`` or ``"euclidean"`` (then both lr and weight_decay are needed).
+        damping: Damping ratio zeta.
+        level: Interpolation level; None is 2 % of the first loss, inf begins in phase 2.
+
+    Raises:
+        ValueError: If the Euclidean metric is asked for without lr and weight_decay.
+    """
+
+    def __init__(
+        self,
+        theta: Sequence[Tensor],
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        *,
+        metric: str = "adaptive",
+        damping: float = 1.0,
+        level: float | None = None,
+    ) -> None:
+        if metric == "euclidean" and (lr is None or weight_decay is None):
+            raise ValueError("metric='euclidean': the reference accepts it with lr and weight_decay only")
+        self.theta = [tensor.detach().to(torch.float64).clone() for tensor in theta]
+        self.metric, self.damping, self.lr_given, self.decay_given = metric, damping, lr is not None, weight_decay is not None
+        self.lr = settings.ADAPTIVE_LR if lr is None else lr
+        self.weight_decay = settings.ADAPTIVE_DECAY if weight_decay is None else weight_decay
+        self.detector = None if level == math.inf else LossBelow(absolute=level)
+        self.phase = 2 if self.detector is None else 1
+        self.rule = settings.RULES[metric]
+        self.numbers = control.begin(self.rule)
+        self.first = [torch.zeros_like(t) for t in self.theta]
+        self.second = [torch.zeros_like(t) for t in self.theta]
+        self.velocity = [torch.zeros_like(t) for t in self.theta]
+        self.snapshot: list[Tensor] | None = None
+        self.first_loss: float | None = None
+        self.count = 0
+        rms = [math.sqrt(float((t**2).mean())) for t in self.theta]
+        self.scale = [min(max(r / settings.SCALE_UNIT, 1.0), settings.SCALE_MAX) for r in rms]
+        if metric == "euclidean" or self.lr_given:
+            self.scale = [1.0] * len(self.theta)
+
+    def step(self, loss: float, grads: Sequence[Tensor]) -> None:
+        """One step from the training loss and its gradient at ``self.theta``.
+
+        Args:
+            loss: Training loss.
+            grads: Its gradients.
+        """
+        action = self._decide(loss)
+        if self.phase == 1:
+            self._adam(grads)
+        elif action is control.Action.ROLL_BACK and self.snapshot is not None:
+            self.theta = [tensor.clone() for tensor in self.snapshot]
+            self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
+        else:
+            if action is control.Action.KEEP:
+                self.snapshot = [tensor.clone() for tensor in self.theta]
+            self._shrink(grads)
+
+    def _decide(self, loss: float) -> control.Action:
+        self.first_loss = loss if self.first_loss is None else self.first_loss
+        if self.detector is None:
+            return control.Action.CONTINUE
+        if self.phase == 1:
+            if not self.detector.update(loss):
+                return control.Action.CONTINUE
+            self.phase = 2
+        level = self.detector.level
+        if level is None:
+            return control.Action.CONTINUE
+        lr, decay = self._lr(), self._decay()
+        control.constrain(self.numbers, loss, level, math.sqrt(lr * decay), self.rule, cap=0.25 / lr)
+        return control.watch(self.numbers, loss, level, self.first_loss, self.rule)
+
+    def _lr(self) -> float:
+        return self.lr * self.numbers["lr_retreat"] * (1.0 if self.lr_given else self.numbers["lr_scale"])
+
+    def _decay(self) -> float:
+        return self.weight_decay * self.numbers["decay_retreat"] * (1.0 if self.decay_given else self.numbers["decay_scale"])
+
+    def _adam(self, grads: Sequence[Tensor]) -> None:
+        self.count += 1
+        for i, grad in enumerate(grads):
+            self.first[i] = 0.9 * self.first[i] + 0.1 * grad
+            self.second[i] = 0.98 * self.second[i] + 0.02 * grad**2
+            mean = self.first[i] / (1.0 - 0.9**self.count)
+            size = torch.sqrt(self.second[i] / (1.0 - 0.98**self.count)) + 1e-8
+            lr = settings.BASE_LR * self.scale[i]
+            self.theta[i] = self.theta[i] - lr * mean / size
+
+    def _shrink(self, grads: Sequence[Tensor]) -> None:
+        self.count += 1
+        lr, decay = self._lr(), self._decay()
+        for i, grad in enumerate(grads):
+            eta = lr * self.scale[i]
+            momentum = max(0.0, 1.0 - self.damping * math.sqrt(eta * decay)) ** 2
+            force = grad
+            if self.metric == "adaptive":
+                self.second[i] = 0.98 * self.second[i] + 0.02 * grad**2
+                size = torch.sqrt(self.second[i] / (1.0 - 0.98**self.count)) + 1e-8
+                force = torch.clamp(grad / size, -1.0, 1.0)
+            self.velocity[i] = momentum * self.velocity[i] + force + decay * self.theta[i]
+            self.theta[i] = self.theta[i] - eta * self.velocity[i]

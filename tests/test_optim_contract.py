@@ -1,0 +1,292 @@
+"""Contracts that every GROKtimizer setting keeps: what torch.optim's own optimizers are held to, and ours."""
+
+import copy
+import io
+import math
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from groktimizer import GROKtimizer
+from groktimizer.optim.reference import Reference
+from tests.optim_cases import CASES, INF, Case, Problem, equal, run
+
+STEPS = 150
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+@every_case
+def test_the_switch_happens_where_the_table_says(case: Case) -> None:
+    problem = Problem()
+    opt = problem.optimizer(case.options)
+    run(problem, lambda: opt.step(problem.closure), STEPS)
+    assert (opt.phase == 2) is case.switches
+    assert (opt.base is None) is case.switches
+    assert all(torch.isfinite(value).all() for value in problem.values())
+
+
+@every_case
+def test_closure_and_observe_walk_the_same_path(case: Case) -> None:
+    if case.name == "euclidean-untuned":
+        pytest.skip("a closure lets the calibration evaluate gradients of its own; without one it probes by steps")
+    one, two = Problem(), Problem()
+    first, second = one.optimizer(case.options), two.optimizer(case.options)
+
+    def observed() -> None:
+        loss = two.closure()
+        second.observe(loss)
+        second.step()
+
+    left = run(one, lambda: first.step(one.closure), STEPS)
+    right = run(two, observed, STEPS)
+    assert all(equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+@every_case
+def test_a_resumed_run_is_bit_equal_wherever_it_was_cut(case: Case) -> None:
+    whole = Problem()
+    opt = whole.optimizer(case.options)
+    saved = []
+    for _ in range(STEPS):
+        buffer = io.BytesIO()
+        torch.save({"opt": opt.state_dict(), "params": whole.values()}, buffer)
+        saved.append(buffer)
+        opt.step(whole.closure)
+    switch = opt.switch_step or STEPS // 2
+    for cut in {0, 1, max(switch - 1, 0), switch, min(switch + 1, STEPS - 1), (switch + STEPS) // 2, STEPS - 1}:
+        saved[cut].seek(0)
+        content = torch.load(saved[cut], weights_only=True)
+        part = Problem()
+        resumed = part.optimizer(case.options)
+        with torch.no_grad():
+            for param, value in zip(part.params, content["params"], strict=True):
+                param.copy_(value)
+        resumed.load_state_dict(content["opt"])
+        run(part, lambda part=part, resumed=resumed: resumed.step(part.closure), STEPS - cut)
+        assert equal(part.values(), whole.values()), f"cut at {cut}"
+        assert resumed.status == opt.status
+
+
+@every_case
+def test_gradients_are_never_changed_nor_aliased(case: Case) -> None:
+    problem = Problem()
+    opt = problem.optimizer(case.options)
+    for _ in range(STEPS):
+        loss = problem.closure()
+        before = [param.grad.clone() for param in problem.params if param.grad is not None]
+        holders = [param.grad for param in problem.params]
+        opt.observe(loss)
+        opt.step()
+        for param, grad, holder in zip(problem.params, before, holders, strict=True):
+            assert param.grad is holder
+            assert torch.equal(holder, grad)
+        pointers = {param.grad.untyped_storage().data_ptr() for param in problem.params if param.grad is not None}
+        held = {v.untyped_storage().data_ptr() for e in opt.state.values() for v in e.values() if isinstance(v, Tensor)}
+        assert not pointers & held
+
+
+@every_case
+def test_deepcopy_and_pickle_continue_alike(case: Case) -> None:
+    for cut in (10, STEPS - 20):
+        problem = Problem()
+        opt = problem.optimizer(case.options)
+        run(problem, lambda: opt.step(problem.closure), cut)
+        for twin_problem, twin in (copy.deepcopy((problem, opt)), pickle.loads(pickle.dumps((problem, opt)))):
+            if twin.base is not None:
+                assert twin.base.state is twin.state
+            original = copy.deepcopy((problem, opt))
+            run(twin_problem, lambda t=twin, p=twin_problem: t.step(p.closure), 15)
+            run(original[0], lambda o=original: o[1].step(o[0].closure), 15)
+            assert equal(twin_problem.values(), original[0].values())
+
+
+@every_case
+def test_phase_two_keeps_only_its_own_buffers(case: Case) -> None:
+    problem = Problem()
+    opt = problem.optimizer(case.options)
+    run(problem, lambda: opt.step(problem.closure), STEPS)
+    if not case.switches:
+        pytest.skip("stays in phase 1")
+    keys = {key for entry in opt.state.values() for key in entry}
+    own = {"momentum_buffer"} | ({"exp_avg_sq"} if "adaptive" in case.name else set())
+    assert keys - {"snapshot", "probe_direction"} == own
+    numbers = sum(param.numel() for param in problem.params)
+    copies = len(own) + ("snapshot" in keys) + ("probe_direction" in keys)
+    assert opt.state_bytes == 8 * numbers * copies
+
+
+REFERENCES = (
+    ("adaptive untuned", {"interpolation": 0.2}, {"level": 0.2}),
+    ("adaptive relative level", {}, {}),
+    ("adaptive given", {"lr": 1e-3, "weight_decay": 0.5, "interpolation": 0.2}, {"lr": 1e-3, "weight_decay": 0.5, "level": 0.2}),
+    ("adaptive at once", {"interpolation": INF, "weight_decay": 1.0}, {"level": math.inf, "weight_decay": 1.0}),
+    ("euclidean", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2},
+     {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "level": 0.2}),
+    ("euclidean, damping 0.5", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": INF, "damping": 0.5},
+     {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "level": math.inf, "damping": 0.5}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", [{"foreach": False}, {"foreach": True}, {}, {"compiled": True}, {"fused": True}], ids=str)
+@pytest.mark.parametrize(("name", "ours", "theirs"), REFERENCES, ids=[row[0] for row in REFERENCES])
+def test_every_kernel_equals_the_slow_twin(name: str, ours: dict[str, Any], theirs: dict[str, Any], kernel: dict[str, Any]) -> None:
+    euclidean = "euclidean" in name
+    if ("compiled" in kernel and euclidean) or ("fused" in kernel and not euclidean):
+        pytest.skip("refused by name: fused is Euclidean, compiled is adaptive")
+    problem = Problem()
+    opt = problem.optimizer(ours | kernel)
+    slow = Reference(problem.values(), **theirs)
+    for _ in range(300):
+        loss = problem.closure()
+        slow.step(loss.item(), [param.grad for param in problem.params if param.grad is not None])
+        opt.observe(loss)
+        opt.step()
+        for value, wanted in zip(problem.values(), slow.theta, strict=True):
+            torch.testing.assert_close(value, wanted, rtol=1e-9, atol=1e-12)
+    assert opt.phase == slow.phase == 2
+
+
+@pytest.mark.parametrize("kernel", [{"foreach": False}, {"foreach": True}, {"fused": True}], ids=str)
+def test_the_euclidean_metric_is_torch_sgd_bit_for_bit(kernel: dict[str, bool]) -> None:
+    eta, weight_decay = 0.05, 2e-3
+    one, two = Problem(), Problem()
+    opt = one.optimizer({"metric": "euclidean", "lr": eta, "weight_decay": weight_decay, "interpolation": INF} | kernel)
+    momentum = (1 - math.sqrt(eta * weight_decay)) ** 2
+    sgd = torch.optim.SGD(two.params, lr=eta, momentum=momentum, weight_decay=weight_decay, **kernel)
+    left = run(one, lambda: opt.step(one.closure), 200)
+    right = run(two, lambda: sgd.step(two.closure), 200)
+    assert all(equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_the_momentum_follows_a_scheduler_bit_for_bit() -> None:
+    one, two = Problem(), Problem()
+    weight_decay = 2e-3
+    opt = one.optimizer({"metric": "euclidean", "lr": 0.1, "weight_decay": weight_decay, "interpolation": INF})
+    sgd = torch.optim.SGD(two.params, lr=0.1, momentum=0.5, weight_decay=weight_decay)
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=80, eta_min=1e-3) for o in (opt, sgd)]
+    for _ in range(120):
+        sgd.param_groups[0]["momentum"] = (1 - math.sqrt(sgd.param_groups[0]["lr"] * weight_decay)) ** 2
+        opt.step(one.closure)
+        sgd.step(two.closure)
+        for schedule in schedules:
+            schedule.step()
+        assert equal(one.values(), two.values())
+
+
+def test_a_tensor_lr_is_the_same_as_a_number() -> None:
+    paths = []
+    for lr in (0.1, torch.tensor(0.1, dtype=torch.float64)):
+        problem = Problem()
+        opt = problem.optimizer({"metric": "euclidean", "lr": lr, "weight_decay": 1e-3, "interpolation": 0.2})
+        paths.append(run(problem, lambda opt=opt, problem=problem: opt.step(problem.closure), STEPS))
+    torch.testing.assert_close(paths[0], paths[1], rtol=1e-12, atol=1e-14)
+
+
+def test_a_schedulers_factor_acts_in_both_phases() -> None:
+    """With factor 0 nothing moves, in phase 1 (base lr) and in phase 2; with factor 1 again, both move."""
+    for options in ({"interpolation": 0.2}, {"lr": 1e-3, "weight_decay": 0.1, "interpolation": 0.2}):
+        for cut in (5, STEPS):
+            problem = Problem()
+            opt = problem.optimizer(options)
+            factor = {"now": 1.0}
+            schedule = torch.optim.lr_scheduler.LambdaLR(opt, lambda _, factor=factor: factor["now"])
+            run(problem, lambda o=opt, p=problem: o.step(p.closure), cut)
+            still = problem.values()
+            factor["now"] = 0.0
+            schedule.step()
+            run(problem, lambda o=opt, p=problem: o.step(p.closure), 3)
+            assert equal(problem.values(), still)
+            factor["now"] = 1.0
+            schedule.step()
+            run(problem, lambda o=opt, p=problem: o.step(p.closure), 3)
+            assert not equal(problem.values(), still)
+
+
+def test_changing_lr_does_not_recompile() -> None:
+    from torch._dynamo.utils import counters
+
+    problem = Problem()
+    opt = problem.optimizer({"lr": 1e-3, "weight_decay": 0.5, "interpolation": INF, "compiled": True})
+    opt.step(problem.closure)
+    opt.step(problem.closure)
+    graphs = counters["stats"]["unique_graphs"]
+    for step in range(10):
+        opt.param_groups[0]["lr"] = 1e-3 * (1 + step)
+        opt.step(problem.closure)
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+def test_maximize_is_minimising_the_negative() -> None:
+    for metric in ({"metric": "euclidean", "lr": 0.1}, {"lr": 1e-3}):
+        one, two = Problem(), Problem()
+        options = metric | {"weight_decay": 1e-3, "interpolation": INF}
+        opt, climb = one.optimizer(options), two.optimizer(options | {"maximize": True})
+
+        def ascend() -> None:
+            for param in two.params:
+                param.grad = None
+            loss = -two.loss()
+            loss.backward()
+            climb.step()
+
+        left = run(one, lambda: opt.step(one.closure), 40)
+        right = run(two, ascend, 40)
+        torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-14)
+
+
+def test_groups_have_their_own_options_and_unpenalised_tensors_move_with_the_momentum_of_the_others() -> None:
+    problem = Problem()
+    weights, rest = [problem.params[0], problem.params[2]], [problem.params[1], problem.params[3]]
+    opt = GROKtimizer(
+        [{"params": weights, "lr": 0.05}, {"params": rest, "weight_decay": 0.0, "damping": 0.7}],
+        lr=0.1, weight_decay=1e-3, metric="euclidean", interpolation=INF,
+    )  # fmt: skip
+    twin = Problem()
+    sgd = torch.optim.SGD(
+        [
+            {"params": [twin.params[0], twin.params[2]], "lr": 0.05, "momentum": (1 - math.sqrt(0.05 * 1e-3)) ** 2},
+            {"params": [twin.params[1], twin.params[3]], "weight_decay": 0.0,
+             "momentum": (1 - 0.7 * math.sqrt(0.1 * 1e-3)) ** 2},
+        ],
+        lr=0.1, weight_decay=1e-3,
+    )  # fmt: skip
+    left = run(problem, lambda: opt.step(problem.closure), 50)
+    right = run(twin, lambda: sgd.step(twin.closure), 50)
+    assert all(equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_frozen_and_unused_parameters_stay_and_may_come_later() -> None:
+    problem = Problem()
+    frozen, unused = nn.Parameter(torch.ones(3), requires_grad=False), nn.Parameter(torch.ones(2, dtype=torch.float64))
+    opt = GROKtimizer([*problem.params, frozen, unused], interpolation=0.2)
+    run(problem, lambda: opt.step(problem.closure), STEPS)
+    assert opt.phase == 2
+    assert torch.equal(frozen, torch.ones(3))
+    assert torch.equal(unused, torch.ones(2, dtype=torch.float64))
+    unused.grad = torch.ones(2, dtype=torch.float64)
+    opt.step()
+    assert not torch.equal(unused, torch.ones(2, dtype=torch.float64))
+
+
+def test_an_empty_step_is_harmless_and_a_group_may_be_added_in_either_phase() -> None:
+    for options in ({}, {"interpolation": INF}):
+        problem = Problem()
+        opt = GROKtimizer(problem.params[:2], **options)
+        opt.step()
+        opt.add_param_group({"params": problem.params[2:], "weight_decay": 0.0})
+        before = problem.values()
+        opt.step(problem.closure)
+        assert not any(torch.equal(a, b) for a, b in zip(before, problem.values(), strict=True))
+
+
+@pytest.mark.parametrize("options", [{"lr": 1e-2, "weight_decay": 1e-2}, {"metric": "euclidean", "lr": 0.05, "weight_decay": 1e-3}], ids=str)
+def test_bfloat16_parameters_follow_the_float64_path(options: dict[str, Any]) -> None:
+    half, full = Problem(torch.bfloat16), Problem()
+    opts = [p.optimizer(options | {"interpolation": 0.3}) for p in (half, full)]
+    for problem, opt in zip((half, full), opts, strict=True):
+        run(problem, lambda o=opt, p=problem: o.step(p.closure), 100)
+    assert all(value.dtype == torch.bfloat16 for value in half.values())
+    assert half.loss().item() == pytest.approx(full.loss().item(), abs=0.2)
