@@ -76,7 +76,7 @@ def test_initial_spread():
     assert float(mlp.hidden.weight.std()) == pytest.approx(1 / math.sqrt(3 * 256), rel=0.02)
     assert float(mlp.hidden.weight.abs().max()) <= 1 / 16
     wide = MLP((64, 500, 10), 8.0, generator=seeded()).requires_grad_(False)
-    assert float(wide.layers[0].weight.std()) == pytest.approx(8 / math.sqrt(3 * 64), rel=0.02)
+    assert float(wide.get_parameter("layers.0.weight").std()) == pytest.approx(8 / math.sqrt(3 * 64), rel=0.02)
     former = ModularTransformer(97, 256, generator=seeded()).requires_grad_(False)
     for name, fan_in in {"embedding": 256, "query": 256, "expand": 256, "contract": 1024, "readout": 256}.items():
         assert float(former.get_parameter(name).std()) == pytest.approx(1 / math.sqrt(fan_in), rel=0.03)
