@@ -1,6 +1,6 @@
 """Sweeps: from a specification to a record, one run or many side by side, none of them twice."""
 
-from groktimizer.sweeps.executor import Outcome, SweepEvent, default_workers, execute
+from groktimizer.sweeps.executor import Outcome, SweepEvent, default_workers, execute, warm_up
 from groktimizer.sweeps.spec import RunSpec, make_spec, plan, split_options
 from groktimizer.sweeps.work import Reporter, record_of, run_or_reuse, run_spec
 
@@ -17,4 +17,5 @@ __all__ = [
     "run_or_reuse",
     "run_spec",
     "split_options",
+    "warm_up",
 ]

@@ -117,12 +117,20 @@ class _Job:
     pipe: Pipe
 
 
+def warm_up() -> None:
+    """Start the server that runs are forked from, so that it loads PyTorch while this process does other things."""
+    if isinstance(_context(), ForkServerContext):
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+
 def _context() -> Context:
     """Fresh processes that share nothing with this one; on Linux forked from a clean server that has torch loaded."""
     if sys.platform != "linux":
         return mp.get_context("spawn")
     context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["groktimizer.sweeps.work"])
+    context.set_forkserver_preload(["groktimizer.sweeps.warm"])
     return context
 
 

@@ -1,0 +1,162 @@
+"""Commands, options and defaults. Builds in a moment: nothing heavy is imported here."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Literal, NoReturn
+
+OUT = Path("groktimizer-results")
+PRECISIONS = ("fp32", "bf16", "fp64")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with 2."""
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def whole(least: int):
+    """Make the reader of a whole number.
+
+    Args:
+        least: smallest value accepted.
+
+    Returns:
+        A function from text to int.
+    """
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number ≥ {least}")
+        return value
+
+    return read
+
+
+def interval(text: str) -> int | Literal["log"]:
+    """Read ``--every``: a whole number or "log"."""
+    return "log" if text == "log" else _number(text, "a whole number ≥ 1 or 'log'")
+
+
+def _number(text: str, accepted: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {accepted}")
+    return int(text)
+
+
+def seeds(text: str) -> list[int]:
+    """Read ``--seeds``: how many fresh seeds (101, 102 …), or the seeds themselves with commas between.
+
+    Args:
+        text: such as "5" or "7,8,9".
+
+    Returns:
+        The seeds.
+
+    Raises:
+        ArgumentTypeError: if one is not a whole number, or comes twice.
+    """
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts) or (len(parts) == 1 and int(text) < 1):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected how many seeds (a whole number ≥ 1), or the seeds with commas, such as 7,8,9"
+        )
+    chosen = [int(part) for part in parts]
+    if len(set(chosen)) < len(chosen):
+        raise argparse.ArgumentTypeError(f"{text!r}: a seed comes twice")
+    return chosen if len(chosen) > 1 else [101 + k for k in range(chosen[0])]
+
+
+def factor(text: str) -> float | None:
+    """Read ``--cap``: a number ≥ 1, 0 (decided by --tune) or "none"."""
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if value != 0 and not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number ≥ 1, 0 or 'none'")
+    return value
+
+
+def names(text: str) -> list[str]:
+    """Read a list of names with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def build_parser() -> Parser:
+    """Build the parser of the program.
+
+    Returns:
+        A parser with one subparser per command.
+    """
+    parser = Parser(
+        prog="groktimizer",
+        description="Train past memorisation: one run, or optimizers side by side under equal conditions.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _run(commands.add_parser("run", help="train one task with one optimizer and draw its two clocks"))
+    _compare(commands.add_parser("compare", help="run optimizers side by side: a table and a figure"))
+    return parser
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Train one task with one optimizer; say when it memorised and generalised, and draw it."
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("task", metavar="TASK", help="modular-addition, -subtraction, -multiplication, -division, ridge, digits")
+    add("--optimizer", metavar="NAME", default="groktimizer", help="groktimizer, adamw, adamw-tuned, adam-l2, muon …")
+    add("--seed", type=whole(0), default=0, metavar="N", help="seed of data, weights and batches")
+    add("--checkpoint-every", type=whole(1), metavar="N", help="steps between saved states (default: 500)")
+    add("--precision", choices=PRECISIONS, help="number format (default: fp32; fp64 for ridge)")
+    _common(parser)
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run optimizers side by side on the same data, initial weights, seeds and budget, one single-thread process "
+        "per core; print a table and draw a figure."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("task", metavar="TASK", help="modular-addition, -subtraction, -multiplication, -division, ridge, digits")
+    add("--optimizers", type=names, metavar="A,B,C", help="methods; NAME-tuned is NAME at its reference cell")
+    add("--seeds", type=seeds, metavar="K|A,B,C", help="how many fresh seeds, or which (default: 3)")
+    add("--tune", action="store_true", help="tune --tune-methods on seeds 1, 2, 3 first; hours, not minutes")
+    add("--tune-methods", type=names, default=["adamw"], metavar="A,B", help="what --tune tunes")
+    add("--settings", metavar="K=V,K=V;…", help="task options, one setting per ';' (--tune on modular tasks: four)")
+    add("--reference", metavar="LABEL", help="method that faster/slower refers to (default: the tuned AdamW)")
+    add(
+        "--cap",
+        type=factor,
+        default=CAP_DEFAULT,
+        metavar="X|none",
+        help="stop at X times the best (default: 3 with --tune, else none)",
+    )
+    add("--workers", type=whole(1), metavar="N", help="processes at a time (default: one per core)")
+    add("--precision", choices=PRECISIONS, help="number format (default: bf16 on modular tasks, as in run elsewhere)")
+    add("--page", type=Path, metavar="DIR", help="where page, figure and JSON go (default: OUT)")
+    _common(parser)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="options of task or optimizer")
+    add("--steps", type=whole(1), metavar="N", help="budget of steps (default: the task's; compare: at most 5000)")
+    add("--every", type=interval, metavar="N|log", help="steps between evaluations (default: the task's)")
+    add("--threads", type=whole(1), default=1, metavar="N", help="CPU threads of one run")
+    add("--device", default="cpu", metavar="D", help="cpu, cuda, mps …")
+    add("--compile", action="store_true", help="compile the network")
+    add("--out", type=Path, default=OUT, metavar="DIR", help="records, saved states and figures")
+    add("--json", type=Path, metavar="FILE", help="write the whole result as JSON")
+    add("--fresh", action="store_true", help="run again even if the same run is recorded")
+    add("--quick", action="store_true", help="a short version: a few minutes at most")

@@ -1,0 +1,134 @@
+"""Progress on stderr: a bar on a terminal, sparse plain lines elsewhere."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from groktimizer.sweeps import RunSpec, SweepEvent
+from groktimizer.training import Event
+
+QUIET = 10.0  # seconds between two plain lines
+MINUTE, HOUR = 60, 3600
+
+
+def duration(seconds: float) -> str:
+    """Write a time such as 12 s, 3:05 min or 1:20 h; a dash if unknown.
+
+    Args:
+        seconds: how long.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> duration(185.0)
+        '3:05 min'
+    """
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
+    big, small = divmod(round(seconds), HOUR if seconds >= HOUR else MINUTE)
+    return f"{big}:{small // MINUTE if seconds >= HOUR else small:02d} {'h' if seconds >= HOUR else 'min'}"
+
+
+def _percent(metrics: Mapping[str, float], part: str) -> str:
+    if f"{part}_accuracy" in metrics:
+        return f"{metrics[f'{part}_loss']:.2e} ({metrics[f'{part}_accuracy']:.1%})"
+    return f"{metrics[f'{part}_loss']:.2e}"
+
+
+def describe(event: Event) -> str:
+    """Write losses, accuracies, phase, speed and time left of a run in one line."""
+    words = [f"{part} {_percent(event.metrics, part)}" for part in ("train", "test") if f"{part}_loss" in event.metrics]
+    if event.phase:
+        words.append(f"phase {event.phase}")
+    if event.steps_per_second:
+        words.append(f"{event.steps_per_second:,.0f} steps/s, at most {duration(event.eta_seconds)} left")
+    return " · ".join(words)
+
+
+class Bars:
+    """Bars for the runs under way on a terminal; elsewhere one plain line now and then.
+
+    Example:
+        >>> with Bars() as bars:
+        ...     bars.say("comparing")
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bars: dict[str, TaskID] = {}
+        self._last = time.monotonic()
+        self._done = 0
+        self._progress = Progress(
+            TextColumn("{task.fields[name]}"),
+            BarColumn(bar_width=24),
+            TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("{task.fields[told]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop drawing, whatever happened."""
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Write a line above the bars."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def run(self, name: str, event: Event) -> None:
+        """Show the progress of a run."""
+        if not self._console.is_terminal:
+            if time.monotonic() - self._last > QUIET:
+                self._last = time.monotonic()
+                self.say(f"{name}: step {event.step:,}/{event.steps:,} · {describe(event)}")
+            return
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task("", total=event.steps, name=name, told="")
+        self._progress.update(self._bars[name], completed=event.step, told=describe(event))
+
+    def sweep(self, event: SweepEvent) -> None:
+        """Show the progress of one run among many."""
+        name = short_name(event.spec)
+        if event.event is not None:
+            self.run(name, event.event)
+        if event.outcome is None:
+            return
+        if name in self._bars:
+            self._progress.remove_task(self._bars.pop(name))
+        if event.outcome.record is None:
+            self.say(f"  {name}: failed: {event.outcome.error}")
+            return
+        summary = event.outcome.record.summary
+        reused = " (recorded before)" if event.outcome.reused else ""
+        settled = summary["times"]["settled"]
+        told = f"settled at {settled:,}" if settled is not None else summary["status"]
+        self.say(f"  {name}: {told}, {summary['steps']:,} steps in {duration(summary['seconds'])}{reused}")
+
+
+def short_name(spec: RunSpec) -> str:
+    """Name a run: optimizer, the knobs that tell cells apart, seed."""
+    options = spec.optimizer_options
+    knobs = [f"{key} {options[key]:g}" for key in ("lr", "weight_decay") if isinstance(options.get(key), int | float)]
+    return " ".join([spec.optimizer, *knobs, f"seed {spec.seed}"])
+
+
+def plain_console() -> Console:
+    """Console for results on stdout; not a terminal means: do not wrap below 120 columns."""
+    return Console() if sys.stdout.isatty() else Console(width=120, force_terminal=False)

@@ -1,0 +1,100 @@
+"""``groktimizer run``: one task, one optimizer, one record, one picture."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from groktimizer.cli.files import check_json, write_result
+from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.results import Record, Store
+from groktimizer.sweeps import RunSpec, make_spec, run_or_reuse, split_options
+
+QUICK_STEPS = 1_000
+
+
+def specify(arguments: argparse.Namespace) -> RunSpec:
+    """Turn the arguments of ``run`` into a complete, checked specification."""
+    task_options, optimizer_options = split_options(arguments.task, [arguments.optimizer], arguments.set)
+    return make_spec(
+        arguments.task,
+        arguments.optimizer,
+        task_options=task_options,
+        optimizer_options=optimizer_options,
+        seed=arguments.seed,
+        steps=QUICK_STEPS if arguments.quick and arguments.steps is None else arguments.steps,
+        every=arguments.every,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        device=arguments.device,
+        compile=arguments.compile,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do ``groktimizer run``.
+
+    Args:
+        arguments: from the parser.
+
+    Returns:
+        0.
+    """
+    spec = specify(arguments)
+    check_json(arguments.json)
+    store = Store(arguments.out)
+    name = f"{spec.task}, {arguments.optimizer}, seed {spec.seed}"
+    with Bars() as bars:
+        record, reused = run_or_reuse(
+            spec,
+            store,
+            fresh=arguments.fresh,
+            checkpoint_every=arguments.checkpoint_every,
+            on_event=lambda event: bars.run(name, event),
+        )
+    picture = _draw(record, store, name)
+    write_result(arguments.json, _content(record, store, picture))
+    _tell(record, store, picture, reused)
+    return 0
+
+
+def _draw(record: Record, store: Store, title: str) -> Path:
+    from groktimizer.report import style, two_clocks
+
+    path = (
+        store.directory / f"run-{record.spec['task']['name']}-{record.spec['optimizer']['name']}-{record.identity}.png"
+    )
+    return style.save(two_clocks.plot(two_clocks.frame(record, title)), path)
+
+
+def _content(record: Record, store: Store, picture: Path) -> dict[str, Any]:
+    return {
+        "command": "run",
+        "identity": record.identity,
+        "spec": record.spec,
+        "summary": record.summary,
+        "provenance": record.provenance,
+        "history": dict(record.history),
+        "record": str(store.path(record.identity)),
+        "picture": str(picture),
+    }
+
+
+def _tell(record: Record, store: Store, picture: Path, reused: bool) -> None:
+    summary, times = record.summary, record.summary["times"]
+    say = plain_console().print
+
+    def line(name: str, text: object) -> None:
+        say(f"{name:<12} {text}", highlight=False, markup=False, soft_wrap=True)
+
+    line("status", f"{summary['status']}: {summary['advice']}")
+    for name in ("memorised", "generalised", "settled"):
+        line(name, "not" if times[name] is None else f"step {times[name]:,}")
+    line("resolution", f"evaluated every {times['evaluated_every']:,} steps at most, over {summary['steps']:,} steps")
+    if summary["optimizer_status"]:
+        line("optimizer", summary["optimizer_status"])
+    speed = f"{summary['passes']:,} passes, optimizer state {summary['state_bytes'] / 1e3:,.0f} kB"
+    line("cost", f"{duration(summary['seconds'])}, {speed}")
+    if reused:
+        line("reused", f"recorded {record.provenance['created']}; --fresh runs it again")
+    line("record", store.path(record.identity))
+    line("picture", picture)

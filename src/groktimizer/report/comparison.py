@@ -1,0 +1,199 @@
+"""One figure of a comparison: what each method's test accuracy did, and when it got where."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
+
+from groktimizer.report.style import GREY, INK, METHODS, house_style, log_steps
+from groktimizer.results import Record
+
+SIZES = {"memorised": 8.0, "generalised": 6.5, "settled": 13.0}
+TIMES = (("memorised", "o", "white"), ("generalised", "D", "white"), ("settled", "o", None))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method in one setting.
+
+    Attributes:
+        label: its name.
+        curves: (steps, test accuracy in % or test loss) of each seed.
+        times: name -> time of each seed, None for DNF.
+        budget: steps each run was given.
+    """
+
+    label: str
+    curves: Sequence[tuple[np.ndarray, np.ndarray]]
+    times: Mapping[str, Sequence[int | None]]
+    budget: int
+
+    @property
+    def settled(self) -> float:
+        """Median settled time, +∞ if half of the seeds or more did not settle."""
+        times = sorted(math.inf if time is None else time for time in self.times["settled"])
+        return times[len(times) // 2] if times else math.inf
+
+    @property
+    def typical(self) -> int:
+        """The seed whose settled time is the median."""
+        times = [math.inf if time is None else time for time in self.times["settled"]]
+        return sorted(range(len(times)), key=times.__getitem__)[(len(times) - 1) // 2]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the figure shows.
+
+    Attributes:
+        title: of the whole.
+        panels: setting -> methods, the fastest first.
+        accuracy: whether the curves are accuracies (else losses).
+    """
+
+    title: str
+    panels: Mapping[str, Sequence[Line]]
+    accuracy: bool
+
+
+def frame(groups: Mapping[str, Mapping[str, Sequence[Record]]], title: str) -> Frame:
+    """Take from records what the figure shows.
+
+    Args:
+        groups: setting -> method -> its records, one per seed.
+        title: of the figure.
+
+    Returns:
+        The frame that `plot` draws.
+    """
+    records = [record for methods in groups.values() for runs in methods.values() for record in runs]
+    accuracy = all("test_accuracy" in record.history for record in records)
+    panels = {
+        setting: sorted((_line(label, runs, accuracy) for label, runs in methods.items() if runs), key=_speed)
+        for setting, methods in groups.items()
+    }
+    return Frame(title, panels, accuracy)
+
+
+def _speed(line: Line) -> tuple[float, float]:
+    reached = [math.inf if time is None else time for time in line.times["memorised"]]
+    return line.settled, min(reached, default=math.inf)
+
+
+def _line(label: str, records: Sequence[Record], accuracy: bool) -> Line:
+    column, scale = ("test_accuracy", 100.0) if accuracy else ("test_loss", 1.0)
+    return Line(
+        label,
+        [(np.asarray(record.history["step"]), scale * np.asarray(record.history[column])) for record in records],
+        {name: [record.summary["times"][name] for record in records] for name, _, _ in TIMES},
+        max(int(record.spec["steps"]) for record in records),
+    )
+
+
+def plot(picture: Frame) -> Figure:
+    """Draw the figure: one row per setting, curves on the left, times on the right.
+
+    Args:
+        picture: from `frame`.
+
+    Returns:
+        The figure.
+    """
+    labels = dict.fromkeys(line.label for lines in picture.panels.values() for line in lines)
+    colours = {label: METHODS[k % len(METHODS)] for k, label in enumerate(labels)}
+    heights = [max(2.4, 0.55 * len(lines) + 0.9) for lines in picture.panels.values()]
+    with house_style():
+        figure = Figure(figsize=(11.5, sum(heights) + 1.1))
+        figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.06)
+        grid = figure.subplots(len(picture.panels), 2, squeeze=False, width_ratios=(1, 1.15), height_ratios=heights)
+        for (name, lines), (left, right) in zip(picture.panels.items(), grid, strict=True):
+            last = max(float(curve[0][-1]) for line in lines for curve in line.curves)
+            _curves(left, lines, colours, picture.accuracy, last)
+            _times(right, lines, colours)
+            left.set_title(f"{name}: " * (len(picture.panels) > 1) + "accuracy on unseen data" * picture.accuracy)
+            right.set_title("when each method got there")
+        for axes in grid[-1]:
+            axes.set_xlabel("training step (log scale)")
+        figure.suptitle(picture.title, x=0.01, ha="left", fontsize=14, fontweight="bold", color=INK)
+        figure.legend(handles=_key(), loc="outside lower right", ncols=4, fontsize=10, handletextpad=0.4)
+    return figure
+
+
+def _curves(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], accuracy: bool, last: float) -> None:
+    for line in reversed(lines):
+        for k, (steps, values) in enumerate(line.curves):
+            bold = k == line.typical
+            axes.plot(steps, values, color=colours[line.label], lw=2.2 if bold else 0.8, alpha=1.0 if bold else 0.4)
+            if bold:
+                axes.plot(steps[-1], values[-1], "|", color=colours[line.label], ms=9, mew=2)
+    first = min(float(steps[1]) if len(steps) > 1 else 1.0 for line in lines for steps, _ in line.curves)
+    log_steps(axes, first, last)
+    if accuracy:
+        axes.set(ylim=(-3, 104), ylabel="test accuracy (%)")
+        axes.set_yticks([0, 25, 50, 75, 100])
+    else:
+        axes.set(yscale="log", ylabel="test loss (log scale)")
+
+
+def _times(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str]) -> None:
+    """Draw a row per method: range over seeds as a bar, median as a mark, an arrow where a seed never settled."""
+    known = [t for line in lines for times in line.times.values() for t in times if t]
+    low = min(known, default=1) / 1.6
+    high = max([*known, *(line.budget for line in lines if None in line.times["settled"])], default=10) * 1.25
+    for row, line in enumerate(lines):
+        colour = colours[line.label]
+        _one_method(axes, row, line, colour, high)
+        success = sum(time is not None for time in line.times["settled"])
+        axes.text(
+            1.02, row, f"{success}/{len(line.times['settled'])}", transform=axes.get_yaxis_transform(), va="center",
+            color=colour, fontweight="bold",
+        )  # fmt: skip
+    axes.text(1.02, -0.75, "settled", transform=axes.get_yaxis_transform(), color=GREY, fontsize=9, va="center")
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set(xlim=(low, high), ylim=(len(lines) - 0.4, -0.6))
+    axes.set_yticks(range(len(lines)), [line.label for line in lines])
+    for label, line in zip(axes.get_yticklabels(), lines, strict=True):
+        label.set_color(colours[line.label])
+        label.set_fontweight("bold")
+    axes.grid(visible=False, axis="y")
+
+
+def _one_method(axes: Axes, row: int, line: Line, colour: str, high: float) -> None:
+    reached = [t for times in line.times.values() for t in times if t is not None]
+    unsettled = None in line.times["settled"]
+    if reached:
+        axes.plot([min(reached), max(reached)], [row, row], color=colour, lw=1.4, alpha=0.6, zorder=1)
+    for name, marker, face in TIMES:
+        times = [t for t in line.times[name] if t is not None]
+        axes.plot(
+            times, [row] * len(times), ls="", marker=marker, ms=SIZES[name], mew=1.8,
+            color=colour, markerfacecolor=face or colour, alpha=0.85, zorder=4 if name == "generalised" else 3,
+        )  # fmt: skip
+    if unsettled:
+        start = max(reached, default=high / 3)
+        axes.annotate(
+            "", xy=(high, row), xytext=(start, row),
+            arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.4, "ls": ":", "shrinkA": 7},
+        )  # fmt: skip
+        words = f"not settled in {line.budget:,}"
+        axes.annotate(
+            words, (high, row), (-8, 5), textcoords="offset points", ha="right", va="bottom", fontsize=9, color=colour
+        )
+
+
+def _key() -> list[Line2D]:
+    meaning = ("memorised the training data", "generalised", "settled: stayed there")
+    style: dict[str, Any] = {"ls": "", "mew": 1.8, "color": GREY}
+    marks = [
+        Line2D([], [], marker=marker, ms=0.8 * SIZES[name], markerfacecolor=face or GREY, label=words, **style)
+        for (name, marker, face), words in zip(TIMES, meaning, strict=True)
+    ]
+    return [*marks, Line2D([], [], color=GREY, lw=0, label="one mark per seed")]

@@ -1,0 +1,39 @@
+"""Studies: comparisons under equal conditions, with the rules of docs/comparison.md in code."""
+
+from groktimizer.studies.compare import Comparison, Panel, compare
+from groktimizer.studies.protocol import (
+    CAP,
+    DEFAULT_METHODS,
+    LONGEST,
+    MODULAR_SETTINGS,
+    Method,
+    Protocol,
+    Setting,
+    comparison_precision,
+    parse_method,
+    parse_settings,
+)
+from groktimizer.studies.summary import Row, Spread, summarise
+from groktimizer.studies.tuning import Trial, Tuning, tune
+
+__all__ = [
+    "CAP",
+    "DEFAULT_METHODS",
+    "LONGEST",
+    "MODULAR_SETTINGS",
+    "Comparison",
+    "Method",
+    "Panel",
+    "Protocol",
+    "Row",
+    "Setting",
+    "Spread",
+    "Trial",
+    "Tuning",
+    "compare",
+    "comparison_precision",
+    "parse_method",
+    "parse_settings",
+    "summarise",
+    "tune",
+]

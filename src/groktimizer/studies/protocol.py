@@ -1,0 +1,182 @@
+"""What a comparison compares and by which rules: methods, settings of the task, seeds, budgets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from groktimizer.measures.times import WINDOW_STEPS
+from groktimizer.peers import TUNED_SUFFIX, resolve
+from groktimizer.sweeps import RunSpec, make_spec
+from groktimizer.sweeps.spec import default_precision
+from groktimizer.tasks import make_task
+
+Kind = Literal["untuned", "given", "reference", "tuned"]
+DEFAULT_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon", "grokfast", "orthograd")
+MODULAR_SETTINGS = "model=mlp,train_fraction=0.4;train_fraction=0.3;train_fraction=0.2;model=transformer"
+CAP = 3  # a run may be stopped at this many times the best settled time so far
+TUNING_SEEDS = (1, 2, 3)
+FIRST_FRESH_SEED = 101
+LONGEST = 5_000
+
+
+@dataclass(frozen=True)
+class Method:
+    """An optimizer at one setting.
+
+    Attributes:
+        label: name in tables and figures.
+        optimizer: name in `PEERS`, perhaps with "-tuned".
+        options: overrides of its options.
+        kind: "untuned" (its package's defaults), "given" (options from the user), "reference" (a cell measured
+            before) or "tuned" (chosen here on tuning seeds).
+    """
+
+    label: str
+    optimizer: str
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+    kind: Kind = "untuned"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task with options, under a short name.
+
+    Attributes:
+        name: what differs from the default, such as "mlp 0.4".
+        task: name of the task.
+        options: overrides of its options.
+    """
+
+    name: str
+    task: str
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules of one comparison.
+
+    Attributes:
+        seeds: seeds that are reported; fresh, when something is tuned.
+        tuning_seeds: seeds on which cells are chosen.
+        steps: budget of every run.
+        every: steps between evaluations; None is the task's.
+        precision: of every run.
+        threads: of every run.
+        device: of every run.
+        compile: whether networks are compiled.
+        cap: a run may be stopped at this many times the best settled time so far; None gives each the whole budget.
+    """
+
+    seeds: Sequence[int]
+    steps: int
+    tuning_seeds: Sequence[int] = TUNING_SEEDS
+    every: int | Literal["log"] | None = None
+    precision: str = "fp32"
+    threads: int = 1
+    device: str = "cpu"
+    compile: bool = False
+    cap: float | None = CAP
+
+    def spec(self, setting: Setting, optimizer: str, options: Mapping[str, object], seed: int, steps: int) -> RunSpec:
+        """Specify one run of this comparison.
+
+        Args:
+            setting: the task.
+            optimizer: name of the optimizer.
+            options: overrides of its options.
+            seed: seed of data and weights.
+            steps: its budget; at most that of the protocol.
+
+        Returns:
+            The specification.
+        """
+        return make_spec(
+            setting.task,
+            optimizer,
+            task_options=setting.options,
+            optimizer_options=options,
+            seed=seed,
+            steps=min(steps, self.steps),
+            every=self.every,
+            precision=self.precision,
+            threads=self.threads,
+            device=self.device,
+            compile=self.compile,
+        )
+
+    def capped(self, best: float | None) -> int:
+        """Budget of a run once something has settled: the cap times the best time, plus the window to observe it.
+
+        Args:
+            best: best settled time so far, None if nothing has settled.
+
+        Returns:
+            Steps, at most the budget of the protocol.
+        """
+        if best is None or self.cap is None:
+            return self.steps
+        return min(self.steps, max(1, int(self.cap * best)) + WINDOW_STEPS)
+
+
+def parse_method(name: str, options: Mapping[str, object] | None = None) -> Method:
+    """Read a method from the command line: a name, and options that it takes from those given.
+
+    Args:
+        name: name of an optimizer, or NAME-tuned.
+        options: options for every optimizer that has them.
+
+    Returns:
+        The method.
+    """
+    peer, _ = resolve(name)
+    own = {key: value for key, value in (options or {}).items() if key in peer.defaults}
+    if own:
+        given = " ".join(f"{key}={value}" for key, value in own.items())
+        return Method(f"{name} ({given})", name, own, "given")
+    return Method(name, name, {}, "reference" if name.endswith(TUNED_SUFFIX) else "untuned")
+
+
+def parse_settings(task: str, text: str, options: Mapping[str, object]) -> list[Setting]:
+    """Read the settings of a comparison.
+
+    Args:
+        task: name of the task.
+        text: settings separated by ";", each a list of key=value separated by ","; empty for one setting.
+        options: options of the task that hold for every setting.
+
+    Returns:
+        The settings, named by what they change.
+
+    Raises:
+        ValueError: if a part is not key=value; an unknown or wrong option is refused likewise.
+
+    Example:
+        >>> [s.name for s in parse_settings("modular-addition", "train_fraction=0.3;model=transformer", {})]
+        ['mlp, 30 % train', 'transformer, 40 % train']
+    """
+    settings: list[Setting] = []
+    for part in (text or "").split(";"):
+        own: dict[str, object] = dict(options)
+        for pair in filter(None, part.strip().split(",")):
+            key, equals, value = pair.partition("=")
+            if not (key.strip() and equals and value.strip()):
+                raise ValueError(f"--settings {part.strip()!r}: expected key=value,key=value;… got {pair!r}")
+            own[key.strip()] = value.strip()
+        made = make_task(task, own)
+        settings.append(Setting(setting_name(made.options(), make_task(task).options()), task, own))
+    return settings
+
+
+def setting_name(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Name a setting by the options that differ from the defaults; network and train fraction always show."""
+    if {"model", "train_fraction"} <= options.keys():
+        rest = {key: value for key, value in options.items() if value != defaults[key]}
+        named = [str(options["model"]), f"{100 * options['train_fraction']:g} % train"]
+        return ", ".join(named + [f"{k}={v}" for k, v in rest.items() if k not in {"model", "train_fraction"}])
+    return " ".join(f"{key}={value}" for key, value in options.items() if value != defaults[key]) or "defaults"
+
+
+def comparison_precision(task: str) -> str:
+    """Precision of a comparison: bf16 on the modular tasks, where it doubles the speed on CPU; else the task's own."""
+    return "bf16" if task.startswith("modular") else default_precision(task)
