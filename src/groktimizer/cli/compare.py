@@ -47,10 +47,10 @@ def compare(arguments: argparse.Namespace) -> int:
             on_event=bars.sweep,
             on_stage=bars.say,
         )
-    content = done.content()
+    content: dict[str, Any] = done.content()
     name = f"compare-{arguments.task}" + "-tuned" * arguments.tune + "-quick" * arguments.quick
     picture = _draw(content, store, page / f"{name}.png")
-    content = {"command": _command(arguments), "seconds": time.monotonic() - started, **content}
+    content = {"command": _command(arguments), "seconds": time.monotonic() - started} | content
     _write_page(content, page, name, picture)
     write_result(arguments.json, {**content, "picture": str(picture)})
     _tell(content, picture, page / f"{name}.md")

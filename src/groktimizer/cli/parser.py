@@ -138,9 +138,9 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     add(
         "--cap",
         type=factor,
-        default=CAP_DEFAULT,
+        default=0.0,
         metavar="X|none",
-        help="stop at X times the best (default: 3 with --tune, else none)",
+        help="stop at X times the best (0: 3 with --tune, else none)",
     )
     add("--workers", type=whole(1), metavar="N", help="processes at a time (default: one per core)")
     add("--precision", choices=PRECISIONS, help="number format (default: bf16 on modular tasks, as in run elsewhere)")
