@@ -23,7 +23,10 @@ SCALE_UNIT, SCALE_MAX = 0.1, 10.0
 
 RULES = {
     "adaptive": Rule(),
-    "euclidean": Rule(start=1e-4, hold=0.0, decay_gain=0.05, growth=0.05, lr_gain=0.0, late_gain=0.0, cooling=math.inf),
+    "euclidean": Rule(
+        start=1e-4, hold=0.0, decay_gain=0.05, growth=0.05, lr_gain=0.0, late_gain=0.0, cooling=math.inf,
+        lost=300, dead=math.inf,
+    ),
 }
 
 
