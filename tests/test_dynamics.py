@@ -64,7 +64,9 @@ def test_state_equals_exact_rationals(mu):
             x = x + d
 
 
-@pytest.mark.parametrize("mu,k", [(0.0, 1e-5), (0.0, 1.99999), (0.98, 1e-4), (0.9801, 1e-4), (0.999999, 1.0), (0.9999, 3.9)])
+@pytest.mark.parametrize(
+    "mu,k", [(0.0, 1e-5), (0.0, 1.99999), (0.98, 1e-4), (0.9801, 1e-4), (0.999999, 1.0), (0.9999, 3.9)]
+)
 def test_accuracy_at_a_million_steps(mu, k):
     # Ten thousand exact jumps of 100 steps by the matrix, in extended precision, against one jump of a million.
     a, m = np.longdouble(k), np.longdouble(mu)

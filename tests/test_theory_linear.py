@@ -94,7 +94,7 @@ def test_the_delay_diverges_as_stated():
 
 
 def simulate(ratio, decay, lr, steps, seed=0, size=1000, columns=24):
-    """The iteration (3) on a drawn train set, `columns` students and teachers at once; losses at `steps`, each column's."""
+    """Iteration (3) on a drawn train set, `columns` students and teachers at once; each column's losses at `steps`."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(round(size / ratio), size))
     sigma = x.T @ x / x.shape[0]

@@ -22,7 +22,7 @@ from groktimizer.theory.zero_loss import PairSum, complexity, descend, fourier_s
 def test_kernel_to_rich_time():
     assert kernel_to_rich_time(math.e**3, 0.1) == pytest.approx(30)
     assert kernel_to_rich_time(math.e**3, 0.1, lr=0.01) == pytest.approx(3000)
-    with pytest.raises(ValueError, match="init_norm=0.5"):
+    with pytest.raises(ValueError, match=r"init_norm=0\.5"):
         kernel_to_rich_time(0.5, 0.1)
 
 

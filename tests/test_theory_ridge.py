@@ -1,8 +1,10 @@
 """Ridge: every step and every time against the loop that users run, over random problems of every shape."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from groktimizer.dynamics import critical_momentum
@@ -13,20 +15,20 @@ from groktimizer.theory.ridge import Ridge
 class Case:
     features: np.ndarray
     teacher: np.ndarray
-    covariance: object
+    covariance: npt.ArrayLike | None
     noise: np.ndarray | None
     theta0: np.ndarray
     lr: float
     weight_decay: float
-    momentum: object
+    momentum: float | Literal["critical"]
     switch: int | None
     carry: bool
 
     def ridge(self):
         return Ridge(self.features, self.teacher, self.covariance, self.noise)
 
-    def settings(self):
-        return dict(momentum=self.momentum, switch=self.switch, carry_velocity=self.carry)
+    def settings(self) -> dict[str, Any]:
+        return {"momentum": self.momentum, "switch": self.switch, "carry_velocity": self.carry}
 
 
 def draw(seed):

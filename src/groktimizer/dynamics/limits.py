@@ -38,13 +38,24 @@ def flow_rates(lr: float, curvature: Array) -> ModeRates:
     """
     zero, false = np.zeros_like(curvature), np.zeros(np.shape(curvature), dtype=bool)
     factor = np.exp(-lr * curvature)
-    return ModeRates(-lr * curvature, zero + _GONE, zero.astype(np.longdouble), zero, false, false, 1 - factor, zero, factor / 2)
+    return ModeRates(
+        log_rate=-lr * curvature,
+        half_gap=zero + _GONE,
+        angle=zero.astype(np.longdouble),
+        inverse_sine=zero,
+        oscillates=false,
+        negative=false,
+        folded=false,
+        step=1 - factor,
+        momentum=zero,
+        balance=factor / 2,
+    )
 
 
 def oscillator(
     time: npt.ArrayLike, position: npt.ArrayLike, curvature: npt.ArrayLike, friction: npt.ArrayLike
 ) -> Array:
-    """Damped oscillator ``x'' + c x' + k x = 0`` released at rest: the limit of heavy ball with momentum 1 - c sqrt(eta).
+    """Damped oscillator ``x'' + c x' + k x = 0`` released at rest: heavy ball's limit at momentum 1 - c sqrt(eta).
 
     Its exponents solve ``r^2 + c r + k = 0``; with g = c/2 and w = sqrt(k - g^2) it is
     ``x(0) exp(-g s) (cos(w s) + g sin(w s) / w)``, hyperbolic for k < g^2, ``(1 + g s)`` at the critical friction

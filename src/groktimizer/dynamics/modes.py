@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from groktimizer.dynamics.rates import Array, ModeRates, mode_rates
 
-
 _SLOWEST = 1e-18  # rates below this count as this: nothing moves within any number of steps that is asked for
 
 
@@ -31,7 +30,9 @@ class Transfer(NamedTuple):
     velocity: Array
 
 
-def roots(lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayLike = 0.0) -> tuple[npt.NDArray[np.complex128], ...]:
+def roots(
+    lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayLike = 0.0
+) -> tuple[npt.NDArray[np.complex128], ...]:
     """Roots of ``z^2 - (1 + mu - eta k) z + mu = 0``, the larger modulus first.
 
     >>> z1, z2 = roots(1.0, 1e-4, 0.9801)  # critical damping: both are 1 - sqrt(1e-4)
@@ -47,7 +48,7 @@ def roots(lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayLike =
         z1 and z2, complex, in the broadcast shape.
     """
     rates = mode_rates(lr, curvature, momentum)
-    sign = np.where(rates.negative, -1.0, 1.0)
+    sign = np.where(rates.negative | rates.folded, -1.0, 1.0)
     turn = 1j * rates.angle.astype(np.float64)
     return sign * np.exp(rates.log_rate + turn), sign * np.exp(rates.log_rate - 2 * rates.half_gap - turn)
 
@@ -132,11 +133,12 @@ def state(
     )
 
 
-def envelope(rates: ModeRates, steps: npt.ArrayLike, position: Array, velocity: Array) -> Array:
+def envelope(rates: ModeRates, steps: npt.ArrayLike, position: npt.ArrayLike, velocity: npt.ArrayLike = 0.0) -> Array:
     """A bound on |position| at `steps` and at every later step.
 
-    Complex roots: ``|z|^t`` times the amplitude. Real roots: the position entry falls monotonically, and the velocity
-    entry |U| rises to its peak at ``ln(1 + gap / L) / gap`` (gap = ln(z1/z2), L = -ln|z1|), then falls.
+    Complex roots: ``|z|^t`` times the amplitude, or, when the angle is small, ``|U_t| <= t |z|^(t-1)``. Real roots: the
+    position entry falls monotonically, and the velocity entry |U| rises to its peak at ``ln(1 + gap / L) / gap``
+    (gap = ln(z1/z2), L = -ln|z1|), then falls.
 
     Args:
         rates: Constants of stable modes.
@@ -147,15 +149,18 @@ def envelope(rates: ModeRates, steps: npt.ArrayLike, position: Array, velocity: 
     Returns:
         The bound, in the broadcast shape; falls with t.
     """
-    t = np.asarray(steps, dtype=np.float64)
+    t, position, velocity = (np.asarray(part, dtype=np.float64) for part in (steps, position, velocity))
     sine_part = rates.balance * position + rates.momentum * velocity
     peak = np.maximum(t, peak_step(rates))
     cosine, sine = rates.waves(t)
     _, highest = rates.waves(peak)
     velocity_part = np.where(rates.negative, np.abs(sine_part), np.abs(rates.momentum * velocity)) * np.abs(highest)
     falling = np.abs(np.where(rates.negative, cosine, cosine + rates.balance * sine) * position)
-    amplitude = np.hypot(position, sine_part * rates.inverse_sine * np.exp(np.where(rates.oscillates, -rates.log_rate, 0.0)))
-    return np.where(rates.oscillates, amplitude * np.exp(t * rates.log_rate), falling + velocity_part)
+    ring = np.where(rates.oscillates, rates.log_rate, -1.0)
+    amplitude = np.hypot(position, sine_part * rates.inverse_sine * np.exp(-ring)) * np.exp(t * ring)
+    last = np.maximum(t, -1 / np.minimum(ring, -_SLOWEST))  # where t |z|^(t - 1) is largest from t on
+    slow = np.abs(position) * np.exp(t * ring) + np.abs(sine_part) * last * np.exp((last - 1) * ring)
+    return np.where(rates.oscillates, np.minimum(amplitude, slow), falling + velocity_part)
 
 
 def peak_step(rates: ModeRates) -> Array:

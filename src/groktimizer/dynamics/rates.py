@@ -35,10 +35,11 @@ class ModeRates:
     Args:
         log_rate: ln |z1|, z1 the slower root; per step.
         half_gap: ln(z1 / z2) / 2 where the roots are real, 0 elsewhere.
-        angle: arg z1 where the roots are complex, 0 elsewhere; radians per step, extended precision.
+        angle: arg z1, or pi minus it where `folded`; 0 where the roots are real; radians per step, extended precision.
         inverse_sine: 1 / sin(angle), 0 where the roots are real.
         oscillates: The roots are complex.
         negative: The roots are real and negative, the position changes sign every step.
+        folded: The roots are complex with a negative real part; an angle near pi would lose what its sine needs.
         step: a = eta k.
         momentum: mu.
         balance: (1 - mu - a) / 2.
@@ -50,6 +51,7 @@ class ModeRates:
     inverse_sine: Array
     oscillates: BoolArray
     negative: BoolArray
+    folded: BoolArray
     step: Array
     momentum: Array
     balance: Array
@@ -66,24 +68,22 @@ class ModeRates:
         t = np.asarray(steps, dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             here, before = np.exp(t * self.log_rate), np.exp(np.maximum(t - 1, 0) * self.log_rate)
-            if not self.oscillates.any():
-                return self._real(t, here, before)
-            turn = np.mod(np.asarray(t, np.longdouble) * self.angle, _LONG_TWO_PI).astype(np.float64)
-            cosine, sine = here * np.cos(turn), before * np.sin(turn) * self.inverse_sine
-            if self.oscillates.all():
+            cosine, sine = self._real(t, here, before)
+            if self.oscillates.any():
+                turn = np.mod(np.asarray(t, np.longdouble) * self.angle, _LONG_TWO_PI).astype(np.float64)
+                cosine = np.where(self.oscillates, here * np.cos(turn), cosine)
+                sine = np.where(self.oscillates, before * np.sin(turn) * self.inverse_sine, sine)
+            alternates = self.negative | self.folded
+            if not alternates.any():
                 return cosine, sine
-            real_cosine, real_sine = self._real(t, here, before)
-            return np.where(self.oscillates, cosine, real_cosine), np.where(self.oscillates, sine, real_sine)
+            odd = np.mod(t, 2) == 1
+            return np.where(alternates & odd, -cosine, cosine), np.where(alternates & ~odd, -sine, sine)
 
     def _real(self, t: Array, here: Array, before: Array) -> tuple[Array, Array]:
-        """C and U where the roots are real: hyperbolic, t z^(t-1) where they coincide."""
+        """|C| and |U| where the roots are real: hyperbolic, t z^(t-1) where they coincide."""
         gap = 2 * self.half_gap
         ratio = np.where(gap == 0, t, np.expm1(-gap * t) / np.where(gap == 0, 1.0, np.expm1(-gap)))
-        odd = np.mod(t, 2) == 1
-        cosine = here * (1 + np.exp(-gap * t)) / 2
-        flip = self.negative & odd
-        flip_before = self.negative & ~odd & (t > 0)
-        return np.where(flip, -cosine, cosine), np.where(flip_before, -before * ratio, before * ratio)
+        return here * (1 + np.exp(-gap * t)) / 2, before * ratio
 
 
 def mode_rates(lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayLike = 0.0) -> ModeRates:
@@ -111,10 +111,11 @@ def mode_rates(lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayL
     return ModeRates(
         log_rate=np.maximum(log_rate, -_GONE).astype(np.float64),
         half_gap=np.minimum(gap, _GONE).astype(np.float64),
-        angle=np.where(oscillates, np.arctan2(width, trace), np.longdouble(0)),
+        angle=np.where(oscillates, np.arctan2(width, np.abs(trace)), np.longdouble(0)),
         inverse_sine=inverse_sine.astype(np.float64),
         oscillates=oscillates,
         negative=negative,
+        folded=oscillates & (trace < 0),
         step=a.astype(np.float64),
         momentum=mu.astype(np.float64),
         balance=((1 - mu - a) / 2).astype(np.float64),
@@ -122,7 +123,7 @@ def mode_rates(lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayL
 
 
 def _real_log_rate(a: LongArray, mu: LongArray, width: LongArray, gap: LongArray, negative: BoolArray) -> LongArray:
-    """ln |z1| where the roots are real: around sqrt(mu) when they nearly meet, as a distance from 1 when they do not.
+    """Log of |z1| where the roots are real: around sqrt(mu) when they nearly meet, else as a distance from 1.
 
     With w = 1 - |z1|: ``w = 2 a / (1 - mu + a + width)`` for positive roots and
     ``w = 2 (2 (1 + mu) - a) / (3 + mu - a + width)`` for negative ones, neither of which cancels near w = 0.
@@ -137,7 +138,8 @@ def _real_log_rate(a: LongArray, mu: LongArray, width: LongArray, gap: LongArray
     Returns:
         ln |z1|; meaningless where the roots are complex.
     """
-    near = (width <= _NEAR_CRITICAL * np.where(negative, np.abs(1 + mu - a), np.abs(1 - mu + a))) & (mu > 0)
+    away = np.where(negative, np.abs(3 + mu - a), np.abs(1 - mu + a))  # w1 + w2
+    near = (width <= _NEAR_CRITICAL * np.minimum(np.abs(1 + mu - a), away)) & (mu > 0)
     falls = 2 * a / (1 - mu + a + width)
     alternates = 2 * (2 * (1 + mu) - a) / (3 + mu - a + width)
     grows = np.log(np.abs(1 + mu - a) + width) - np.log(np.longdouble(2))

@@ -5,6 +5,7 @@ the targets ask for. Its fixed point is ``pull / (h + lambda)``; when decay chan
 the change is the initial state of the next phase.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -92,7 +93,7 @@ def solve(
         ValueError: If the starts are not 0 and increasing.
     """
     starts = [phase.start for phase in phases]
-    if not starts or starts[0] != 0 or any(b <= a for a, b in zip(starts, starts[1:], strict=False)):
+    if not starts or starts[0] != 0 or any(b <= a for a, b in itertools.pairwise(starts)):
         raise ValueError(f"phases: starts {starts} must begin with 0 and increase")
     segments: list[Segment] = []
     position, velocity = initial, np.zeros_like(initial)

@@ -16,6 +16,7 @@ _EVER = 1e18  # a step later than any that is asked for
 _SLACK = 1e-12  # relative, more than the rounding of an entry
 _PHASE_SLACK = 1e-8  # of a cosine whose phase is known to t * eps
 _TWO_PI = 2 * np.pi
+_LONG_PI = np.arctan2(np.longdouble(0), np.longdouble(-1))
 
 
 def box(segment: Segment, first: npt.ArrayLike, last: npt.ArrayLike) -> Box:
@@ -64,11 +65,13 @@ def _real_band(segment: Segment, a: Array, b: Array, for_ever: npt.NDArray[np.bo
 
 def _wave_band(segment: Segment, a: Array, b: Array, for_ever: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
     """Range of ``R rho^t cos(t angle - lag)`` for complex roots."""
-    rates, angle = segment.rates, segment.rates.angle.astype(np.float64)
+    rates = segment.rates
+    turn = np.where(rates.folded, _LONG_PI - rates.angle, rates.angle)
+    angle = turn.astype(np.float64)
     sine_part = rates.balance * segment.offset + rates.momentum * segment.velocity
     sine_part = sine_part * rates.inverse_sine * np.exp(np.where(rates.oscillates, -rates.log_rate, 0.0))
     size, lag = np.hypot(segment.offset, sine_part), np.arctan2(sine_part, segment.offset)
-    begin = np.mod(np.mod(a * rates.angle, np.longdouble(_TWO_PI)).astype(np.float64) - lag, _TWO_PI)
+    begin = np.mod(np.mod(a * turn, 2 * _LONG_PI).astype(np.float64) - lag, _TWO_PI)
     finish = begin + (b - a) * angle
     top = np.where(finish >= _TWO_PI, 1.0, np.maximum(np.cos(begin), np.cos(finish)))
     holds_pi = ((begin <= np.pi) & (finish >= np.pi)) | (finish >= 3 * np.pi)

@@ -1,9 +1,9 @@
 """First and last times of a condition on an exact curve, as certified integers.
 
 A curve is a sequence of pieces, each a quadratic loss of the modes of one phase. Over an interval of steps the modes
-stay in a box (`bands`), the loss in a range (`quadratic`); if the range lies on one side of the tolerance the whole
-interval is decided, otherwise it is split, and short intervals are walked step by step. Nothing is sampled: a curve that
-rings or comes back cannot hide a crossing. The tail is decided by the same bound on an interval without end.
+stay in a box (`bands`), the loss in a range (`quadratic`); if the range lies on one side of the tolerance the
+interval is decided, otherwise it is split, and short intervals are walked step by step. Nothing is sampled: a curve
+that rings or comes back cannot hide a crossing. The tail is decided by the same bound on an interval without end.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ class Budget:
             raise BudgetSpent
 
 
-class BudgetSpent(Exception):  # noqa: N818
+class BudgetSpent(Exception):
     """A search met more undecided steps than it may walk; `crossing` turns it into an unresolved time."""
 
 
@@ -203,9 +203,7 @@ def _split(first: int, last: int) -> list[int]:
     return [first + (last + 1 - first) * i // _PARTS for i in range(_PARTS + 1)]
 
 
-def _walk(
-    piece: Piece, first: int, last: int, tolerance: float, goal: tuple[int, bool], budget: Budget
-) -> int | None:
+def _walk(piece: Piece, first: int, last: int, tolerance: float, goal: tuple[int, bool], budget: Budget) -> int | None:
     """`_find` over an interval by looking at every step of it."""
     budget.spend(last + 1 - first)
     wanted, forward = goal
@@ -255,5 +253,7 @@ def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
                     if block.min() < best:
                         best_step, best = start + int(block.argmin()), float(block.min())
     except BudgetSpent:
-        raise ValueError(f"no step singled out within budget {budget}: the loss is flat around step {best_step}") from None
+        raise ValueError(
+            f"no step singled out within budget {budget}: the loss is flat around step {best_step}"
+        ) from None
     return best_step, best

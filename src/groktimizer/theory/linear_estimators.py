@@ -33,9 +33,6 @@ def marchenko_pastur(ratio: float, nodes: int = _NODES) -> tuple[Array, Array]:
 
     Returns:
         Eigenvalues and weights that sum to 1, the atom first when there is one.
-
-    Raises:
-        ValueError: If the ratio is not positive, or 1.
     """
     _check_ratio(ratio)
     angle = (np.arange(nodes) + 0.5) * math.pi / nodes
@@ -136,7 +133,10 @@ class LinearEstimator:
         previous = grid[0]
         for point in grid:
             if short(float(point)) >= 0:
-                return math.exp(brentq(short, float(previous), float(point), xtol=1e-12)) if point > previous else 1e-3
+                if point == previous:
+                    return math.exp(float(point))
+                root = brentq(short, float(previous), float(point), xtol=1e-12, full_output=False)
+                return math.exp(float(np.asarray(root)))
             previous = point
         return math.inf
 
@@ -200,7 +200,8 @@ def delay(ratio: float, lr: float, outputs: int = 1) -> float:
 
     Both late losses have the same shape and differ by ``(1 - sqrt(ratio))^2``; the delay is the time in which the
     slowest mode makes up for it. This is the limit of small tolerances: it leaves out the power of t in Eq (11), and at
-    epsilon = 1e-3, ratio 0.9 the exact `LinearEstimator.times` differ by 20,281 steps, not 56,386. It diverges as ``ln(4/(1 - ratio)^2) / (eta (1 - ratio)^2)`` at ratio 1.
+    epsilon = 1e-3, ratio 0.9 the exact `LinearEstimator.times` differ by 20,281 steps, not 56,386. At ratio 1 it
+    diverges as ``ln(4/(1 - ratio)^2) / (eta (1 - ratio)^2)``.
 
     >>> round(delay(0.9, 0.01))
     56386

@@ -25,9 +25,6 @@ def lower_bound_steps(low: float, high: float, factor: float) -> int:
 
     Returns:
         The smallest number of steps t with ``1 / T_t <= factor``.
-
-    Raises:
-        ValueError: If not ``0 < low < high`` and ``0 < factor < 1``.
     """
     _check(low, high, factor)
     # acosh(1 + x) = log1p(x + sqrt(x (x + 2))) keeps its digits for large condition numbers.
@@ -46,9 +43,6 @@ def polyak(low: float, high: float) -> tuple[float, float, float]:
 
     Returns:
         (lr, momentum, rate).
-
-    Raises:
-        ValueError: If not ``0 < low < high``.
     """
     _check(low, high, 0.5)
     total = math.sqrt(high) + math.sqrt(low)

@@ -1,6 +1,6 @@
 """Constants of the memorisation theorems along a recorded path (arXiv 2506.05718 and its author's public note).
 
-The path is (sub)gradient descent ``x <- x - alpha (G + beta H)`` on ``g + beta h``, g >= 0 with infimum 0. Constants are
+The path is (sub)gradient descent ``x <- x - alpha (G + beta H)`` on ``g + beta h``, g >= 0, infimum 0. Constants are
 estimated over the points that were visited: they bound nothing elsewhere, which is what "along the path" means. Use the
 estimates to judge whether a theorem could apply, and `check_geometric_decrease` to see whether its conclusion held.
 """
@@ -113,8 +113,8 @@ def note_delta(lr: float, weight: float, polyak: float, smoothness: float) -> fl
 def corrected_delta(lr: float, share: float, polyak: float, smoothness: float) -> float:
     """A rate for which ``g(x+) <= (1 - delta) g(x)`` holds whenever ``beta ||H|| <= gamma ||G||``; ours.
 
-    From smoothness, ``g(x+) <= g - alpha G'(G + beta H) + (L alpha^2 / 2) ||G + beta H||^2``. The terms in G'H add up to
-    ``-alpha beta (1 - alpha L) G'H``, at most ``alpha gamma |1 - alpha L| ||G||^2``, the term in ||H||^2 is at most
+    From smoothness, ``g(x+) <= g - alpha G'(G + beta H) + (L alpha^2 / 2) ||G + beta H||^2``. The terms in G'H add up
+    to ``-alpha beta (1 - alpha L) G'H``, at most ``alpha gamma |1 - alpha L| ||G||^2``, the term in ||H||^2 is at most
     ``(L alpha^2 gamma^2 / 2) ||G||^2``, and ``||G||^2 >= 2 mu g``; together
 
         delta = mu alpha ((2 - alpha L) - 2 gamma |1 - alpha L| - alpha L gamma^2),

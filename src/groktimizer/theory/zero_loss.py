@@ -122,9 +122,7 @@ class Descent:
     first_layer: Array
 
 
-def descend(
-    data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1e-3, every: int = 100
-) -> Descent:
+def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1e-3, every: int = 100) -> Descent:
     """Follow Eq (20) by explicit steps ``W1 <- W1 + lr velocity``.
 
     Args:
@@ -164,7 +162,7 @@ def _observe(weights: Array, data: PairSum) -> tuple[float, float, float, float]
 
 
 def fourier_spectrum(first_layer: Array) -> npt.NDArray[np.complex128]:
-    """Discrete Fourier transform over tokens, ``F_k = (1/p) sum_j e^{-2 pi i k j / p} W1_j``; shape (p, width), complex.
+    """Fourier transform over tokens, ``F_k = (1/p) sum_j e^{-2 pi i k j / p} W1_j``; shape (p, width), complex.
 
     Args:
         first_layer: W1 with one row a token, shape (p, width).

@@ -167,7 +167,7 @@ def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAd
 
 
 def best_weight_decay(ridge: Ridge) -> tuple[float, float]:
-    """lambda of least population loss of the ridge estimator, over ``lambda > -h_min``, and that loss.
+    """Lambda of least population loss of the ridge estimator, over ``lambda > -h_min``, and that loss.
 
     The estimator stays in the span of the data. A negative lambda (arXiv 2009.14286) is not where gradient descent goes
     from a start with a null-space component: that component would grow.
@@ -197,7 +197,7 @@ def best_weight_decay(ridge: Ridge) -> tuple[float, float]:
 
 
 def effective_ranks(eigenvalues: npt.ArrayLike, k: int) -> tuple[float, float]:
-    """Effective ranks of the tail of a covariance: ``r_k = sum_{i>k} l_i / l_{k+1}``, ``R_k = (sum l_i)^2 / sum l_i^2``.
+    """Effective ranks of a covariance's tail: ``r_k = sum_{i>k} l_i / l_{k+1}``, ``R_k = (sum l_i)^2 / sum l_i^2``.
 
     Interpolation is benign when for some k much smaller than n both r_k >= n (the tail acts as decay) and R_k >> n
     (noise spreads over many directions).

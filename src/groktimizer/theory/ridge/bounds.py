@@ -259,5 +259,11 @@ def predicted_generalisation(facts: Facts) -> float:
 
 
 TIME_BOUNDS = (
-    eq_8_memorised, eq_8_generalised, theorem_4_2_memorised, theorem_4_2_generalised, theorem_4_4, theorem_4_5, theorem_4_6,
-)  # fmt: skip
+    eq_8_memorised,
+    eq_8_generalised,
+    theorem_4_2_memorised,
+    theorem_4_2_generalised,
+    theorem_4_4,
+    theorem_4_5,
+    theorem_4_6,
+)

@@ -30,7 +30,10 @@ class Covariance:
         """Sigma x for x of shape (m,)."""
         if self.matrix is not None:
             return self.matrix @ vector
-        return vector * (self.diagonal if self.diagonal is not None else self.scale)
+        if self.diagonal is not None:
+            return vector * self.diagonal
+        assert self.scale is not None  # one form is set
+        return vector * self.scale
 
     def residual(self, away: Array) -> tuple[Array, float]:
         """Half the gradient and the value of the population loss at teacher + `away`."""
@@ -47,7 +50,7 @@ class Covariance:
     def eigenvalues(self) -> Array:
         """All eigenvalues, falling; shape (m,)."""
         if self.matrix is not None:
-            return np.linalg.eigvalsh(self.matrix)[::-1]
+            return np.asarray(np.linalg.eigvalsh(self.matrix)[::-1], dtype=np.float64)
         return np.sort(self.diagonal)[::-1] if self.diagonal is not None else np.full(self.features, self.scale)
 
     def least(self) -> float:
@@ -128,5 +131,7 @@ def _matrix(given: Array, m: int) -> Covariance:
         raise ValueError(f"covariance: differs from its transpose by {skew:.3g}, accepted are symmetric matrices")
     lowest = float(np.linalg.eigvalsh(given)[0])
     if lowest < -_SYMMETRY * size * m:
-        raise ValueError(f"covariance: eigenvalue {lowest:.3g} is negative, accepted are positive semidefinite matrices")
+        raise ValueError(
+            f"covariance: eigenvalue {lowest:.3g} is negative, accepted are positive semidefinite matrices"
+        )
     return Covariance(None, None, (given + given.T) / 2, m)

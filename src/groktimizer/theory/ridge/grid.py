@@ -84,9 +84,6 @@ def grokking_grid(
 
     Returns:
         Times in the broadcast shape.
-
-    Raises:
-        ValueError: If a setting is not accepted.
     """
     check_positive("train_tolerance", train_tolerance)
     check_positive("test_tolerance", test_tolerance)
@@ -169,7 +166,9 @@ class _Curves:
             beta = -decay * modal.residual / curvature[:, :-1]
         else:
             beta = (own * modal.noise / modal.samples - decay * modal.teacher.coordinates) / curvature[:, :-1]
-        self.beta = np.hstack([beta * (form.alpha[:-1] / (own if row == 0 else 1.0)), np.full_like(decay, form.beta[-1])])
+        self.beta = np.hstack(
+            [beta * (form.alpha[:-1] / (own if row == 0 else 1.0)), np.full_like(decay, form.beta[-1])]
+        )
         self.swing, self.rest = form.alpha * offset, form.rest
         factor = 1 - lr * curvature
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -184,7 +183,7 @@ class _Curves:
         self.rate, self.mirrored = self.rate[index], self.mirrored[index]
 
     def at(self, steps: Array) -> Array:
-        """x without the alternating sign of e, at one step a cell; shape (cells, modes)."""
+        """X without the alternating sign of e, at one step a cell; shape (cells, modes)."""
         state = np.exp(steps[:, None] * self.rate)
         state *= self.swing
         state += self.beta

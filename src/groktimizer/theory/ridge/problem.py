@@ -136,9 +136,6 @@ class Ridge:
 
         Returns:
             The trajectory.
-
-        Raises:
-            ValueError: If a setting is not accepted, with the limit.
         """
         phases = self.phases(lr, weight_decay, momentum, switch, flow, damping, carry_velocity)
         return self.modal.trajectory(self.modal.locate(check_vector("theta0", theta0, self.m)), phases, flow)
@@ -212,9 +209,6 @@ class Ridge:
 
         Returns:
             The four times, the losses' limits and the terms they come from.
-
-        Raises:
-            ValueError: If a setting or tolerance is not accepted.
         """
         check_positive("train_tolerance", train_tolerance)
         check_positive("test_tolerance", test_tolerance)
@@ -276,9 +270,6 @@ class Ridge:
 
         Returns:
             Bounds, each with its theorem and conditions; see `bounds`.
-
-        Raises:
-            ValueError: If weight_decay or a tolerance is not positive.
         """
         facts = self.facts(theta0, lr, weight_decay, train_tolerance, test_tolerance)
         facts = replace(
@@ -303,9 +294,6 @@ class Ridge:
 
         Returns:
             The facts, with nu^2 the mean square of theta0 and b the largest norm among the samples.
-
-        Raises:
-            ValueError: If a number is not positive.
         """
         numbers = {"lr": lr, "weight_decay": weight_decay, "train_tolerance": train_tolerance}
         for name, value in (numbers | {"test_tolerance": test_tolerance}).items():

@@ -120,7 +120,9 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
     if route not in {"auto", "svd", "gram"}:
         raise ValueError(f"route={route!r}: accepted are 'auto', 'svd', 'gram'")
     if route == "svd" or (route == "auto" and features.size < SVD_ENTRIES):
-        left, values, right = scipy.linalg.svd(np.asarray(features, np.float64), full_matrices=False, check_finite=False)
+        left, values, right = scipy.linalg.svd(
+            np.asarray(features, np.float64), full_matrices=False, check_finite=False
+        )
         rank = int((values > max(features.shape) * np.finfo(np.float64).eps * values[0]).sum())
         system: Spectrum = SvdSpectrum(np.ascontiguousarray(left[:, :rank]), values[:rank], right[:rank])
     else:

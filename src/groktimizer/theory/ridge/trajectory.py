@@ -1,5 +1,6 @@
 """The path of one run in closed form: parameters and losses at any step."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ class Trajectory:
     def pieces(self, losses: Sequence[Loss]) -> list[Piece]:
         """The curve of `train` or `population` as `crossing` takes it."""
         starts = [segment.start for segment in self.segments]
-        lengths = [b - a for a, b in zip(starts, starts[1:], strict=False)] + [None]
+        lengths = [b - a for a, b in itertools.pairwise(starts)] + [None]
         return [Piece(*part) for part in zip(self.segments, losses, lengths, strict=True)]
 
     def _spread(self, t: npt.ArrayLike) -> list[tuple[npt.NDArray[np.bool_], Segment, int]]:
@@ -82,6 +83,8 @@ class Trajectory:
         result = np.empty(steps.shape)
         for here, segment, index in self._spread(t):
             inside = steps[here] - segment.start
-            parts = [losses[index](segment.offsets(part)[0]) for part in np.array_split(inside, inside.size // 4000 + 1)]
+            parts = [
+                losses[index](segment.offsets(part)[0]) for part in np.array_split(inside, inside.size // 4000 + 1)
+            ]
             result[here] = np.concatenate(parts)
         return result
