@@ -59,9 +59,14 @@ def test_ridge_groks_when_the_paper_says():
 
 @pytest.mark.slow
 def test_ridge_groks_when_the_paper_says_at_its_default():
-    run = go(make_task("ridge"), options={"lr": 1.0, "weight_decay": 1e-4})
-    assert run.times.memorised == pytest.approx(216, rel=0.1)
-    assert run.times.generalised == pytest.approx(23_305, rel=0.02)
+    """216 and 23,305 steps for one draw; the law of which that is a draw has mean 22,970 and deviation 260.
+
+    ‖θ − θ*‖² = (1 − ηλ)^2t ‖θ⊥(0)‖² + ‖θ*⊥‖² up to a cross term, with E‖θ⊥(0)‖² = 900 ± √1800 and ‖θ*⊥‖² = 0.9: it is
+    mc = 10 at t = ln(900/9.1)/(2ηλ).
+    """
+    run = go(make_task("ridge"), options={"lr": 1.0, "weight_decay": 1e-4}, every=5)
+    assert run.times.memorised == pytest.approx(216, rel=0.15)
+    assert run.times.generalised == run.times.settled == pytest.approx(22_970, abs=4 * 260)
 
 
 @pytest.mark.slow
