@@ -313,3 +313,23 @@ def test_momentum_at_the_critical_value_is_the_double_root_of_the_flat_mode(figu
     named = ridge.trajectory(theta0, 1.0, 1e-4, "critical").population_loss(np.arange(0, 600, 50))
     given = ridge.trajectory(theta0, 1.0, 1e-4, critical_momentum(1.0, 1e-4)).population_loss(np.arange(0, 600, 50))
     np.testing.assert_array_equal(named, given)
+
+
+def test_a_search_that_may_not_walk_says_so():
+    rng = np.random.default_rng(0)
+    ridge = Ridge(rng.normal(size=(20, 40)), np.zeros(40))
+    times = ridge.grokking_time(rng.normal(size=40), 1 / ridge.sharpness, 1e-6, 0.01, 1.0, "critical", budget=3)
+    assert "train" in times.unresolved and times.memorised is None and "budget" in times.advice[-1]
+
+
+def test_times_far_beyond_any_loop_keep_their_law(figure_2):
+    # t2 eta lambda tends to a constant; at lambda = 1e-12 the time has 13 digits.
+    ridge, theta0 = figure_2
+    products = [whole(ridge.grokking_time(theta0, 1.0, d, 0.01, 0.01).settled) * d for d in (1e-8, 1e-10, 1e-12)]
+    assert abs(products[1] / products[2] - 1) < 1e-6 and abs(products[0] / products[2] - 1) < 1e-4
+
+
+def test_a_start_that_already_generalises_needs_no_step():
+    ridge = Ridge(np.eye(3, 5), np.zeros(5))
+    times = ridge.grokking_time(np.full(5, 1e-6), 0.5, 0.1, 0.01, 0.01, "critical")
+    assert (times.memorised, times.memorised_settled, times.generalised, times.settled, times.delay) == (0, 0, 0, 0, 0)

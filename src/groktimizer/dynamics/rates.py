@@ -81,6 +81,8 @@ class ModeRates:
 
     def _real(self, t: Array, here: Array, before: Array) -> tuple[Array, Array]:
         """|C| and |U| where the roots are real: hyperbolic, t z^(t-1) where they coincide."""
+        if (self.half_gap >= _GONE).all():  # one root only: gradient descent
+            return here * np.where(t > 0, 0.5, 1.0), before * (t > 0)
         gap = 2 * self.half_gap
         ratio = np.where(gap == 0, t, np.expm1(-gap * t) / np.where(gap == 0, 1.0, np.expm1(-gap)))
         return here * (1 + np.exp(-gap * t)) / 2, before * ratio

@@ -92,7 +92,7 @@ class Walker:
         block: Steps in a block.
     """
 
-    def __init__(self, segment: Segment, block: int = 512) -> None:
+    def __init__(self, segment: Segment, block: int = 256) -> None:
         self._segment, self.block = segment, block
         cosine, sine = segment.rates.waves(np.arange(block)[:, None])
         self._position = cosine + segment.rates.balance * sine

@@ -18,7 +18,7 @@ from groktimizer.theory.bands import Walker, box
 from groktimizer.theory.quadratic import Array, Loss
 
 LATEST = 2**53  # steps are exact integers in float64 up to here
-_WALK = 1024  # an undecided interval of at most so many steps is walked
+_WALK = 512  # an undecided interval of at most so many steps is walked
 _PARTS = 16  # an undecided longer one is split into so many
 Labels = npt.NDArray[np.int8]
 
