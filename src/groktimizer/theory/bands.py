@@ -5,6 +5,8 @@ evaluations bound them. Complex roots: amplitude at the ends times the range of 
 Negative roots: the size of the entry, with either sign.
 """
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -98,7 +100,11 @@ class Walker:
         self._position = cosine + segment.rates.balance * sine
         self._velocity = segment.rates.momentum * sine
 
-    def offsets(self, start: int, count: int) -> Array:
-        """Offsets at `count` <= block consecutive steps from `start`; shape (count, modes)."""
-        position, velocity = self._segment.offsets(start)
-        return self._position[:count] * position + self._velocity[:count] * velocity
+    def blocks(self, starts: Sequence[int], last: int) -> Iterator[Array]:
+        """Offsets at the steps of consecutive blocks, up to `last`; each of shape (steps, modes)."""
+        positions, velocities = self._segment.offsets(np.array(starts))
+        for start, position, velocity in zip(starts, positions, velocities, strict=True):
+            count = min(self.block, last + 1 - start)
+            place = self._position[:count] * position
+            place += self._velocity[:count] * velocity
+            yield place

@@ -19,6 +19,7 @@ from groktimizer.theory.quadratic import Array, Loss
 
 LATEST = 2**53  # steps are exact integers in float64 up to here
 _WALK = 512  # an undecided interval of at most so many steps is walked
+_WALK_RINGING = 8192  # the same for curves that ring
 _PARTS = 16  # an undecided longer one is split into so many
 Labels = npt.NDArray[np.int8]
 
@@ -93,9 +94,14 @@ class Piece:
         Yields:
             Start of the block and its losses.
         """
-        for start in range(first, last + 1, self.walker.block):
-            count = min(self.walker.block, last + 1 - start)
-            yield start, self.loss(self.walker.offsets(start, count))
+        starts = range(first, last + 1, self.walker.block)
+        for start, offsets in zip(starts, self.walker.blocks(starts, last), strict=True):
+            yield start, self.loss(offsets)
+
+    @cached_property
+    def patience(self) -> int:
+        """Longest undecided interval that is walked: bounds seldom decide parts of a curve that rings."""
+        return _WALK_RINGING if self.segment.rates.oscillates.any() else _WALK
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,7 @@ def _find(piece: Piece, edges: list[int], tolerance: float, goal: tuple[int, boo
         if labels[i] == 0:
             found = (
                 _walk(piece, first, last, tolerance, goal, budget)
-                if last - first < _WALK
+                if last - first < piece.patience
                 else _find(piece, _split(first, last), tolerance, goal, budget)
             )
             if found is not None:
@@ -245,7 +251,7 @@ def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
             for i in np.argsort(low)[::-1]:
                 if low[i] >= best - 1e-12 * abs(best):
                     continue
-                if lasts[i] - firsts[i] >= _WALK:
+                if lasts[i] - firsts[i] >= piece.patience:
                     stack.append(_split(int(firsts[i]), int(lasts[i])))
                     continue
                 allowance.spend(int(lasts[i] - firsts[i]) + 1)
