@@ -47,10 +47,21 @@ CASES = (
     Case("euclidean-given", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2}),
     Case("euclidean-untuned", {"metric": "euclidean", "interpolation": 0.2}),
     Case("euclidean-at-once", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": INF}),
-    Case("euclidean-fused", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "fused": True}),
-    Case("euclidean-foreach", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "foreach": True}),
-    Case("euclidean-underdamped", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": INF, "damping": 0.5}),
-    Case("euclidean-sgd-base", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "base": sgd_base}),
+    Case(
+        "euclidean-fused", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "fused": True}
+    ),
+    Case(
+        "euclidean-foreach",
+        {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "foreach": True},
+    ),
+    Case(
+        "euclidean-underdamped",
+        {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": INF, "damping": 0.5},
+    ),
+    Case(
+        "euclidean-sgd-base",
+        {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "base": sgd_base},
+    ),
 )
 
 
@@ -71,7 +82,7 @@ class Problem:
         hidden = torch.tanh(self.inputs @ first.T + bias)
         return (hidden @ second.T + offset - self.targets).square().mean()
 
-    def closure(self) -> Tensor:
+    def closure(self) -> Any:
         for param in self.params:
             param.grad = None
         loss = self.loss()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from groktimizer import GROKtimizer
 from groktimizer.optim.reference import Reference
-from tests.optim_cases import CASES, INF, Case, Problem, equal, run
+from optim_cases import CASES, INF, Case, Problem, equal, run
 
 STEPS = 150
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -81,6 +81,7 @@ def test_gradients_are_never_changed_nor_aliased(case: Case) -> None:
         opt.observe(loss)
         opt.step()
         for param, grad, holder in zip(problem.params, before, holders, strict=True):
+            assert holder is not None
             assert param.grad is holder
             assert torch.equal(holder, grad)
         pointers = {param.grad.untyped_storage().data_ptr() for param in problem.params if param.grad is not None}
@@ -93,7 +94,7 @@ def test_deepcopy_and_pickle_continue_alike(case: Case) -> None:
     for cut in (10, STEPS - 20):
         problem = Problem()
         opt = problem.optimizer(case.options)
-        run(problem, lambda: opt.step(problem.closure), cut)
+        run(problem, lambda o=opt, p=problem: o.step(p.closure), cut)
         for twin_problem, twin in (copy.deepcopy((problem, opt)), pickle.loads(pickle.dumps((problem, opt)))):
             if twin.base is not None:
                 assert twin.base.state is twin.state
@@ -118,21 +119,26 @@ def test_phase_two_keeps_only_its_own_buffers(case: Case) -> None:
     assert opt.state_bytes == 8 * numbers * copies
 
 
-REFERENCES = (
+GIVEN: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.5}
+EUCLIDEAN: dict[str, Any] = {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3}
+REFERENCES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("adaptive untuned", {"interpolation": 0.2}, {"level": 0.2}),
     ("adaptive relative level", {}, {}),
-    ("adaptive given", {"lr": 1e-3, "weight_decay": 0.5, "interpolation": 0.2}, {"lr": 1e-3, "weight_decay": 0.5, "level": 0.2}),
-    ("adaptive at once", {"interpolation": INF, "weight_decay": 1.0}, {"level": math.inf, "weight_decay": 1.0}),
-    ("euclidean", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2},
-     {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "level": 0.2}),
-    ("euclidean, damping 0.5", {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": INF, "damping": 0.5},
-     {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "level": math.inf, "damping": 0.5}),
+    ("adaptive given", GIVEN | {"interpolation": 0.2}, GIVEN | {"level": 0.2}),
+    ("adaptive at once", GIVEN | {"interpolation": INF}, GIVEN | {"level": math.inf}),
+    ("euclidean", EUCLIDEAN | {"interpolation": 0.2}, EUCLIDEAN | {"level": 0.2}),
+    ("euclidean, damping 0.5", EUCLIDEAN | {"interpolation": INF, "damping": 0.5},
+     EUCLIDEAN | {"level": math.inf, "damping": 0.5}),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kernel", [{"foreach": False}, {"foreach": True}, {}, {"compiled": True}, {"fused": True}], ids=str)
+@pytest.mark.parametrize(
+    "kernel", [{"foreach": False}, {"foreach": True}, {}, {"compiled": True}, {"fused": True}], ids=str
+)
 @pytest.mark.parametrize(("name", "ours", "theirs"), REFERENCES, ids=[row[0] for row in REFERENCES])
-def test_every_kernel_equals_the_slow_twin(name: str, ours: dict[str, Any], theirs: dict[str, Any], kernel: dict[str, Any]) -> None:
+def test_every_kernel_equals_the_slow_twin(
+    name: str, ours: dict[str, Any], theirs: dict[str, Any], kernel: dict[str, Any]
+) -> None:
     euclidean = "euclidean" in name
     if ("compiled" in kernel and euclidean) or ("fused" in kernel and not euclidean):
         pytest.skip("refused by name: fused is Euclidean, compiled is adaptive")
@@ -220,20 +226,21 @@ def test_changing_lr_does_not_recompile() -> None:
 
 
 def test_maximize_is_minimising_the_negative() -> None:
-    for metric in ({"metric": "euclidean", "lr": 0.1}, {"lr": 1e-3}):
+    metrics: tuple[dict[str, Any], ...] = ({"metric": "euclidean", "lr": 0.1}, {"lr": 1e-3})
+    for metric in metrics:
         one, two = Problem(), Problem()
         options = metric | {"weight_decay": 1e-3, "interpolation": INF}
         opt, climb = one.optimizer(options), two.optimizer(options | {"maximize": True})
 
-        def ascend() -> None:
-            for param in two.params:
+        def negative(problem: Problem = two) -> Any:
+            for param in problem.params:
                 param.grad = None
-            loss = -two.loss()
+            loss = -problem.loss()
             loss.backward()
-            climb.step()
+            return loss
 
-        left = run(one, lambda: opt.step(one.closure), 40)
-        right = run(two, ascend, 40)
+        left = run(one, lambda o=opt, p=one: o.step(p.closure), 40)
+        right = run(two, lambda o=climb, c=negative: o.step(c), 40)
         torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-14)
 
 
@@ -272,9 +279,9 @@ def test_frozen_and_unused_parameters_stay_and_may_come_later() -> None:
 
 
 def test_an_empty_step_is_harmless_and_a_group_may_be_added_in_either_phase() -> None:
-    for options in ({}, {"interpolation": INF}):
+    for interpolation in (None, INF):
         problem = Problem()
-        opt = GROKtimizer(problem.params[:2], **options)
+        opt = GROKtimizer(problem.params[:2], interpolation=interpolation)
         opt.step()
         opt.add_param_group({"params": problem.params[2:], "weight_decay": 0.0})
         before = problem.values()
@@ -282,7 +289,9 @@ def test_an_empty_step_is_harmless_and_a_group_may_be_added_in_either_phase() ->
         assert not any(torch.equal(a, b) for a, b in zip(before, problem.values(), strict=True))
 
 
-@pytest.mark.parametrize("options", [{"lr": 1e-2, "weight_decay": 1e-2}, {"metric": "euclidean", "lr": 0.05, "weight_decay": 1e-3}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"lr": 1e-2, "weight_decay": 1e-2}, {"metric": "euclidean", "lr": 0.05, "weight_decay": 1e-3}], ids=str
+)
 def test_bfloat16_parameters_follow_the_float64_path(options: dict[str, Any]) -> None:
     half, full = Problem(torch.bfloat16), Problem()
     opts = [p.optimizer(options | {"interpolation": 0.3}) for p in (half, full)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from groktimizer import GROKtimizer, LossBelow
 from groktimizer.optim import control
 from groktimizer.optim.control import Action, Rule
-from tests.optim_cases import INF, Problem, run
+from optim_cases import INF, Problem, run
 
 RULE = Rule()
 LEVEL = 0.1
@@ -91,7 +91,7 @@ def test_without_a_kept_state_there_is_nowhere_to_go_back_to() -> None:
 
 
 def test_a_bad_step_is_undone_bit_for_bit() -> None:
-    """A nan loss: the parameters return to the last kept state, velocity zero, gradients untouched, lr and decay halved."""
+    """A nan loss: the parameters return to the last kept state, velocity zero, lr and decay halved."""
     problem = Problem()
     opt = problem.optimizer({"interpolation": 0.2})
     run(problem, lambda: opt.step(problem.closure), 150)

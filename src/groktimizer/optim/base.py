@@ -81,7 +81,8 @@ def options_of(base: Optimizer) -> list[dict[str, Any]]:
     Returns:
         One dict per group.
     """
-    return [{key: value for key, value in group.items() if key not in {"params", "param_names"}} for group in base.param_groups]
+    own = {"params", "param_names"}
+    return [{key: value for key, value in group.items() if key not in own} for group in base.param_groups]
 
 
 def second_moments(base: Optimizer, param: Tensor) -> tuple[Tensor | None, int]:

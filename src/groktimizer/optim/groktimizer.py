@@ -115,7 +115,7 @@ class GROKtimizer(Optimizer):
             "fused": fused,
         }
         check_options(defaults)
-        super().__init__(cast(Any, params), defaults)
+        super().__init__(settings.listed(params), defaults)
         settings.check_decays(self.param_groups)
         self.param_groups[0]["control"] = control.begin(self._rule) | {
             "phase": 1,
@@ -174,7 +174,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             ValueError: A tensor listed twice, complex, sparse or not floating point; an option out of range.
-        """
+        """  # noqa: DOC502 (raised by what it calls)
         group = settings.complete(param_group, self.defaults, self._settings)
         known = {id(param) for other in self.param_groups for param in other["params"]}
         check_parameters(settings.tensors(group["params"]), known)
@@ -206,7 +206,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             ValueError: If `loss` is not one number.
-        """
+        """  # noqa: DOC502 (raised by what it calls)
         self._inbox.put(loss)
 
     @torch.no_grad()
@@ -221,7 +221,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             ValueError: If a gradient is sparse.
-        """
+        """  # noqa: DOC502 (raised by what it calls)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -318,7 +318,7 @@ class GROKtimizer(Optimizer):
                 continue
             grads = guard.dense_gradients(params)
             lr, decay, momentum = self._numbers(group, reference)
-            buffers = [guard.buffer(self.state, param, "momentum_buffer") for param in params]
+            buffers: list[Tensor | None] = [guard.buffer(self.state, param, "momentum_buffer") for param in params]
             scalars = updates.Scalars(float(lr), decay, momentum, maximize=group["maximize"])
             if self._settings.adaptive:
                 self._adaptive(group, (params, grads, buffers), scalars, decay or reference)
@@ -328,16 +328,14 @@ class GROKtimizer(Optimizer):
                 )
 
     def _adaptive(
-        self, group: dict[str, Any], operands: tuple[list[Tensor], ...], scalars: updates.Scalars, reference: float
+        self, group: dict[str, Any], operands: tuple[list[Any], ...], scalars: updates.Scalars, reference: float
     ) -> None:
         group["moment_steps"] += 1
         params = operands[0]
         columns = [*operands, [guard.buffer(self.state, param, "exp_avg_sq") for param in params]]
         correction = 1.0 - group["beta2"] ** group["moment_steps"]
         scalars = replace(scalars, beta2=group["beta2"], correction=correction, eps=group["eps"])
-        kernel = updates.choose(
-            foreach=group["foreach"], compiled=self._settings.compiled, device=params[0].device
-        )
+        kernel = updates.choose(foreach=group["foreach"], compiled=self._settings.compiled, device=params[0].device)
         scales = [s for param, s in zip(group["params"], group["scales"], strict=True) if param.grad is not None]
         for lane, numbers in updates.lanes(scales, scalars, group["damping"], reference):
             kernel(*([column[i] for i in lane] for column in columns), numbers)
@@ -360,7 +358,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             ValueError: If it belongs to other parameters or to the other metric.
-        """
+        """  # noqa: DOC502 (raised by what it calls)
         own, betas = restore.adopt(state_dict, self.param_groups, self._settings.metric)
         super().load_state_dict(own)
         if self.phase == 1:

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 NORMALISATIONS = (
     nn.LayerNorm,
     nn.GroupNorm,
-    nn.modules.batchnorm._NormBase,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
     nn.LocalResponseNorm,
     nn.RMSNorm,
 )
@@ -44,7 +50,7 @@ def param_groups(model: nn.Module) -> list[dict[str, Any]]:
         for parameter in module.parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
-                plain = parameter.ndim >= 2 and not isinstance(module, NORMALISATIONS)
+                plain = parameter.ndim > 1 and not isinstance(module, NORMALISATIONS)
                 (weights if plain else others).append(parameter)
     if not seen:
         raise ValueError(f"model={type(model).__name__} has no trainable parameter: at least one must require grad")

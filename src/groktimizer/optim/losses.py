@@ -81,7 +81,11 @@ class Inbox:
         Returns:
             Plain numbers.
         """
-        return {"seen": self.seen, "unread": [float(x) for x in self._unread], "pending": [float(x) for x in self._pending]}
+        return {
+            "seen": self.seen,
+            "unread": [float(x) for x in self._unread],
+            "pending": [float(x) for x in self._pending],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave.

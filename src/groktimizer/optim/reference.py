@@ -42,7 +42,12 @@ class Reference:
         if metric == "euclidean" and (lr is None or weight_decay is None):
             raise ValueError("metric='euclidean': the reference accepts it with lr and weight_decay only")
         self.theta = [tensor.detach().to(torch.float64).clone() for tensor in theta]
-        self.metric, self.damping, self.lr_given, self.decay_given = metric, damping, lr is not None, weight_decay is not None
+        self.metric, self.damping, self.lr_given, self.decay_given = (
+            metric,
+            damping,
+            lr is not None,
+            weight_decay is not None,
+        )
         self.lr = settings.ADAPTIVE_LR if lr is None else lr
         self.weight_decay = settings.ADAPTIVE_DECAY if weight_decay is None else weight_decay
         self.detector = None if level == math.inf else LossBelow(absolute=level)
@@ -97,7 +102,11 @@ class Reference:
         return self.lr * self.numbers["lr_retreat"] * (1.0 if self.lr_given else self.numbers["lr_scale"])
 
     def _decay(self) -> float:
-        return self.weight_decay * self.numbers["decay_retreat"] * (1.0 if self.decay_given else self.numbers["decay_scale"])
+        return (
+            self.weight_decay
+            * self.numbers["decay_retreat"]
+            * (1.0 if self.decay_given else self.numbers["decay_scale"])
+        )
 
     def _adam(self, grads: Sequence[Tensor]) -> None:
         self.count += 1

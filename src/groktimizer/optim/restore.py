@@ -84,9 +84,7 @@ def unpack(control: dict[str, Any], base: Optimizer | None, detector: Detector |
         inbox.load_state_dict(waiting)
 
 
-def adopt(
-    state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str
-) -> tuple[dict[str, Any], float | None]:
+def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str) -> tuple[dict[str, Any], float | None]:
     """Make a state dict fit to load: our own as it is, Adam's or another's with our options in its groups.
 
     Args:
@@ -102,7 +100,9 @@ def adopt(
     """
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
-        raise ValueError(f"state_dict has {len(saved)} parameter groups: accepted is {len(groups)}, as this optimizer has")
+        raise ValueError(
+            f"state_dict has {len(saved)} parameter groups: accepted is {len(groups)}, as this optimizer has"
+        )
     if saved and "control" in saved[0]:
         other = saved[0]["control"]["metric"]
         if other != metric:
@@ -121,9 +121,7 @@ def adopt(
     return {"state": entries, "param_groups": ours}, float(betas[1])
 
 
-def take_over(
-    groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], beta2: float, *, adaptive: bool
-) -> None:
+def take_over(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], beta2: float, *, adaptive: bool) -> None:
     """Begin phase 2 from another optimizer's loaded state: its second moments, at rest.
 
     Args:

@@ -24,8 +24,15 @@ SCALE_UNIT, SCALE_MAX = 0.1, 10.0
 RULES = {
     "adaptive": Rule(),
     "euclidean": Rule(
-        start=1e-4, hold=0.0, decay_gain=0.05, growth=0.05, lr_gain=0.0, late_gain=0.0, cooling=math.inf,
-        lost=300, dead=math.inf,
+        start=1e-4,
+        hold=0.0,
+        decay_gain=0.05,
+        growth=0.05,
+        lr_gain=0.0,
+        late_gain=0.0,
+        cooling=math.inf,
+        lost=300,
+        dead=math.inf,
     ),
 }
 
@@ -57,7 +64,7 @@ class Settings:
         if not isinstance(self.penalty, L2):
             raise ValueError(f"penalty={self.penalty!r}: accepted is L2()")
         if capturable:
-            raise ValueError("capturable=True is not supported: the phase switch is decided on the host; accepted: False")
+            raise ValueError("capturable=True is not supported: the host decides the phase switch; accepted: False")
         if differentiable:
             raise ValueError("differentiable=True is not supported: the update runs in place; accepted: False")
         if foreach and fused:
@@ -132,8 +139,28 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
     if interpolation is None:
         return LossBelow()
     if isinstance(interpolation, bool) or not isinstance(interpolation, (int, float)):
-        raise ValueError(f"interpolation={interpolation!r}: accepted is a loss level > 0, float('inf'), a detector, None")
+        raise ValueError(f"interpolation={interpolation!r}: accepted is a level > 0, float('inf'), a detector, None")
     return LossBelow(absolute=float(interpolation))
+
+
+def listed(params: Any) -> Any:
+    """The constructor's parameters as a list, once.
+
+    Args:
+        params: Tensors, groups, or (name, tensor) pairs.
+
+    Returns:
+        A list; a lone tensor is passed on for torch to refuse.
+
+    Raises:
+        ValueError: If there are none, or they come in a set.
+    """
+    if isinstance(params, (set, frozenset)):
+        raise ValueError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
+    entries = params if isinstance(params, Tensor) else list(params)
+    if len(entries) == 0:
+        raise ValueError("params=[]: the parameter list is empty; accepted are tensors that require grad")
+    return entries
 
 
 def tensors(params: Any) -> list[Tensor]:

@@ -19,7 +19,7 @@ def describe(control: dict[str, Any], norm: float, observed: bool) -> str:
         The text.
     """
     if not math.isfinite(norm):
-        return "not finite: parameters are inf or nan; lower lr, or give interpolation a level so that the guard can act"
+        return "not finite: parameters are inf or nan; lower lr, or give interpolation a level so that the guard acts"
     return _fitting(control, observed) if control["phase"] == 1 else _shrinking(control, norm, observed)
 
 

@@ -8,6 +8,9 @@ with c the bias correction ``1 - beta2^t``. The clip to [-1, 1] costs nothing ex
 ``max(sqrt(n / c) + eps, |g|)`` is the same thing.
 """
 
+# torch._foreach_* are the documented way to one kernel over many tensors; their names are private all the same.
+# pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -143,12 +146,13 @@ def adaptive_blocked(
     for operands in zip(params, grads, velocities, moments, strict=True):
         if operands[0].numel() > BLOCK and all(tensor.is_contiguous() for tensor in operands):
             for block in zip(*(tensor.view(-1).split(BLOCK) for tensor in operands), strict=True):
-                _advance(*block, scalars)
+                theta, g, b, n = block
+                _advance(theta, g, b, n, scalars)
         else:
             small.append(operands)
     if small:
-        columns = [list(column) for column in zip(*small, strict=True)]
-        adaptive_step(*columns, scalars)
+        thetas, gs, bs, ns = (list(column) for column in zip(*small, strict=True))
+        adaptive_step(thetas, gs, bs, ns, scalars)
 
 
 def _adaptive_tensors(
@@ -220,7 +224,9 @@ def choose(*, foreach: bool | None, compiled: bool, device: torch.device) -> Cal
     return adaptive_step if foreach else adaptive_loop
 
 
-def lanes(scales: list[float], scalars: Scalars, damping: float, reference: float) -> Iterator[tuple[list[int], Scalars]]:
+def lanes(
+    scales: list[float], scalars: Scalars, damping: float, reference: float
+) -> Iterator[tuple[list[int], Scalars]]:
     """Split a group into tensors that share a step size, each lane at its own critical momentum.
 
     Args:
