@@ -266,7 +266,7 @@ def test_unmet_tolerances_name_the_floor_and_its_term():
         np.zeros(5), 0.1, 1e-9, 1e-3, 1e-5
     )
     assert "label noise" in noisy.advice[0] and "label noise" in noisy.advice[1]
-    assert noisy.memorised is None
+    assert noisy.memorised is None and "null space (rank m)" in noisy.advice[-1]
     biased = Ridge(features, features.T @ np.ones(10)).grokking_time(theta0, 0.01, 0.5, 1.0, 1e-3)
     assert "bias of weight decay" in biased.advice[-1]
 

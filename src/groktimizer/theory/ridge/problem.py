@@ -229,6 +229,7 @@ class Ridge:
             floors=self.floors(weight_decay, place),
             unresolved=tuple(unresolved),
             theta0=place,
+            overparameterised=self.overparameterised,
         )
 
     def floors(self, weight_decay: float, theta0: npt.ArrayLike | None = None) -> Floors:

@@ -49,6 +49,7 @@ class GrokkingTime:
         floors: Limits of the losses.
         unresolved: Losses whose search gave up; their missing times are unknown rather than infinite.
         theta0: The initial parameters of the run.
+        overparameterised: The features leave a null space, without which nothing is left to forget after memorising.
     """
 
     memorised: int | None
@@ -60,6 +61,7 @@ class GrokkingTime:
     floors: Floors
     unresolved: tuple[str, ...]
     theta0: Array
+    overparameterised: bool = True
 
     @property
     def settled(self) -> int | None:
@@ -75,7 +77,7 @@ class GrokkingTime:
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """One line for each tolerance that cannot be met in the long run, and for each search that gave up."""
+        """One line for each tolerance that cannot be kept, for a missing null space, for each search that gave up."""
         lines: list[str] = []
         if self.floors.train > self.train_tolerance:
             term = "label noise" if self.floors.unreachable > self.floors.train / 2 else "bias of weight decay"
@@ -87,6 +89,10 @@ class GrokkingTime:
             lines.append(
                 f"test_tolerance={self.test_tolerance:g} cannot be kept: the population loss ends at "
                 f"{self.floors.population:.6g}, mostly from the {self.floors.largest_term}"
+            )
+        if not self.overparameterised:
+            lines.append(
+                "features: no null space (rank m), so this is not grokking's regime; the times are still exact"
             )
         lines += [f"{name} loss: undecided within the search budget; raise budget" for name in self.unresolved]
         return tuple(lines)
