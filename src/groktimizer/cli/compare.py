@@ -17,7 +17,7 @@ from groktimizer.tasks import make_task
 
 QUICK_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon")
 QUICK_SEEDS, SEEDS = [101, 102], [101, 102, 103]
-QUICK_STEPS = 3_000
+QUICK_STEPS = 2_000
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def specify(
     protocol = studies.Protocol(
         seeds=arguments.seeds or (QUICK_SEEDS if quick else SEEDS),
         steps=arguments.steps or min(longest, make_task(task).default_steps),
-        every=arguments.every,
+        every=arguments.every or ("log" if quick else None),
         precision=arguments.precision or studies.comparison_precision(task),
         threads=arguments.threads,
         device=arguments.device,

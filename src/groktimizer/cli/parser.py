@@ -143,7 +143,11 @@ def _compare(parser: argparse.ArgumentParser) -> None:
         help="stop at X times the best (0: 3 with --tune, else none)",
     )
     add("--workers", type=whole(1), metavar="N", help="processes at a time (default: one per core)")
-    add("--precision", choices=PRECISIONS, help="number format (default: bf16 on modular tasks, as in run elsewhere)")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="number format (default: bf16 on modular tasks if the CPU has AMX, else as in run)",
+    )
     add("--page", type=Path, metavar="DIR", help="where page, figure and JSON go (default: OUT)")
     _common(parser)
 
