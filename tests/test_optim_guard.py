@@ -115,7 +115,7 @@ def test_a_bad_step_is_undone_bit_for_bit() -> None:
     "options",
     [
         {"lr": 0.05, "weight_decay": 19.0, "interpolation": 0.2},
-        {"metric": "euclidean", "lr": 0.3, "weight_decay": 3.0, "interpolation": 0.2},
+        {"metric": "euclidean", "lr": 0.3, "weight_decay": 3.0, "interpolation": 0.1},
         {"metric": "euclidean", "lr": 50.0, "weight_decay": 1e-3, "interpolation": 0.2},
     ],
     ids=["adaptive decay far too strong", "Euclidean decay far too strong", "Euclidean lr far too large"],

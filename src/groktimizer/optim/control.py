@@ -36,7 +36,8 @@ class Rule:
         far: Multiple of the level that counts as having left the manifold.
         share: Share of the first loss below which it does not, whatever the level.
         patience: Steps out there before going back.
-        lost: Steps above the level with lr below `dead` of its start before going back.
+        astray: Multiple of the level beyond which a step counts towards `lost`.
+        lost: Steps that far above the level, with lr below `dead` of its start, before going back.
         dead: See `lost`.
         retreat: Factor on lr and on decay after going back.
     """
@@ -54,6 +55,7 @@ class Rule:
     far: float = 25.0
     share: float = 0.5
     patience: int = 20
+    astray: float = 1.0
     lost: int = 100
     dead: float = 0.01
     retreat: float = 0.5
@@ -104,7 +106,7 @@ def constrain(state: dict[str, Any], loss: float, level: float, rate: float, rul
     past = loss if state["mean"] is None else state["mean"]
     state["mean"] = rule.smoothing * past + (1.0 - rule.smoothing) * loss
     excess = math.log(max(state["mean"], 1e-300) / level)
-    state["above"] = state["above"] + 1 if excess > 0.0 else 0
+    state["above"] = state["above"] + 1 if excess > math.log(rule.astray) else 0
     if excess < 0.0 and state["damped_time"] > rule.ring:
         state["returned"] = True
     state["damped_time"] += rate
