@@ -1,5 +1,6 @@
 """Tables of a comparison as text: what was measured, with spreads, and what may be claimed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,12 +52,15 @@ def verdict_text(verdict: Mapping[str, Any] | None) -> str:
     """
     if verdict is None:
         return "the reference"
+    low, high = float(verdict["low"]), float(verdict["high"])
+    if low == high and math.isinf(low):
+        return f"{verdict['verdict']} ({'did not settle' if low > 0 else 'the reference did not settle'})"
     return f"{verdict['verdict']} ({_signed(verdict['low'])} … {_signed(verdict['high'])})"
 
 
 def _signed(steps: Any) -> str:
     number = float(steps)
-    if number in {float("inf"), float("-inf")}:
+    if math.isinf(number):
         return "+∞" if number > 0 else "−∞"
     return f"{number:+,.0f}".replace("-", "−")
 

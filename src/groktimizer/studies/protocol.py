@@ -136,7 +136,9 @@ def parse_method(name: str, options: Mapping[str, object] | None = None) -> Meth
     if own:
         given = " ".join(f"{key}={value}" for key, value in own.items())
         return Method(f"{name} ({given})", name, own, "given")
-    return Method(name, name, {}, "reference" if name.endswith(TUNED_SUFFIX) else "untuned")
+    if name.endswith(TUNED_SUFFIX):
+        return Method(name, name, dict(peer.tuned or {}), "reference")
+    return Method(name, name)
 
 
 def parse_settings(task: str, text: str, options: Mapping[str, object]) -> list[Setting]:

@@ -1,0 +1,152 @@
+"""The comparison's rules: who is chosen, who is capped, who is faster; against settled times known in closed form."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from groktimizer.peers import PEERS
+from groktimizer.results import Record, Store
+from groktimizer.studies import Method, Protocol, Setting, compare, parse_method, parse_settings, summarise, tune
+from groktimizer.studies.summary import spread, verdict
+from groktimizer.studies.tuning import prior_order
+from groktimizer.sweeps import Outcome, RunSpec
+
+SETTING = Setting("small", "modular-addition", {"p": 11})
+WINDOW = 500
+
+
+def outcome(spec: RunSpec, settled: float, every: int = 5) -> Outcome:
+    """What a run yields whose settled time would be `settled`, within its budget."""
+    seen = int(settled) if math.isfinite(settled) and settled + WINDOW <= spec.steps else None
+    times = {"memorised": 5, "generalised": seen, "generalised_95": seen, "settled": seen, "evaluated_every": every}
+    summary = {"times": times, "status": "grokked" if seen else "not-generalised", "steps": spec.steps, "seconds": 1.0,
+               "passes": spec.steps, "peak_memory_bytes": 1, "state_bytes": 1}  # fmt: skip
+    return Outcome(spec, Record(spec.canonical(), {"step": np.array([0])}, summary, {}))
+
+
+def law(spec: RunSpec) -> float:
+    """Settled time 2 / (lr · decay) + seed; lr 3e-2 never settles on an even seed."""
+    options = spec.optimizer_options
+    if options["lr"] == 3e-2 and spec.seed % 2 == 0:
+        return math.inf
+    return round(2.0 / (options["lr"] * options["weight_decay"])) + spec.seed
+
+
+class Runner:
+    """Executes by the law and remembers every wave."""
+
+    def __init__(self) -> None:
+        self.waves: list[list[RunSpec]] = []
+
+    def __call__(self, specs: Sequence[RunSpec]) -> list[Outcome]:
+        self.waves.append(list(specs))
+        return [outcome(spec, law(spec)) for spec in specs]
+
+
+def test_tuning_chooses_the_cell_that_brute_force_chooses():
+    run, protocol = Runner(), Protocol(seeds=[101], steps=5_000)
+    tuning = tune(SETTING, "adamw", protocol, run)
+    assert tuning.cells == len(PEERS["adamw"].grid) == 8
+
+    def brute(cell):
+        times = [law(protocol.spec(SETTING, "adamw", cell, seed, 5_000)) for seed in (1, 2, 3)]
+        return times.count(math.inf), float(np.median(times))
+
+    assert tuning.method.options == min(PEERS["adamw"].grid, key=brute)
+    assert tuning.method.kind == "tuned"
+    assert [len(wave) for wave in run.waves] == [2, 6, 6]
+    assert {spec.seed for wave in run.waves for spec in wave} == {1, 2, 3}
+
+
+def test_tuning_caps_at_three_times_the_best_so_far():
+    """Wave 1 has the whole budget; wave 2 three times the best of wave 1 plus the window; wave 3 of both."""
+    run, protocol = Runner(), Protocol(seeds=[101], steps=5_000)
+    tuning = tune(SETTING, "adamw", protocol, run)
+    best = [min(law(spec) for wave in run.waves[:k] for spec in wave) for k in (1, 2)]
+    assert {spec.steps for spec in run.waves[0]} == {5_000}
+    assert {spec.steps for spec in run.waves[1]} == {3 * best[0] + WINDOW}
+    assert {spec.steps for spec in run.waves[2]} == {3 * best[1] + WINDOW}
+    for trial in tuning.trials:
+        assert (trial.settled is None) == (law_of(trial) + WINDOW > trial.budget)
+
+
+def law_of(trial) -> float:
+    return law(Protocol(seeds=[1], steps=9).spec(SETTING, "adamw", trial.options, trial.seed, 9))
+
+
+def test_the_first_wave_is_the_reference_cell():
+    for peer in PEERS.values():
+        order = prior_order(peer)
+        assert sorted(order) == list(range(len(peer.grid)))
+        if peer.tuned is not None and dict(peer.tuned) in [dict(cell) for cell in peer.grid]:
+            assert dict(peer.grid[order[0]]) == dict(peer.tuned)
+
+
+def test_dnf_counts_as_infinity():
+    assert spread([100, None, 120]) == spread([120, 100, None])
+    assert (spread([100, None, 120]).median, spread([100, None, 120]).high) == (120.0, None)
+    assert spread([100, None, None]).median is None
+    assert (spread([None]).median, spread([None]).low) == (None, None)
+
+
+def row(label: str, times: Sequence[float], budget: int = 5_000, full: int = 5_000):
+    spec = Protocol(seeds=[1], steps=budget).spec(SETTING, "adamw", {}, 1, budget)
+    return summarise(Method(label, "adamw"), [outcome(spec, time) for time in times], budget, full)
+
+
+def test_a_row_counts_failures_and_failed_runs():
+    spec = Protocol(seeds=[1], steps=99).spec(SETTING, "adamw", {}, 1, 99)
+    made = summarise(
+        Method("x", "adamw"), [outcome(spec, math.inf), Outcome(spec, None, error="out of memory")], 99, 500
+    )
+    assert (made.successes, made.statuses, made.errors) == (0, ["censored", "failed"], ["out of memory"])
+    assert made.times == [None, None] and made.success[0] == 0.0
+
+
+def test_faster_needs_an_interval_that_excludes_zero():
+    fast, slow = row("a", [100, 101, 102, 103, 104]), row("b", [200, 210, 190, 205, math.inf])
+    mixed = row("c", [90, 250, 80, 260, 190])
+    assert verdict(fast, fast) is None
+    assert [getattr(verdict(a, b), "verdict", "") for a, b in ((fast, slow), (slow, fast), (mixed, slow))] == [
+        "faster",
+        "slower",
+        "level",
+    ]
+
+
+def test_settings_and_methods_are_read_from_text():
+    settings = parse_settings(
+        "modular-addition", "train_fraction=0.3; model=transformer,train_fraction=0.2", {"p": "23"}
+    )
+    assert [setting.name for setting in settings] == ["mlp, 30 % train, p=23", "transformer, 20 % train, p=23"]
+    assert parse_method("adamw-tuned").kind == "reference" and parse_method("muon").kind == "untuned"
+    assert parse_method("adamw", {"lr": "1", "alpha": "2"}).options == {"lr": "1"}
+
+
+def test_a_real_comparison(tmp_path):
+    """Ridge, where theory orders the methods: memorisation without decay never generalises, with decay it does."""
+    protocol = Protocol(seeds=[1, 2], steps=3_000, precision="fp64", cap=3)
+    setting = parse_settings("ridge", "n=10,m=100", {})[0]
+    methods = [
+        Method("decay", "sgd", {"lr": 1.0, "weight_decay": 1e-2}, "tuned"),
+        Method("no decay", "sgd", {"lr": 1.0, "weight_decay": 0.0}),
+    ]
+    done = compare([setting], methods, protocol, Store(tmp_path), reference="decay")
+    decay, none = done.panels[0].rows
+    assert decay.successes == 2 and none.successes == 0
+    assert decay.settled.median is not None and decay.verdict is None
+    assert none.budget == min(3_000, int(3 * decay.settled.median) + WINDOW)
+    assert none.verdict is not None and none.verdict.verdict == "slower"
+    assert len(Store(tmp_path).query()) == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "reference", "complaint"),
+    [([], None, "name at least one"), (["a", "a"], None, "one method twice"), (["a"], "b", "expected one of a")],
+)
+def test_a_comparison_of_nothing_is_refused(tmp_path, labels, reference, complaint):
+    methods = [Method(label, "sgd") for label in labels]
+    with pytest.raises(ValueError, match=complaint):
+        compare([SETTING], methods, Protocol(seeds=[1], steps=1), Store(tmp_path), reference=reference)

@@ -1,0 +1,101 @@
+"""Figures and tables say what the records say."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from matplotlib.text import Annotation
+
+from groktimizer.report import comparison, style, tables, two_clocks
+from groktimizer.results import Record
+
+
+def record(
+    t1: int | None, t2: int | None, settled: int | None, switch: int | None = None, accuracy: bool = True
+) -> Record:
+    steps = np.arange(0, 1001, 10)
+    history = {"step": steps, "norm_l2": 2.0 + steps * 0.0, "norm_l1": 4.0 - steps / 500}
+    history["norm_nuclear"] = np.where(steps % 100 == 0, 8.0, np.nan)
+    for part, time in (("train", t1), ("test", t2)):
+        done = steps >= (math.inf if time is None else time)
+        history[f"{part}_loss"] = np.where(done, 1e-3, 1.0)
+        if accuracy:
+            history[f"{part}_accuracy"] = np.where(done, 1.0, 0.01)
+    times = {"memorised": t1, "generalised": t2, "settled": settled, "generalised_95": t2}
+    times["delay"] = None if t1 is None or t2 is None else t2 - t1
+    summary = {"times": times, "switch_step": switch, "status": "grokked" if settled else "not-generalised"}
+    return Record({"task": {"name": "t"}, "optimizer": {"name": "o"}, "seed": 3, "steps": 1000}, history, summary, {})
+
+
+def test_the_two_clock_frame_is_the_record():
+    frame = two_clocks.frame(record(20, 400, 410, switch=15))
+    assert frame.marks == {"phase 2 begins": 15, "memorised": 20, "generalised": 400, "settled": 410}
+    assert (frame.title, frame.delay, frame.accuracy) == ("t, o, seed 3", 380, True)
+    steps, values = frame.norms["norm_nuclear"]
+    np.testing.assert_array_equal(steps, np.arange(0, 1001, 100))
+    np.testing.assert_array_equal(values, np.ones(11))
+    np.testing.assert_allclose(frame.norms["norm_l1"][1][-1], 0.5)
+
+
+CASES = [(20, 400, 410, 15, True), (20, 400, 400, 20, True), (20, None, None, None, True), (None, None, None, 5, True),
+         (20, 30, 40, 15, False), (0, 0, 0, 0, True), (990, 1000, 1000, 980, True)]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_mark_has_its_own_readable_label(case, tmp_path):
+    """Each step that is marked is labelled once, and no two labels overlap or leave the figure."""
+    frame = two_clocks.frame(record(*case))
+    figure = two_clocks.plot(frame)
+    figure.draw_without_rendering()
+    labels = [text for axes in figure.axes for text in axes.texts if isinstance(text, Annotation)]
+    assert len(labels) == len(set(frame.marks.values()))
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
+    for word, step in frame.marks.items():
+        assert any(word in label.get_text() and f"{step:,}" in label.get_text() for label in labels)
+    assert style.save(figure, tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_comparison_is_ordered_by_settled_time_with_dnf_last():
+    groups = {"s": {"never": [record(20, None, None)] * 3, "slow": [record(20, 400, 400)] * 3,
+                    "half": [record(10, 90, 90), record(10, 90, None), record(10, 90, None)],
+                    "fast": [record(50, 60, 60)] * 3}}  # fmt: skip
+    frame = comparison.frame(groups, "title")
+    assert [line.label for line in frame.panels["s"]] == ["fast", "slow", "half", "never"]
+    assert frame.panels["s"][2].typical in {1, 2}
+    figure = comparison.plot(frame)
+    figure.draw_without_rendering()
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts.count("not settled in 1,000") == 2
+    assert {"0/3", "1/3", "3/3"} <= set(texts)
+
+
+def test_losses_are_drawn_where_there_are_no_accuracies():
+    figure = comparison.plot(comparison.frame({"s": {"a": [record(1, 2, 3, accuracy=False)]}}, "x"))
+    assert figure.axes[0].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("median", "low", "high", "text"),
+    [(120.0, 115, 130, "120 (115–130)"), (120.0, 120, 120, "120"), (120.0, 115, None, "120 (115–∞)"),
+     (None, None, None, "> 3,000"), (None, 90, None, "> 3,000 (from 90)"), (1250.0, 1000, 2000, "1,250 (1,000–2,000)")],
+)  # fmt: skip
+def test_times_are_written_with_spread(median, low, high, text):
+    assert tables.steps_text({"median": median, "low": low, "high": high}, 3000) == text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "low", "high", "text"),
+    [("faster", -60.0, -35.0, "faster (−60 … −35)"), ("level", -math.inf, 5.0, "level (−∞ … +5)"),
+     ("slower", math.inf, math.inf, "slower (did not settle)"),
+     ("faster", -math.inf, -math.inf, "faster (the reference did not settle)")],
+)  # fmt: skip
+def test_verdicts_are_written_with_their_interval(verdict, low, high, text):
+    assert tables.verdict_text({"verdict": verdict, "low": low, "high": high}) == text
+
+
+def test_markdown_keeps_its_columns():
+    lines = tables.markdown(("a", "b"), [["x|y", "z"]]).splitlines()
+    assert lines == ["| a | b |", "| --- | --- |", "| x\\|y | z |"]

@@ -1,0 +1,160 @@
+"""Sweeps: equal specifications are one run, runs side by side equal runs alone, and nothing finished is lost."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groktimizer._names import UnknownName
+from groktimizer.results import Record, Store
+from groktimizer.sweeps import (
+    RunSpec,
+    SweepEvent,
+    default_workers,
+    execute,
+    make_spec,
+    plan,
+    record_of,
+    run_or_reuse,
+    run_spec,
+    split_options,
+)
+
+RIDGE = {"n": 10, "m": 40}
+
+
+def ridge(seed: int = 0, steps: int = 60, **options: object) -> RunSpec:
+    return make_spec(
+        "ridge", "sgd", task_options=RIDGE, optimizer_options={"lr": 0.1, **options}, seed=seed, steps=steps, every=10
+    )
+
+
+def same_history(a: Record, b: Record) -> None:
+    assert list(a.history) == list(b.history)
+    for name in a.history:
+        if name != "seconds":
+            np.testing.assert_array_equal(a.history[name], b.history[name], err_msg=name)
+
+
+def test_spelled_and_implied_defaults_are_the_same_run():
+    implied = make_spec("modular-addition", "adamw-tuned")
+    spelled = make_spec(
+        "modular-addition", "adamw", task_options={"p": "97"},
+        optimizer_options={"lr": "0.02", "weight_decay": "2", "beta2": 0.98}, steps=implied.steps, every=implied.every,
+    )  # fmt: skip
+    assert spelled.identity == implied.identity
+    assert implied.optimizer == "adamw"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1}, {"steps": 61}, {"every": 20}, {"precision": "fp32"}, {"threads": 2}, {"compile": True},
+        {"stop_on_settled": False}, {"device": "cuda"}, {"optimizer_options": {"lr": 0.2}}, {"optimizer": "adam"},
+        {"task_options": {"n": 11}}, {"task": "digits"},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_every_field_is_part_of_the_identity(change):
+    assert replace(ridge(), **change).identity != ridge().identity
+
+
+def test_plan_is_every_pair_once():
+    specs = plan([ridge(), ridge(seed=5), ridge(lr=0.2)], [1, 2])
+    assert [(spec.optimizer_options["lr"], spec.seed) for spec in specs] == [(0.1, 1), (0.1, 2), (0.2, 1), (0.2, 2)]
+
+
+def test_split_options_asks_for_a_prefix_only_where_both_have_the_key(monkeypatch):
+    assert split_options("ridge", ["sgd", "adamw"], ["n=5", "lr=1", "optimizer.beta1=0"]) == (
+        {"n": "5"},
+        {"lr": "1", "beta1": "0"},
+    )
+    monkeypatch.setattr("groktimizer.sweeps.spec.TASKS", {"ridge": type("T", (), {"defaults": lambda _: {"lr": 1}})()})
+    assert split_options("ridge", ["sgd"], ["task.lr=2", "optimizer.lr=3"]) == ({"lr": "2"}, {"lr": "3"})
+    with pytest.raises(ValueError, match=r"both have lr; write task.lr=… or optimizer.lr=…"):
+        split_options("ridge", ["sgd"], ["lr=1"])
+    with pytest.raises(UnknownName, match="did you mean 'momentum'"):
+        split_options("ridge", ["sgd"], ["momentun=1"])
+
+
+def test_side_by_side_equals_one_after_the_other(tmp_path):
+    """Processes side by side give, to the last bit, what runs in this process give."""
+    specs, events = plan([ridge(), ridge(momentum=0.5)], [1, 2]), list[SweepEvent]()
+    outcomes = execute([*specs, specs[0]], Store(tmp_path), workers=2, on_event=events.append)
+    assert [outcome.spec.identity for outcome in outcomes] == [spec.identity for spec in [*specs, specs[0]]]
+    for outcome in outcomes:
+        assert outcome.record is not None and outcome.error is None
+        same_history(outcome.record, record_of(outcome.spec, run_spec(outcome.spec)))
+    assert sum(event.outcome is not None for event in events) == len(specs)
+    assert not list((tmp_path / "checkpoints").iterdir())
+    again = execute(specs, Store(tmp_path), workers=2)
+    assert all(outcome.reused for outcome in again)
+    assert [o.record.provenance["created"] for o in again if o.record] == [
+        o.record.provenance["created"] for o in outcomes[:4] if o.record
+    ]
+
+
+def test_one_failing_run_leaves_the_others_alone(tmp_path):
+    """A run whose checkpoint is damaged, and one killed from outside, become outcomes with an error."""
+    good, damaged, killed = ridge(1), ridge(2), ridge(3, steps=200_000)
+    store = Store(tmp_path)
+    store.checkpoint(damaged.identity).write_bytes(b"not a checkpoint")
+
+    def kill(event: SweepEvent) -> None:
+        if event.spec == killed and event.event is not None:
+            for process in children():
+                os.kill(process, signal.SIGKILL)
+
+    first = execute([good, damaged], store, workers=2)
+    assert first[0].record is not None
+    assert first[1].record is None and "is damaged" in str(first[1].error)
+    last = execute([killed], store, workers=1, on_event=kill)[0]
+    assert last.record is None and "killed by signal 9" in str(last.error)
+    assert execute([damaged], store, fresh=True)[0].record is not None
+
+
+def children() -> list[int]:
+    from multiprocessing import active_children
+
+    return [process.pid for process in active_children() if process.pid is not None]
+
+
+def test_interrupt_keeps_what_is_finished_and_resumes_bit_equal(tmp_path):
+    """Ctrl-C: the finished run is recorded, the one under way saved; running again gives the uninterrupted numbers."""
+    short, long = ridge(1), ridge(2, steps=4_000)
+    store = Store(tmp_path / "a")
+
+    def interrupt(event: SweepEvent) -> None:
+        if event.spec == long and event.event is not None and event.event.step > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute([short, long], store, workers=1, on_event=interrupt)
+    assert store.has(short.identity)
+    deadline = time.monotonic() + 60
+    while children() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert store.checkpoint(long.identity).exists() or store.has(long.identity)
+    resumed = execute([short, long], store, workers=1)
+    assert resumed[0].reused and resumed[1].record is not None
+    same_history(resumed[1].record, record_of(long, run_spec(long)))
+
+
+def test_fresh_runs_again_and_replaces(tmp_path: Path):
+    store = Store(tmp_path)
+    first, _ = run_or_reuse(ridge(), store)
+    second, reused = run_or_reuse(ridge(), store)
+    assert reused and second.provenance == first.provenance
+    third, reused = run_or_reuse(ridge(), store, fresh=True)
+    assert not reused and len(store.query()) == 1
+    same_history(third, first)
+
+
+def test_workers_are_counted():
+    assert default_workers() >= 1
+    with pytest.raises(ValueError, match="workers=0: expected a whole number ≥ 1"):
+        execute([], Store("."), workers=0)
