@@ -101,7 +101,18 @@ def cells(**values: tuple[Any, ...]) -> tuple[Cell, ...]:
 ADAM_DEFAULTS = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999}
 ADAMW_DEFAULTS = {**ADAM_DEFAULTS, "weight_decay": 1e-2}
 # The pairs cover lr 1e-3 … 3e-2 and decay 0.3 … 3 and contain the best cells known for either network.
-ADAMW_PAIRS = ((1e-3, 1.0), (3e-3, 1.0), (3e-3, 3.0), (1e-2, 1.0), (1e-2, 3.0), (2e-2, 2.0), (3e-2, 0.3), (3e-2, 1.0))
+ADAMW_PAIRS = (
+    (1e-3, 1.0),
+    (3e-3, 1.0),
+    (3e-3, 3.0),
+    (1e-2, 1.0),
+    (1e-2, 3.0),
+    (2e-2, 2.0),
+    (2e-2, 3.0),
+    (3e-2, 0.3),
+    (3e-2, 1.0),
+    (3e-2, 3.0),
+)
 ADAMW_GRID = tuple({"lr": lr, "weight_decay": decay, "beta2": 0.98} for lr, decay in ADAMW_PAIRS)
 MLP_SOURCE = "modular addition, p = 97, 40 % of the pairs, MLP of width 128, full batch"
 
@@ -142,7 +153,7 @@ _ENTRIES = (
         ADAMW_DEFAULTS,
         ADAMW_GRID,
         build.adamw,
-        tuned={"lr": 2e-2, "weight_decay": 2.0, "beta2": 0.98},
+        tuned={"lr": 3e-2, "weight_decay": 3.0, "beta2": 0.98},
         tuned_source=MLP_SOURCE,
     ),
     Peer(
@@ -215,7 +226,7 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None) -> tuple[P
     Example:
         >>> peer, options = resolve("adamw-tuned", {"lr": "0.01"})
         >>> peer.name, options["lr"], options["weight_decay"]
-        ('adamw', 0.01, 2.0)
+        ('adamw', 0.01, 3.0)
     """  # noqa: DOC502 (raised by the functions called)
     if name not in peer_names():
         raise UnknownName(unknown("optimizer", name, peer_names()))
