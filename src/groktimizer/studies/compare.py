@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from groktimizer._names import lookup
 from groktimizer.measures import median_with_dnf
+from groktimizer.peers import PEERS
 from groktimizer.results import Store
 from groktimizer.studies.protocol import Method, Protocol, Setting
 from groktimizer.studies.summary import Row, summarise, verdict
@@ -86,6 +88,8 @@ def compare(
     Raises:
         ValueError: if there is no method, a label comes twice, or the reference is none of the methods.
     """
+    for name in tuned:
+        lookup("optimizer", name, PEERS)
     labels = [method.label for method in methods] + [f"{name} (tuned)" for name in tuned]
     if not labels:
         raise ValueError("--optimizers is empty: name at least one optimizer")

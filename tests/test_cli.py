@@ -1,0 +1,167 @@
+"""The command line: its options stand in a snapshot, its results in files, and no kill loses a run.
+
+After a deliberate change: `uv run python tests/test_cli.py` writes the snapshot anew; look at the diff and commit it.
+"""
+
+import argparse
+import json
+import multiprocessing as mp
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groktimizer.cli import build_parser, main
+from groktimizer.results import Store
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "cli.txt"
+RIDGE = ["ridge", "--set", "n=20", "m=200", "lr=1", "weight_decay=0.01"]
+SMALL = ["modular-addition", "--set", "p=7", "width=8", "--steps", "120", "--every", "1"]
+
+
+def describe(parser: argparse.ArgumentParser) -> str:
+    """Commands, arguments, options, choices and defaults, read off the parser."""
+    lines = [f"{parser.prog}: {parser.description}"]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            lines += ["", *("\n".join(describe(sub) for sub in action.choices.values()).splitlines())]
+        elif not isinstance(action, argparse._HelpAction):
+            name = " ".join(action.option_strings) or str(action.metavar)
+            choices = f" of {'|'.join(map(str, action.choices))}" if action.choices else ""
+            value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or ''}".rstrip()
+            lines.append(f"  {name}{value}{choices} [{action.default}] {action.help}")
+    return "\n".join(lines)
+
+
+def test_the_command_line_is_the_one_in_the_snapshot():
+    assert describe(build_parser()).split() == SNAPSHOT.read_text().split()
+
+
+def test_every_option_is_explained():
+    lines = [line for line in describe(build_parser()).splitlines() if line.startswith("  ")]
+    assert len(lines) > 25
+    assert not [line for line in lines if line.endswith("None")]
+
+
+def test_run_writes_record_picture_and_json_and_reuses_them(tmp_path, capsys):
+    command = ["run", *RIDGE, "--optimizer", "sgd", "--steps", "1500", "--every", "10", "--out", str(tmp_path)]
+    assert main([*command, "--json", str(tmp_path / "deep" / "x.json")]) == 0
+    told = capsys.readouterr().out
+    content = json.loads((tmp_path / "deep" / "x.json").read_text())
+    assert content["summary"]["status"] == "grokked" and "status       grokked: " in told
+    times = content["summary"]["times"]
+    assert times["memorised"] < times["generalised"] <= times["settled"]
+    assert f"settled      step {times['settled']:,}" in told
+    kept = Store(tmp_path).load(content["identity"])
+    np.testing.assert_array_equal(kept.history["test_loss"], content["history"]["test_loss"])
+    assert Path(content["picture"]).read_bytes().startswith(b"\x89PNG") and content["picture"] in told
+    assert main(command) == 0
+    assert f"reused       recorded {kept.provenance['created']}" in capsys.readouterr().out
+    assert main([*command, "--fresh"]) == 0
+    assert "reused" not in capsys.readouterr().out
+
+
+def test_compare_prints_the_table_and_writes_page_figure_and_json(tmp_path, capsys):
+    words = ["compare", "ridge", "--set", "n=10", "m=40", "--settings", "nu=1;nu=2", "--optimizers", "sgd,adamw"]
+    words += ["--seeds", "7,8", "--steps", "60", "--every", "10", "--out", str(tmp_path / "o"), "--reference", "sgd"]
+    assert main([*words, "--page", str(tmp_path / "page"), "--json", str(tmp_path / "x.json")]) == 0
+    told = capsys.readouterr().out
+    content = json.loads((tmp_path / "x.json").read_text())
+    assert [panel["setting"]["options"]["nu"] for panel in content["panels"]] == ["1", "2"]
+    for panel in content["panels"]:
+        assert [row["seeds"] for row in panel["rows"]] == [[7, 8], [7, 8]]
+        assert [row["method"]["label"] for row in panel["rows"]] == ["sgd", "adamw"]
+        assert panel["rows"][0]["verdict"] is None and panel["rows"][1]["verdict"]["verdict"] == "level"
+    assert (
+        content["command"]
+        == " ".join(["groktimizer", *words, "--page", str(tmp_path / "page")]).replace("nu=1;nu=2", "'nu=1;nu=2'")
+        + f" --json {tmp_path / 'x.json'}"
+    )
+    page = (tmp_path / "page" / "compare-ridge.md").read_text()
+    assert page.count("| sgd |") == 2 and "(compare-ridge.png)" in page
+    assert (tmp_path / "page" / "compare-ridge.png").read_bytes().startswith(b"\x89PNG")
+    for word in ("memorised", "settled", "success", "passes", "state", "the reference", "not a claim", "picture"):
+        assert word in told
+
+
+def test_compare_tunes(tmp_path, capsys):
+    """--tune runs every cell of the grid and reports the choice on fresh seeds, beside the untuned methods."""
+    words = ["compare", "modular-addition", "--set", "p=5", "width=4", "--settings", "model=mlp", "--optimizers", "sgd"]
+    words += ["--tune", "--tune-methods", "adamw", "--seeds", "2", "--steps", "8", "--every", "4", "--fresh"]
+    assert main([*words, "--out", str(tmp_path), "--json", str(tmp_path / "x.json")]) == 0
+    panel = json.loads((tmp_path / "x.json").read_text())["panels"][0]
+    trials = panel["tunings"][0]["trials"]
+    assert len(trials) == 8 + 2 * 3 and {trial["seed"] for trial in trials} == {1, 2, 3}
+    assert [row["method"]["label"] for row in panel["rows"]] == ["sgd", "adamw (tuned)"]
+    assert panel["rows"][1]["seeds"] == [101, 102] and panel["reference"] == "adamw (tuned)"
+    assert "adamw (tuned)" in capsys.readouterr().out
+
+
+def killed_life(words: list[str], step: int) -> None:
+    """`groktimizer run …` in this process, which kills itself like kill -9 when it reaches a step."""
+    from groktimizer.cli import progress
+    from groktimizer.training import Event
+
+    def deadly(_: progress.Bars, name: str, event: Event) -> None:
+        if event.step >= step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    progress.Bars.run = deadly
+    main(words)
+
+
+def test_twenty_kills_change_nothing(tmp_path):
+    """kill -9 at 20 random steps of `run`, across the phase switch, resumed each time: the same numbers to the bit."""
+    common = ["run", *SMALL, "--set", "interpolation=1.0", "--checkpoint-every", "4"]
+    assert main([*common, "--out", str(tmp_path / "whole")]) == 0
+    whole = Store(tmp_path / "whole").query()[0]
+    assert 5 < whole.summary["switch_step"] < 110
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(["groktimizer.sweeps.warm"])
+    words = [*common, "--out", str(tmp_path / "killed")]
+    for step in sorted(random.Random(0).sample(range(1, 120), 20)):
+        life = context.Process(target=killed_life, args=(words, step))
+        life.start()
+        life.join()
+        assert life.exitcode == -signal.SIGKILL
+        assert not Store(tmp_path / "killed").query()
+    assert main(words) == 0
+    resumed = Store(tmp_path / "killed").query()[0]
+    assert resumed.summary["resumed"] > 10
+    assert resumed.summary["times"] == whole.summary["times"]
+    for name in set(whole.history) - {"seconds"}:
+        np.testing.assert_array_equal(resumed.history[name], whole.history[name], err_msg=name)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    """SIGINT to the program: exit 130, one message, the state saved, no record."""
+    words = [*SMALL[:-3], "500000", "--every", "50", "--out", str(tmp_path)]
+    code = "import sys; from groktimizer.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "run", *words, "--checkpoint-every", "10"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "checkpoints").glob("*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert "run the same command again to go on" in errors and "Traceback" not in errors
+    assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 1 and not Store(tmp_path).query()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["compare", "--help"]])
+def test_help_is_there(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 0 and "usage: groktimizer" in capsys.readouterr().out
+
+
+if __name__ == "__main__":
+    SNAPSHOT.parent.mkdir(exist_ok=True)
+    SNAPSHOT.write_text(describe(build_parser()) + "\n")

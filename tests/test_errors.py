@@ -1,0 +1,245 @@
+"""One table of bad input: each row ends in one clear line that names argument, value and what is accepted.
+
+Command lines exit with 2, calls raise ValueError; neither shows a traceback, and nothing that was there is lost.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from groktimizer import GROKtimizer, param_groups
+from groktimizer._names import UnknownName
+from groktimizer.cli import main
+from groktimizer.measures import paired_bootstrap, wilson_interval
+from groktimizer.peers import resolve
+from groktimizer.results import Record, Store, identity, write_bytes
+from groktimizer.sweeps import execute, make_spec
+from groktimizer.tasks import make_task
+from groktimizer.training import train
+from groktimizer.training.checkpoint import save_checkpoint
+
+TINY = ["run", "modular-addition", "--set", "p=5", "width=4", "--steps", "3", "--every", "1"]
+RUN, COMPARE = ["run", "modular-addition"], ["compare", "modular-addition"]
+
+# words of the command line -> words that its one line contains
+COMMANDS = [
+    (["rum", "ridge"], "unknown command 'rum': did you mean 'run'?"),
+    ([], "the following arguments are required: COMMAND"),
+    (["run"], "the following arguments are required: TASK"),
+    (["run", "modlar-addition"], "unknown task 'modlar-addition': did you mean 'modular-addition'?"),
+    (["compare", "rigde"], "unknown task 'rigde': did you mean 'ridge'?"),
+    ([*RUN, "--optimizer", "adamv"], "unknown optimizer 'adamv': did you mean 'adam"),
+    ([*RUN, "--optimizer", "sgd-tuned"], "unknown optimizer 'sgd-tuned'"),
+    ([*COMPARE, "--optimizers", "adamw,mouon"], "unknown optimizer 'mouon': did you mean 'muon'?"),
+    ([*COMPARE, "--optimizers", "adamw,adamw"], "names one method twice"),
+    ([*COMPARE, "--optimizers", ","], "--optimizers is empty"),
+    ([*COMPARE, "--tune", "--tune-methods", "adanw"], "unknown optimizer 'adanw': did you mean 'adamw'?"),
+    ([*COMPARE, "--optimizers", "adamw", "--reference", "sgd"], "--reference 'sgd': expected one of adamw"),
+    ([*COMPARE, "--settings", "train_fraktion=0.3"], "'train_fraktion': did you mean 'train_fraction'?"),
+    ([*COMPARE, "--settings", "train_fraction"], "expected key=value"),
+    ([*COMPARE, "--cap", "0.5"], "'0.5': expected a number ≥ 1"),
+    ([*COMPARE, "--workers", "0"], "'0': expected a whole number ≥ 1"),
+    ([*COMPARE, "--seeds", "1.5"], "'1.5': expected how many seeds"),
+    ([*COMPARE, "--seeds", "1,x"], "'1,x': expected how many seeds"),
+    ([*COMPARE, "--seeds", "7,7"], "a seed comes twice"),
+    ([*RUN, "--seed", "one"], "'one': expected a whole number ≥ 0"),
+    ([*RUN, "--seed", "-1"], "'-1': expected a whole number ≥ 0"),
+    ([*RUN, "--steps", "0"], "'0': expected a whole number ≥ 1"),
+    ([*RUN, "--every", "often"], "'often': expected a whole number ≥ 1 or 'log'"),
+    ([*RUN, "--precision", "fp8"], "invalid choice: 'fp8'"),
+    ([*RUN, "--threads", "many"], "'many': expected a whole number ≥ 1"),
+    ([*RUN, "--device", "tpu9", "--set", "p=5"], "device='tpu9': not available here"),
+    ([*RUN, "--checkpoint-every", "0"], "'0': expected a whole number ≥ 1"),
+    ([*RUN, "--fast"], "unrecognized arguments: --fast"),
+    ([*RUN, "--set", "learning_rate=1"], "unknown option 'learning_rate'"),
+    ([*RUN, "--set", "trian_fraction=0.4"], "did you mean 'train_fraction'?"),
+    ([*RUN, "--set", "lr"], "'lr': expected key=value"),
+    ([*RUN, "--set", "lr=1", "lr=2"], "lr is given twice"),
+    ([*RUN, "--set", "lr=fast"], "lr='fast': expected a number"),
+    ([*RUN, "--set", "p=1"], "p=1: expected a whole number from 2"),
+    ([*RUN, "--set", "p=7.5"], "p='7.5': expected a whole number"),
+    (["run", "modular-division", "--set", "p=15"], "p=15: modular-division needs a prime"),
+    ([*RUN, "--set", "train_fraction=0"], "train_fraction=0.0: expected a number inside (0, 1)"),
+    ([*RUN, "--set", "train_fraction=1.0"], "train_fraction=1.0: expected a number inside (0, 1)"),
+    ([*RUN, "--set", "train_fraction=1e-9"], "train_fraction=1e-09"),
+    ([*RUN, "--set", "model=cnn"], "model='cnn'"),
+    ([*RUN, "--set", "model=transformer", "width=30"], "heads=4: expected a divisor of width=30"),
+    ([*RUN, "--set", "batch_size=0"], "batch_size=0"),
+    ([*RUN, "--optimizer", "adamw", "--set", "lr=-1e-3"], "lr=-0.001: expected a finite learning rate > 0"),
+    ([*RUN, "--set", "lr=-1"], "lr=-1"),
+    ([*RUN, "--optimizer", "adamw", "--set", "weight_decay=-1"], "weight_decay=-1.0: expected a finite number ≥ 0"),
+    ([*RUN, "--set", "lr=0.5", "weight_decay=3"], "weight_decay"),  # η·λ ≥ 1
+    ([*RUN, "--set", "metric=euclidian"], "metric='euclidian'"),
+    ([*RUN, "--set", "interpolation=0"], "interpolation=0.0"),
+    ([*RUN, "--set", "interpolation=-0.1"], "interpolation=-0.1"),
+    ([*RUN, "--set", "damping=0"], "damping=0.0"),
+    ([*RUN, "--set", "base=adamx"], "unknown base 'adamx': did you mean 'adam"),
+    ([*RUN, "--set", "base=adam:fast"], "base='adam:fast': expected NAME or NAME:LR"),
+    ([*RUN, "--set", "guard=perhaps"], "guard='perhaps': expected true or false"),
+    (["run", "digits", "--set", "n_train=0"], "n_train=0"),
+    (["run", "ridge", "--set", "n=0"], "n=0"),
+    ([*TINY, "--out", "{file}"], "cannot write in the directory {file}"),
+    ([*TINY, "--out", "{file}/below"], "cannot write in the directory {file}/below"),
+    ([*TINY, "--json", "{file}/x.json"], "cannot write in the directory {file}"),
+    ([*TINY, "--json", "{folder}"], "--json {folder}: expected a file, got a directory"),
+]
+
+
+def one_line(error: str) -> str:
+    assert error.count("\n") <= 1 and "Traceback" not in error
+    return error.strip()
+
+
+@pytest.mark.parametrize(("words", "told"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
+def test_a_wrong_command_line_is_one_line_and_exit_2(words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    places = {"file": tmp_path / "file", "folder": tmp_path}
+    places["file"].write_text("kept")
+    try:
+        code = main([word.format(**places) for word in words])
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2
+    assert told.format(**places) in one_line(captured.err)
+    assert captured.err.startswith("groktimizer") and captured.out == ""
+    assert places["file"].read_text() == "kept"
+
+
+def weight(**changes: object) -> nn.Parameter:
+    return nn.Parameter(torch.ones(2, 2, **changes))  # pyright: ignore[reportArgumentType]
+
+
+def twice() -> object:
+    shared = weight()
+    return GROKtimizer([{"params": [shared]}, {"params": [shared]}])
+
+
+def bad_start() -> object:
+    """A network that gives nan before the first step."""
+
+    class Bad(type(make_task("ridge"))):
+        def build(self, *args, **kwargs):
+            problem = super().build(*args, **kwargs)
+            with torch.no_grad():
+                next(problem.model.parameters()).fill_(torch.nan)
+            return problem
+
+    return train(Bad(name="ridge", n=5, m=9), lambda model: torch.optim.SGD(model.parameters()), steps=1)
+
+
+# a call -> words that its one line contains
+CALLS: list[tuple[Callable[[], object], str]] = [
+    (lambda: GROKtimizer([]), "empty"),
+    (twice, "listed twice"),
+    (lambda: GROKtimizer([weight()], lr=-1.0), "lr=-1"),
+    (lambda: GROKtimizer([weight()], lr=float("nan")), "lr=nan"),
+    (lambda: GROKtimizer([weight()], weight_decay=-1.0), "weight_decay=-1"),
+    (lambda: GROKtimizer([weight()], lr=0.5, weight_decay=2.0), "weight_decay"),
+    (lambda: GROKtimizer([weight()], interpolation=0.0), "interpolation=0"),
+    (lambda: GROKtimizer([weight()], metric="manhattan"), "metric='manhattan'"),
+    (lambda: GROKtimizer([weight()], damping=-1.0), "damping=-1"),
+    (lambda: GROKtimizer([weight(dtype=torch.complex64)]), "complex"),
+    (bad_start, "train_loss=nan at step 0"),
+    (lambda: param_groups(nn.ReLU()), "parameter"),
+    (lambda: make_spec("ridge", "sgd", seed=1.5), "seed=1.5: expected a whole number ≥ 0"),  # pyright: ignore[reportArgumentType]
+    (lambda: make_spec("ridge", "sgd", seed=True), "seed=True: expected a whole number ≥ 0"),
+    (lambda: make_spec("ridge", "sgd", steps=0), "steps=0: expected a whole number ≥ 1"),
+    (lambda: make_spec("ridge", "sgd", every=0), "every=0: expected a whole number ≥ 1 or 'log'"),
+    (lambda: make_spec("ridge", "sgd", precision="fp16"), "unknown precision 'fp16': did you mean 'fp"),
+    (lambda: execute([], Store("."), workers=-1), "workers=-1: expected a whole number ≥ 1"),
+    (lambda: identity({"lr": float("nan")}), "cannot hold not-a-number"),
+    (lambda: resolve("grokfst"), "unknown optimizer 'grokfst': did you mean 'grokfast'?"),
+    (lambda: wilson_interval(6, 5), "successes=6, n=5"),
+    (lambda: paired_bootstrap([1], [1, 2]), "the same seeds"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "told"), CALLS, ids=[told for _, told in CALLS])
+def test_a_wrong_call_is_one_line(call, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert told in one_line(str(caught.value))
+
+
+def test_the_table_is_long_enough():
+    assert len(COMMANDS) + len(CALLS) >= 40
+    assert issubclass(UnknownName, ValueError)
+
+
+def tiny(tmp_path: Path) -> tuple[list[str], Path, Path]:
+    """The tiny command, and where its record and its checkpoint are or would be."""
+    words = [*TINY, "--out", str(tmp_path)]
+    spec = make_spec("modular-addition", "groktimizer", task_options={"p": 5, "width": 4}, steps=3, every=1)
+    store = Store(tmp_path)
+    return words, store.path(spec.identity), store.checkpoint(spec.identity)
+
+
+def as_other_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Record.from_parquet(path.read_bytes(), str(path))
+    monkeypatch.setattr("groktimizer.results.record.SCHEMA", 99)
+    path.write_bytes(kept.to_parquet())
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "version"])
+def test_a_damaged_record_is_one_line_and_stays(damage, tmp_path, capsys, monkeypatch):
+    words, record, _ = tiny(tmp_path)
+    assert main(words) == 0
+    if damage == "version":
+        as_other_version(record, monkeypatch)
+    else:
+        record.write_bytes({"truncated": record.read_bytes()[:-9], "garbage": b"x" * 99, "empty": b""}[damage])
+    before = record.read_bytes()
+    capsys.readouterr()
+    assert main(words) == 2
+    told = one_line(capsys.readouterr().err)
+    assert str(record) in told and "--fresh" in told and record.read_bytes() == before
+    assert main([*words, "--fresh"]) == 0
+
+
+@pytest.mark.parametrize("damage", ["garbage", "version", "another run"])
+def test_a_damaged_checkpoint_is_one_line_and_stays(damage, tmp_path, capsys, monkeypatch):
+    words, _, checkpoint = tiny(tmp_path)
+    if damage == "version":
+        monkeypatch.setattr("groktimizer.training.checkpoint.VERSION", 99)
+    save_checkpoint(checkpoint, {"identity": "someone else's"})
+    monkeypatch.undo()
+    if damage == "garbage":
+        write_bytes(checkpoint, b"garbage")
+    before = checkpoint.read_bytes()
+    assert main(words) == 2
+    told = one_line(capsys.readouterr().err)
+    assert str(checkpoint) in told and checkpoint.read_bytes() == before
+    assert main([*words, "--fresh"]) == 0
+
+
+FULL = """
+import resource, signal, sys
+from groktimizer.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, capsys):
+    """No file can grow beyond 3 kB: the run says so; what an earlier run recorded is still there."""
+    words, record, _ = tiny(tmp_path)
+    assert main(words) == 0
+    before = record.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *words, "--fresh"], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert done.returncode == 2 and "cannot write" in one_line(done.stderr)
+    assert record.read_bytes() == before
+    assert not [path for path in tmp_path.rglob("*.tmp")]
+    np.testing.assert_array_equal(Store(tmp_path).query()[0].history["step"], [0, 1, 2, 3])
