@@ -74,7 +74,7 @@ def test_every_cell_of_every_grid_is_a_full_set_of_valid_options(name: str):
 
 
 def test_the_grid_of_adamw_is_the_one_that_was_promised():
-    """The range of the comparison's rules, with the strong corner that wins on the MLP and the cell of the transformer."""
+    """The range that the rules ask for, the corner that wins on the MLP and the cell that wins on the transformer."""
     lrs, decays = ({cell[key] for cell in PEERS["adamw"].grid} for key in ("lr", "weight_decay"))
     pairs = {(cell["lr"], cell["weight_decay"]) for cell in PEERS["adamw"].grid}
     assert {(3e-2, 3.0), (2e-2, 2.0), (1e-2, 3.0)} <= pairs
