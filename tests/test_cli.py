@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from groktimizer.cli import build_parser, main
+from groktimizer.peers import PEERS
 from groktimizer.results import Store
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "cli.txt"
@@ -97,7 +98,7 @@ def test_compare_tunes(tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path), "--json", str(tmp_path / "x.json")]) == 0
     panel = json.loads((tmp_path / "x.json").read_text())["panels"][0]
     trials = panel["tunings"][0]["trials"]
-    assert len(trials) == 8 + 2 * 3 and {trial["seed"] for trial in trials} == {1, 2, 3}
+    assert len(trials) == len(PEERS["adamw"].grid) + 2 * 3 and {trial["seed"] for trial in trials} == {1, 2, 3}
     assert [row["method"]["label"] for row in panel["rows"]] == ["sgd", "adamw (tuned)"]
     assert panel["rows"][1]["seeds"] == [101, 102] and panel["reference"] == "adamw (tuned)"
     assert "adamw (tuned)" in capsys.readouterr().out
@@ -108,7 +109,7 @@ def killed_life(words: list[str], step: int) -> None:
     from groktimizer.cli import progress
     from groktimizer.training import Event
 
-    def deadly(_: progress.Bars, name: str, event: Event) -> None:
+    def deadly(self: progress.Bars, name: str, event: Event) -> None:
         if event.step >= step:
             os.kill(os.getpid(), signal.SIGKILL)
 

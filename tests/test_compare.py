@@ -48,7 +48,7 @@ class Runner:
 def test_tuning_chooses_the_cell_that_brute_force_chooses():
     run, protocol = Runner(), Protocol(seeds=[101], steps=5_000)
     tuning = tune(SETTING, "adamw", protocol, run)
-    assert tuning.cells == len(PEERS["adamw"].grid) == 8
+    assert tuning.cells == len(PEERS["adamw"].grid) >= 8
 
     def brute(cell):
         times = [law(protocol.spec(SETTING, "adamw", cell, seed, 5_000)) for seed in (1, 2, 3)]
@@ -56,7 +56,7 @@ def test_tuning_chooses_the_cell_that_brute_force_chooses():
 
     assert tuning.method.options == min(PEERS["adamw"].grid, key=brute)
     assert tuning.method.kind == "tuned"
-    assert [len(wave) for wave in run.waves] == [2, 6, 6]
+    assert [len(wave) for wave in run.waves] == [2, tuning.cells - 2, 3 * 2]
     assert {spec.seed for wave in run.waves for spec in wave} == {1, 2, 3}
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,8 @@ def test_identity_survives_json_and_reordering(spec):
 def test_numbers_have_one_spelling():
     """0.001 and 1e-3, 1 and 1.0 and numpy's are the same setting; different values are not; nor are 1 and true."""
     assert identity({"lr": 1e-3, "n": 1}) == identity({"n": np.float64(1.0), "lr": np.float64("0.001")})
-    assert len({identity({"x": x}) for x in (1, 2, 1.5, True, "1", None, [1], {"a": 1}, float("inf"))}) == len("1 2 1.5 true text none list mapping inf".split())
+    different = (1, 2, 1.5, True, "1", None, [1], {"a": 1}, float("inf"))
+    assert len({identity({"x": x}) for x in different}) == len(different)
 
 
 @pytest.mark.parametrize("bad", [{"a": float("nan")}, {"a": object()}, {1: 2}, {"a": {2: 1}}])
@@ -177,7 +179,7 @@ def test_provenance_names_versions_but_no_host():
     import getpass
     import platform
 
-    facts = provenance(1)
+    facts: dict[str, Any] = provenance(1)
     text = json.dumps(plain(facts))
     assert facts["threads"] == 1 and "torch" in facts["versions"]
     assert facts["commit"] is None or set(facts["commit"]) <= set("0123456789abcdef")

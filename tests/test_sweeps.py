@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from groktimizer._names import UnknownName
+from groktimizer.peers import PEERS
 from groktimizer.results import Record, Store
 from groktimizer.sweeps import (
     RunSpec,
@@ -42,9 +43,10 @@ def same_history(a: Record, b: Record) -> None:
 
 def test_spelled_and_implied_defaults_are_the_same_run():
     implied = make_spec("modular-addition", "adamw-tuned")
+    options = {key: str(value) for key, value in (PEERS["adamw"].tuned or {}).items()}
     spelled = make_spec(
-        "modular-addition", "adamw", task_options={"p": "97"},
-        optimizer_options={"lr": "0.02", "weight_decay": "2", "beta2": 0.98}, steps=implied.steps, every=implied.every,
+        "modular-addition", "adamw", task_options={"p": "97"}, optimizer_options=options, steps=implied.steps,
+        every=implied.every,
     )  # fmt: skip
     assert spelled.identity == implied.identity
     assert implied.optimizer == "adamw"
