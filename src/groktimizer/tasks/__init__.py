@@ -14,6 +14,7 @@ from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.digits import DigitsTask
 from groktimizer.tasks.modular import ModularTask
 from groktimizer.tasks.problem import Batch, Problem, Task
+from groktimizer.tasks.relu import ReluTask
 from groktimizer.tasks.ridge import RidgeTask
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "DigitsTask",
     "ModularTask",
     "Problem",
+    "ReluTask",
     "RidgeTask",
     "Task",
     "TaskType",
@@ -42,7 +44,7 @@ class TaskType:
 
     name: str
     summary: str
-    factory: type[ModularTask | RidgeTask | DigitsTask]
+    factory: type[ModularTask | RidgeTask | ReluTask | DigitsTask]
 
     def defaults(self) -> dict[str, object]:
         """List the options with their default values.
@@ -70,6 +72,7 @@ TASKS: Mapping[str, TaskType] = {
         TaskType("modular-multiplication", "(a * b) mod p from a part of all pairs", ModularTask),
         TaskType("modular-division", "(a / b) mod p, p prime, from a part of all pairs", ModularTask),
         TaskType("ridge", "linear regression with more features than samples (arXiv 2601.19791, Figure 2)", RidgeTask),
+        TaskType("relu-regression", "a two-layer ReLU network that has to output 0 (same paper, Figure 4)", ReluTask),
         TaskType("digits", "scikit-learn's digits, few samples, large initialisation, two-layer network", DigitsTask),
     )
 }

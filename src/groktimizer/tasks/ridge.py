@@ -100,6 +100,23 @@ class RidgeTask(Task):
         """Condition of the second column, if any."""
         return None
 
+    def draw(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw features, teacher and initial parameters, each from its own stream.
+
+        Args:
+            seed: Seed of all three.
+
+        Returns:
+            Φ (n, m), θ* (m,) and θ(0) (m,), float64: what `theory.ridge.Ridge` takes, with covariance 1/m.
+        """
+
+        def normal(component: str, *shape: int) -> Tensor:
+            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
+
+        direction = normal("teacher", self.m)
+        teacher = direction * (self.teacher_norm / direction.norm())
+        return normal("features", self.n, self.m) / self.m**0.5, teacher, normal("init", self.m) * self.nu
+
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw features, teacher and initial parameters.
 
@@ -111,14 +128,8 @@ class RidgeTask(Task):
         Returns:
             The problem.
         """
-
-        def draw(component: str, *shape: int) -> Tensor:
-            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
-
-        features = draw("features", self.n, self.m) / self.m**0.5
-        direction = draw("teacher", self.m)
-        teacher = direction * (self.teacher_norm / direction.norm())
-        model = LinearModel((draw("init", self.m) * self.nu).to(dtype)).to(device)
+        features, teacher, theta = self.draw(seed)
+        model = LinearModel(theta.to(dtype)).to(device)
         train = Batch(features.to(device, dtype), (features @ teacher).to(device, dtype))
         target = teacher.to(device, dtype)
 

@@ -1,0 +1,122 @@
+"""A two-layer ReLU network that has to output zero: the nonlinear problem of arXiv 2601.19791, Figures 1 and 4."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from groktimizer.tasks._checks import above_zero, at_least_one, generator
+from groktimizer.tasks.criterion import Criterion
+from groktimizer.tasks.problem import Batch, Problem, Task
+from groktimizer.tasks.ridge import half_mean_square
+
+TEST_SAMPLES = 1000
+
+
+class TwoLayerRelu(nn.Module):
+    """Outputs Σ_j a_j relu(⟨w_j, x⟩), no biases.
+
+    Args:
+        hidden: Initial w, shape (m, d).
+        readout: Initial a, shape (m,).
+    """
+
+    def __init__(self, hidden: Tensor, readout: Tensor) -> None:
+        super().__init__()
+        self.hidden = nn.Parameter(hidden)
+        self.readout = nn.Parameter(readout)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the outputs.
+
+        Args:
+            inputs: Shape (n, d).
+
+        Returns:
+            Shape (n,).
+        """
+        return torch.relu(inputs @ self.hidden.T) @ self.readout
+
+
+@dataclass(frozen=True)
+class ReluTask(Task):
+    """Setting of arXiv 2601.19791, Figure 4: teacher 0, a_j ~ N(0, 1/m), w_j ~ N(0, (ν²/d) I_d), both layers trained.
+
+    Inputs are N(0, I_d). Training loss (1/2n) Σ N(x_i)², test loss the mean of N(x)² over 1,000 other inputs, no ½,
+    which estimates the population loss to about 5 %. The decay (λ/2)‖θ‖² is the optimizer's `weight_decay`.
+
+    Attributes:
+        n: Samples.
+        m: Hidden units.
+        d: Inputs.
+        nu: Standard deviation ν of the initial hidden weights, times √d.
+        tolerance: Level ε = c of both conditions: train_loss ≤ ε and test_loss ≤ ε.
+        batch_size: Samples per step, None for all.
+        name: Name in the registry.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    n: int = 50
+    m: int = 1000
+    d: int = 50
+    nu: float = 1.0
+    tolerance: float = 0.01
+    batch_size: int | None = None
+    name: str = "relu-regression"
+
+    default_steps: ClassVar[int] = 20_000
+    default_every: ClassVar[int] = 20
+
+    def __post_init__(self) -> None:
+        """Check every option."""
+        at_least_one(n=self.n, m=self.m, d=self.d, batch_size=self.batch_size)
+        above_zero(nu=self.nu, tolerance=self.tolerance)
+
+    @property
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+        return Criterion("train_loss", self.tolerance, above=False)
+
+    @property
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+        return Criterion("test_loss", self.tolerance, above=False)
+
+    @property
+    def secondary(self) -> Criterion | None:
+        """Condition of the second column, if any."""
+        return None
+
+    def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
+        """Draw inputs and initial weights.
+
+        Args:
+            seed: Seed of both, each from its own stream.
+            dtype: Type of parameters and data; the numbers drawn are the same for every type.
+            device: Where they are put.
+
+        Returns:
+            The problem.
+        """
+
+        def draw(component: str, *shape: int) -> Tensor:
+            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
+
+        def part(component: str, samples: int) -> Batch:
+            inputs = draw(component, samples, self.d).to(device, dtype)
+            return Batch(inputs, torch.zeros(samples, dtype=dtype, device=device))
+
+        hidden, readout = draw("init", self.m, self.d) * (self.nu / self.d**0.5), draw("readout", self.m) / self.m**0.5
+        model = TwoLayerRelu(hidden.to(dtype), readout.to(dtype)).to(device)
+        train, test = part("features", self.n), part("test", TEST_SAMPLES)
+
+        def measure(network: nn.Module) -> dict[str, float]:
+            return {
+                "train_loss": float(half_mean_square(network(train.inputs).to(dtype), train.targets)),
+                "test_loss": float(network(test.inputs).to(dtype).square().mean()),
+            }
+
+        return Problem(model, train, test, half_mean_square, measure, self.batch_size)
