@@ -251,3 +251,15 @@ def test_untuned_euclidean_shrinks_the_norm_and_keeps_interpolating() -> None:
     norm = sum(float(value.square().sum()) for value in problem.values()) ** 0.5
     assert norm < 0.9 * early
     assert problem.loss().item() < 0.1
+
+
+def test_directions_that_nothing_uses_do_not_end_in_subnormal_numbers() -> None:
+    """With zero gradients theta decays for ever; float32 goes to exact zero below 1e-20, float64 goes on."""
+    for dtype, flushed in ((torch.float32, True), (torch.float64, False)):
+        theta = torch.nn.Parameter(torch.ones(4, dtype=dtype))
+        opt = GROKtimizer([theta], interpolation=INF, lr=0.05, weight_decay=2.0)
+        for _ in range(300):
+            theta.grad = torch.zeros_like(theta)
+            opt.step()
+        assert bool((theta == 0.0).all()) is flushed
+        assert bool((opt.state[theta]["momentum_buffer"] == 0.0).all()) is flushed

@@ -326,6 +326,8 @@ class GROKtimizer(Optimizer):
                 updates.euclidean_step(
                     params, grads, buffers, scalars, lr=lr, foreach=group["foreach"], fused=group["fused"]
                 )
+            if self._control["steps"] % guard.FLUSH_EVERY == 0:
+                guard.flush(params, buffers)
 
     def _adaptive(
         self, group: dict[str, Any], operands: tuple[list[Any], ...], scalars: updates.Scalars, reference: float

@@ -70,7 +70,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 @contextlib.contextmanager
 def surroundings(threads: int | None, seed: int, device: torch.device) -> Generator[None, None, None]:
-    """Fix the number of threads and the global random state, and put both back afterwards.
+    """Fix threads and the global random state, flush subnormal numbers to zero, and put all back afterwards.
+
+    Directions that only decay acts on shrink until they are subnormal, where a CPU computes a hundred times slower.
 
     Args:
         threads: Threads of one operation, None to leave them.
@@ -91,8 +93,10 @@ def surroundings(threads: int | None, seed: int, device: torch.device) -> Genera
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
+            torch.set_flush_denormal(True)
             yield
         finally:
+            torch.set_flush_denormal(False)  # torch's default; it cannot be asked for
             torch.set_num_threads(before)
 
 
