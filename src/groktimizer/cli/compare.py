@@ -17,7 +17,7 @@ from groktimizer.tasks import make_task
 
 QUICK_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon")
 QUICK_SEEDS, SEEDS = [101, 102], [101, 102, 103]
-QUICK_STEPS = 2_000
+QUICK_STEPS = 1_500
 
 
 def compare(arguments: argparse.Namespace) -> int:
