@@ -7,7 +7,7 @@ from groktimizer._names import MissingExtra, UnknownName, unknown
 from groktimizer.cli.parser import build_parser
 
 BAD_INPUT, INTERRUPTED = 2, 130
-COMMANDS = ("run", "compare")
+COMMANDS = ("run", "compare", "predict", "reproduce")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +51,14 @@ def _dispatch(words: list[str]) -> int:
         from groktimizer.cli.run import run
 
         return run(arguments)
+    if arguments.command == "predict":
+        from groktimizer.cli.predict import predict
+
+        return predict(arguments)
+    if arguments.command == "reproduce":
+        from groktimizer.cli.reproduce import reproduce
+
+        return reproduce(arguments)
     from groktimizer.cli.compare import compare
 
     return compare(arguments)

@@ -106,6 +106,9 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _run(commands.add_parser("run", help="train one task with one optimizer and draw its two clocks"))
     _compare(commands.add_parser("compare", help="run optimizers side by side: a table and a figure"))
+    from groktimizer.cli.clocks_parser import add_clocks  # which needs this file's Parser
+
+    add_clocks(commands)
     return parser
 
 

@@ -1,0 +1,102 @@
+"""Options of ``predict`` and ``reproduce``. Nothing heavy is imported here."""
+
+import argparse
+from pathlib import Path
+
+from groktimizer.cli.parser import OUT, Parser, names, whole
+
+
+def add_clocks(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add ``predict`` with its three kinds, and ``reproduce``.
+
+    Args:
+        commands: The program's subcommands.
+    """
+    parser = commands.add_parser("predict", help="say when it will memorise and generalise, before any training")
+    parser.description = "Say when training will memorise and when it will generalise, without training."
+    parser.allow_abbrev = False
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    _ridge(kinds.add_parser("ridge", help="ridge regression: exact times, bounds, advice"))
+    _linear(kinds.add_parser("linear-estimator", help="teacher and student, both linear, Gaussian inputs"))
+    _network(kinds.add_parser("network", help="networks, from recorded runs of the same kind"))
+    _reproduce(commands.add_parser("reproduce", help="a paper's figures, with a verdict for each claim"))
+
+
+def _ridge(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Exact memorising, generalising and settling times of gradient descent, heavy ball and critically damped "
+        "momentum (CDM) on ridge regression, the bounds of arXiv 2601.19791 with their conditions, and advice. Draws "
+        "the problem that `run ridge` trains, or takes yours from .npy files."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("--n", type=whole(1), metavar="N", help="samples drawn (default: 100)")
+    add("--m", type=whole(1), metavar="M", help="features drawn (default: 1000)")
+    add("--nu", type=float, default=1.0, metavar="X", help="standard deviation of the initial parameters")
+    add("--teacher-norm", type=float, metavar="X", help="norm of the drawn teacher (default: 1)")
+    add("--features", type=Path, metavar="FILE", help=".npy, n × m: your features instead of drawn ones")
+    add("--teacher", type=Path, metavar="FILE", help=".npy, m: your teacher; needed with --features")
+    add("--covariance", type=Path, metavar="FILE", help=".npy, m or m × m (default: isotropic, as large as the samples)")
+    add("--theta0", type=Path, metavar="FILE", help=".npy, m: your initial parameters (default: drawn)")
+    add("--noise", type=float, default=0.0, metavar="X", help="standard deviation of the label noise")
+    add("--lr", type=float, default=1.0, metavar="X", help="step size η")
+    add("--weight-decay", type=float, default=1e-4, metavar="X", help="λ, above 0")
+    add("--momentum", type=float, default=0.9, metavar="X", help="μ of the heavy ball; CDM has its own")
+    add("--switch", type=whole(0), metavar="STEP", help="step from which decay and momentum act (default: 0)")
+    add("--tolerance", type=float, default=0.01, metavar="X", help="memorised means train loss ≤ X")
+    add("--test-tolerance", type=float, metavar="X", help="generalised means population loss ≤ X (default: as above)")
+    add("--max-delay", type=whole(0), metavar="D", help="ask for the λ whose delay is at most D (default: CDM's)")
+    _common(parser)
+
+
+def _linear(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train and generalisation accuracy of a linear student of a linear teacher (arXiv 2310.16441): the times at "
+        "which both reach 95 %, and the formula for the delay."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("--ratio", type=float, default=0.9, metavar="X", help="inputs per training sample, not 1")
+    add("--lr", type=float, default=0.01, metavar="X", help="step size η")
+    add("--weight-decay", type=float, default=0.0, metavar="X", help="γ, 0 or more")
+    add("--outputs", type=whole(1), default=1, metavar="N", help="outputs of teacher and student")
+    add("--tolerance", type=float, default=1e-3, metavar="X", help="correct means squared error ≤ X")
+    add("--inputs", type=whole(0), default=1000, metavar="D", help="also draw a data set with D inputs (0: do not)")
+    _common(parser)
+
+
+def _network(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "The first-passage law of arXiv 2605.18845, delay = ln(V_mem / V*) / (2 κ η λ), calibrated on recorded runs; "
+        "its leave-one-out error is printed with it."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("--from", dest="runs", type=Path, required=True, metavar="RUNS", help="directory with records (--out of runs)")
+    add("--optimizer", metavar="NAME", help="only runs of this optimizer")
+    add("--lr", type=float, metavar="X", help="predict for this step size (with --weight-decay)")
+    add("--weight-decay", type=float, metavar="X", help="predict for this decay (with --lr)")
+    add("--memorised-norm", type=float, metavar="V", help="squared norm when memorised (default: the runs' median)")
+    _common(parser)
+
+
+def _reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Redo a paper's figures: curves as PNG, and for each claim what was measured and whether it passed. Exit 1 if "
+        "a claim failed. Trained networks are records in OUT and are not trained twice."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("name", metavar="NAME", help="ridge (arXiv 2601.19791), or all")
+    add("--figures", type=names, default=[], metavar="A,B", help="only these figures, such as 2,4")
+    add("--quick", action="store_true", help="fewer seeds, runs and cells, marked as such: a minute or two")
+    add("--workers", type=whole(1), metavar="N", help="processes that train at a time (default: one per core)")
+    add("--fresh", action="store_true", help="train again even where a record exists")
+    _common(parser)
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seed", type=whole(0), default=0, metavar="N", help="seed of everything drawn")
+    add("--out", type=Path, default=OUT, metavar="DIR", help="where pictures (and records) go")
+    add("--json", type=Path, metavar="FILE", help="write the whole result as JSON")

@@ -1,0 +1,283 @@
+"""``groktimizer predict``: what will happen, before anything is trained."""
+
+import argparse
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from groktimizer._names import derive_seed
+from groktimizer.cli.files import check_json, write_result
+from groktimizer.cli.progress import plain_console
+from groktimizer.results import Store, make_directory
+from groktimizer.studies import first_passage
+from groktimizer.tasks import RidgeTask
+from groktimizer.theory.linear_estimators import LinearEstimator, delay
+from groktimizer.theory.ridge import Bound, DecayAdvice, GrokkingTime, Ridge
+from groktimizer.theory.ridge.forecast import Forecast, curve_steps, forecast
+
+Array = np.ndarray
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Do ``groktimizer predict``.
+
+    Args:
+        arguments: From the parser.
+
+    Returns:
+        0.
+    """
+    check_json(arguments.json)
+    kinds = {"ridge": _ridge, "linear-estimator": _linear, "network": _network}
+    content = kinds[arguments.kind](arguments)
+    write_result(arguments.json, {"command": shlex.join(["groktimizer", *arguments.words]), **content})
+    return 0
+
+
+def _line(text: str) -> None:
+    plain_console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _step(time: float | None) -> str:
+    return "never" if time is None or not math.isfinite(time) else f"{time:,.0f}"
+
+
+def read_array(name: str, path: Path) -> Array:
+    """Read a ``.npy`` file.
+
+    Args:
+        name: Of the option.
+        path: The file.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: If it cannot be read as an array of numbers.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "not a .npy file of numbers"
+        raise ValueError(f"--{name} {path}: {reason}; accepted is what numpy.save wrote") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise ValueError(f"--{name} {path}: holds {getattr(values, 'dtype', 'an archive')}, accepted are real numbers")
+    return values
+
+
+def ridge_problem(arguments: argparse.Namespace) -> tuple[Ridge, Array]:
+    """Draw the problem, or read it.
+
+    Args:
+        arguments: From the parser.
+
+    Returns:
+        The problem and θ(0).
+
+    Raises:
+        ValueError: If options exclude each other or files do not fit.
+    """
+    nu = arguments.nu
+    rng = np.random.default_rng(derive_seed(arguments.seed, "predict"))
+    if not 0 <= arguments.noise < math.inf:
+        raise ValueError(f"--noise {arguments.noise:g}: accepted are finite numbers >= 0")
+    if arguments.features is None:
+        if arguments.teacher is not None:
+            raise ValueError("--teacher without --features: accepted are both files or neither")
+        norm = 1.0 if arguments.teacher_norm is None else arguments.teacher_norm
+        task = RidgeTask(n=arguments.n or 100, m=arguments.m or 1000, nu=nu, teacher_norm=norm)
+        features, teacher, theta = (part.numpy() for part in task.draw(arguments.seed))
+        covariance: Array | float = 1 / task.m
+    else:
+        for name in ("n", "m", "teacher_norm"):
+            if getattr(arguments, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} with --features: the files say how large the problem is")
+        if arguments.teacher is None:
+            raise ValueError("--features without --teacher: accepted are both files or neither")
+        features, teacher = read_array("features", arguments.features), read_array("teacher", arguments.teacher)
+        width = features.shape[-1] if features.ndim else 0
+        covariance = float(np.mean(np.square(features, dtype=np.float64))) if features.size else 1.0
+        theta = rng.normal(size=width) * nu
+    if arguments.covariance is not None:
+        covariance = read_array("covariance", arguments.covariance)
+    if arguments.theta0 is not None:
+        theta = read_array("theta0", arguments.theta0)
+    noise = rng.normal(size=len(features)) * arguments.noise if arguments.noise and features.ndim else None
+    finite = covariance if np.all(np.isfinite(covariance)) or arguments.covariance is not None else 1.0
+    return Ridge(features, teacher, covariance=finite, noise=noise), theta
+
+
+def _ridge(arguments: argparse.Namespace) -> dict[str, Any]:
+    folder = make_directory(arguments.out)
+    problem, theta = ridge_problem(arguments)
+    test = arguments.tolerance if arguments.test_tolerance is None else arguments.test_tolerance
+    found = forecast(
+        problem,
+        theta,
+        arguments.lr,
+        arguments.weight_decay,
+        arguments.tolerance,
+        test,
+        momentum=arguments.momentum,
+        switch=arguments.switch,
+        max_delay=arguments.max_delay,
+        init_variance=arguments.nu**2 if arguments.theta0 is None else None,
+    )
+    from groktimizer.report import clocks, style
+
+    title = f"ridge, n = {problem.n:,}, m = {problem.m:,}, η = {arguments.lr:g}, λ = {arguments.weight_decay:g}"
+    name = f"predict-ridge-{problem.n}-{problem.m}-{arguments.weight_decay:g}.png"
+    picture = style.save(clocks.ridge(found, title), folder / name)
+    _tell_ridge(problem, found, title)
+    _line(f"picture      {picture}")
+    return {"kind": "ridge", "n": problem.n, "m": problem.m, **_ridge_content(found), "picture": str(picture)}
+
+
+def _tell_ridge(problem: Ridge, found: Forecast, title: str) -> None:
+    _line(f"{title}; rank {problem.rank}, largest curvature {problem.sharpness:.4g}")
+    _line(f"{'':<18}{'momentum':>9}{'t1':>13}{'t2':>15}{'settled':>15}{'delay':>15}")
+    for name, method in found.methods.items():
+        times = method.times
+        row = (times.memorised, times.generalised, times.settled, times.delay)
+        cells = "".join(f"{_step(value):>{width}}" for value, width in zip(row, (13, 15, 15, 15), strict=True))
+        _line(f"{name:<18}{method.momentum:>9.6g}{cells}")
+    _line("t1, t2: first step with train, population loss within tolerance; settled: t2 that lasts for ever")
+    for text in found.advice:
+        _line(f"advice       {text}")
+    _line(f"predicted    t2 of gradient descent about {_step(found.predicted)}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
+    _line("bounds (gradient descent, arXiv 2601.19791)")
+    for bound in found.bounds:
+        _line(f"  {_bound(bound)}")
+    _line(f"recommended  {_recommended(found)}")
+    stop = found.stopping
+    when = "in the limit" if stop.step is None else f"at step {stop.step:,}"
+    _line(
+        f"stopping     without decay the population loss is least {when}: {stop.loss:.4g}; "
+        f"the best ridge estimator (weight_decay {stop.weight_decay:.4g}) has {stop.decay_loss:.4g}"
+    )
+
+
+def _bound(bound: Bound) -> str:
+    value = f"{bound.value:.4g}" if abs(bound.value) < 1 else f"{bound.value:,.0f}"
+    held = "conditions hold" if bound.guaranteed else f"not guaranteed: {'; '.join(bound.failing)}"
+    return f"{bound.theorem:<20} {bound.quantity} {value}  ({held})"
+
+
+def _recommended(found: Forecast) -> str:
+    advice = found.recommendation
+    if isinstance(advice, str):
+        return advice
+    times = advice.times
+    return (
+        f"gradient descent with weight_decay {advice.weight_decay:.4g} ({advice.reason}): t1 {_step(times.memorised)}, "
+        f"settled {_step(times.settled)}, bias {advice.bias:.3g}"
+    )
+
+
+def times_content(times: GrokkingTime) -> dict[str, Any]:
+    """A method's times as plain values, without θ(0)."""
+    kept = ("memorised", "memorised_settled", "generalised", "settled", "delay", "unresolved")
+    return {name: getattr(times, name) for name in kept} | {"floors": asdict(times.floors), "advice": times.advice}
+
+
+def _ridge_content(found: Forecast) -> dict[str, Any]:
+    steps = curve_steps(found)
+    methods: dict[str, Any] = {}
+    for name, run in found.methods.items():
+        curve = {"train_loss": run.curve.train_loss(steps), "population_loss": run.curve.population_loss(steps)}
+        methods[name] = {"momentum": run.momentum, **times_content(run.times), **curve}
+    return {
+        "lr": found.lr,
+        "weight_decay": found.weight_decay,
+        "methods": methods,
+        "steps": steps,
+        "bounds": [asdict(bound) | {"guaranteed": bound.guaranteed} for bound in found.bounds],
+        "predicted": found.predicted,
+        "advice": found.advice,
+        "recommendation": _advice_content(found.recommendation),
+        "stopping": {key: getattr(found.stopping, key) for key in ("step", "loss", "weight_decay", "decay_loss")},
+    }
+
+
+def _advice_content(advice: DecayAdvice | str) -> Mapping[str, Any]:
+    if isinstance(advice, str):
+        return {"reason": advice}
+    kept = {key: getattr(advice, key) for key in ("reason", "lr", "weight_decay", "bias")}
+    return kept | {"times": times_content(advice.times)}
+
+
+def _linear(arguments: argparse.Namespace) -> dict[str, Any]:
+    folder = make_directory(arguments.out)
+    problem = LinearEstimator(arguments.ratio, arguments.lr, arguments.weight_decay, arguments.outputs)
+    if not 0 < arguments.tolerance < math.inf:
+        raise ValueError(f"--tolerance {arguments.tolerance:g}: accepted are positive finite numbers")
+    times = problem.times(arguments.tolerance)
+    formula = delay(arguments.ratio, arguments.lr, arguments.outputs)
+    drawn = _drawn_law(arguments.inputs, arguments.ratio, arguments.seed)
+    from groktimizer.report import clocks, style
+
+    name = f"predict-linear-estimator-{arguments.ratio:g}-{arguments.weight_decay:g}.png"
+    picture = style.save(clocks.linear(problem, arguments.tolerance, drawn, times), folder / name)
+    _line(f"train        95 % of the training set correct at step {_step(times[0])}")
+    _line(f"generalised  95 % of unseen inputs correct at step {_step(times[1])}")
+    _line(f"delay        {_step(times[1] - times[0] if math.isfinite(times[1]) else math.inf)} steps")
+    _line(f"formula (12) {_step(formula)} steps, the limit of small tolerances without decay")
+    if math.isinf(times[1]):
+        _line("advice       it never generalises: more samples (ratio < 1), or weight decay with ratio > 1 as well")
+    _line(f"picture      {picture}")
+    told = {key: getattr(problem, key) for key in ("ratio", "lr", "weight_decay", "outputs")}
+    ends = {"memorised": times[0], "generalised": times[1], "delay": times[1] - times[0], "formula": formula}
+    return {"kind": "linear-estimator", **told, "tolerance": arguments.tolerance, **ends, "picture": str(picture)}
+
+
+def _drawn_law(inputs: int, ratio: float, seed: int) -> tuple[Array, Array] | None:
+    """Eigenvalues of a drawn training covariance, each of weight 1/inputs."""
+    if inputs == 0:
+        return None
+    samples = max(round(inputs / ratio), 1)
+    points = np.random.default_rng(derive_seed(seed, "linear-estimator")).normal(size=(samples, inputs))
+    values = np.maximum(np.linalg.eigvalsh(points.T @ points / samples), 0.0)
+    return values, np.full(inputs, 1 / inputs)
+
+
+def _network(arguments: argparse.Namespace) -> dict[str, Any]:
+    if (arguments.lr is None) != (arguments.weight_decay is None):
+        raise ValueError("--lr, --weight-decay: accepted are both or neither")
+    for name in ("lr", "weight_decay", "memorised_norm"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"--{name.replace('_', '-')} {value:g}: accepted are positive finite numbers")
+    if not (arguments.runs / "records").is_dir():
+        raise ValueError(f"--from {arguments.runs}: holds no records, expected the --out of `groktimizer run` or `compare`")
+    filters = {} if arguments.optimizer is None else {"optimizer": {"name": arguments.optimizer}}
+    found = first_passage.groups(Store(arguments.runs).query(**filters))
+    return {"kind": "network", "groups": [_group(group, arguments) for group in found]}
+
+
+def _group(group: first_passage.Group, arguments: argparse.Namespace) -> dict[str, Any]:
+    _line(group.name)
+    for reason, count in group.left_out.items():
+        _line(f"    left out     {count} runs {reason}")
+    content: dict[str, Any] = {"name": group.name, "runs": len(group.runs), "left_out": dict(group.left_out)}
+    law = group.law
+    if law is None:
+        _line(f"    no law       {group.reason}")
+        return content | {"reason": group.reason}
+    error = law.mean_percentage_error
+    known = "unknown (needs three runs)" if math.isnan(error) else f"{error:.0f} % in the mean, leaving one out"
+    _line(f"    law          delay = ln(V_mem / {law.critical_norm:.4g}) / (2 · {law.kappa:.3g} · lr · weight_decay)")
+    _line(f"    error        {known}, from {len(group.runs)} runs")
+    content |= {"kappa": law.kappa, "critical_norm": law.critical_norm, "errors": law.errors, "error_percent": error}
+    if arguments.lr is None:
+        return content
+    norm = arguments.memorised_norm or group.memorised_norm
+    steps = law.delay(arguments.lr, arguments.weight_decay, norm)
+    low, high = law.interval(arguments.lr, arguments.weight_decay, norm)
+    reach = "no interval (needs three runs)" if math.isinf(high) else f"95 % from {_step(low)} to {_step(high)}"
+    _line(f"    predicted    {_step(steps)} steps after memorising at V_mem {norm:.4g}; {reach}")
+    return content | {"memorised_norm": norm, "delay": steps, "low": low, "high": high}

@@ -1,0 +1,83 @@
+"""``groktimizer reproduce``: a paper's figures, with a verdict for each claim."""
+
+import argparse
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from groktimizer._names import lookup
+from groktimizer.cli.files import check_json, write_result
+from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.results import Store, make_directory, provenance
+from groktimizer.studies import ridge
+from groktimizer.studies.reproduction import Effort, Reproduced
+
+PAPERS = {"ridge": (ridge.reproduce, "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression")}
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    """Do ``groktimizer reproduce``.
+
+    Args:
+        arguments: From the parser.
+
+    Returns:
+        0 if every claim held, 1 otherwise.
+    """
+    if arguments.name != "all":
+        lookup("reproduction", arguments.name, {**PAPERS, "all": None})
+    chosen = PAPERS if arguments.name == "all" else {arguments.name: PAPERS[arguments.name]}
+    check_json(arguments.json)
+    store, folder = Store(arguments.out), make_directory(arguments.out)
+    content: dict[str, Any] = {"command": shlex.join(["groktimizer", *arguments.words]), "provenance": provenance(1)}
+    whole = True
+    with Bars() as bars:
+        effort = Effort(
+            arguments.seed, arguments.quick, fresh=arguments.fresh, workers=arguments.workers, say=bars.say
+        )
+        for name, (make, paper) in chosen.items():
+            began = time.monotonic()
+            figures = make(effort, store, arguments.figures)
+            pictures = [_draw(figure, paper, folder / f"{name}-{_slug(figure.name)}.png") for figure in figures]
+            seconds = time.monotonic() - began
+            told = [
+                {**figure.content(), "picture": str(picture)}
+                for figure, picture in zip(figures, pictures, strict=True)
+            ]
+            content[name] = {"paper": paper, "seconds": seconds, "quick": arguments.quick, "figures": told}
+            _tell(paper, figures, pictures, seconds)
+            whole &= all(figure.verdict != "FAIL" for figure in figures)
+    write_result(arguments.json, content)
+    return 0 if whole else 1
+
+
+def _slug(name: str) -> str:
+    return name.lower().replace(" ", "-")
+
+
+def _draw(figure: Reproduced, paper: str, path: Path) -> Path:
+    from groktimizer.report import panels, style
+
+    held = sum(check.passed for check in figure.checks)
+    sentence = f"{paper.partition(',')[0]}: {held} of {len(figure.checks)} claims hold"
+    content = figure.content()
+    return style.save(panels.plot(f"{figure.name}: {figure.title}", sentence, content["panels"]), path)
+
+
+def _tell(paper: str, figures: list[Reproduced], pictures: list[Path], seconds: float) -> None:
+    say = plain_console().print
+
+    def line(text: str) -> None:
+        say(text, highlight=False, markup=False, soft_wrap=True)
+
+    line(paper)
+    for figure, picture in zip(figures, pictures, strict=True):
+        line(f"{figure.name}  {figure.verdict}: {figure.title}")
+        for check in figure.checks:
+            line(f"    {'pass' if check.passed else 'FAIL'}  {check.claim} — {check.measured}")
+        for change in figure.changed:
+            line(f"    changed: {change}")
+        line(f"    picture {picture}")
+    good = sum(figure.verdict != "FAIL" for figure in figures)
+    line(f"{good} of {len(figures)} figures pass, {duration(seconds)}")

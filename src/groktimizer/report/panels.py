@@ -1,0 +1,79 @@
+"""Panels of curves from plain values: the figures of a reproduction, and the curves of a prediction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, house_style
+
+COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE)
+FEW, MANY = 2, 4  # panels in a row
+
+
+def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw panels side by side.
+
+    Args:
+        title: Above all of them.
+        sentence: Below the title, what to see.
+        panels: Each with title, x, y (labels), y_log, marks, and lines of label, x, y, style, colour.
+
+    Returns:
+        The figure.
+    """
+    columns = min(len(panels), FEW)
+    rows = -(-len(panels) // columns)
+    with house_style():
+        figure = Figure(figsize=(5.4 * columns + (1.4 if columns == 1 else 0), 3.7 * rows + 0.9))
+        figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08, rect=(0, 0, 1, 1 - 0.78 / (3.7 * rows + 0.9)))
+        grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
+        for axes, panel in zip(grid, panels, strict=False):
+            _panel(axes, panel)
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        height = float(figure.get_figheight())
+        figure.text(0.02, 1 - 0.12 / height, title, ha="left", va="top", fontsize=13, fontweight="bold", color=INK)
+        figure.text(0.02, 1 - 0.44 / height, sentence, ha="left", va="top", fontsize=10.5, color=GREY)
+    return figure
+
+
+def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
+    seen: set[str] = set()
+    for line in panel["lines"]:
+        colour = COLOURS[line["colour"] % len(COLOURS)]
+        look: dict[str, Any] = {
+            "solid": {"lw": 2.2, "marker": "o" if panel["marks"] else None, "ms": 5, "zorder": 3},
+            "dashed": {"lw": 1.5, "ls": "--", "alpha": 0.9, "zorder": 2},
+            "faint": {"lw": 0.8, "alpha": 0.45, "zorder": 1},
+        }[line["style"]]
+        x, y = np.asarray(line["x"], dtype=float), np.asarray(line["y"], dtype=float)
+        if panel["y_log"]:
+            y = np.where(y > 0, y, np.nan)
+        name = line["label"] if line["label"] not in seen else None
+        seen.add(line["label"])
+        (drawn,) = axes.plot(x, y, color=colour, **look)
+        if name is not None:  # the legend shows a strong line, whatever the curve's own
+            axes.plot([], [], color=drawn.get_color(), lw=2, ls=drawn.get_linestyle(), label=name)
+    axes.set(xscale="log", xlabel=panel["x"], ylabel=panel["y"])
+    axes.set_title(panel["title"], fontsize=11)
+    if panel["y_log"]:
+        axes.set_yscale("log")
+        _floor(axes, panel)
+    else:
+        axes.set_ylim(-0.03, 1.03)
+    level = panel.get("level")
+    if level is not None:
+        axes.axhline(level, color=INK, lw=0.9, ls=":", zorder=1)
+        axes.annotate("tolerance", (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9)
+    axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="best")
+
+
+def _floor(axes: Axes, panel: Mapping[str, Any]) -> None:
+    """Leave out what is only rounding: losses below 1e-8 of the largest value."""
+    values = np.concatenate([np.asarray(line["y"], dtype=float) for line in panel["lines"] if line["style"] != "dashed"])
+    values = values[np.isfinite(values) & (values > 0)]
+    if values.size and values.min() < 1e-8 * values.max():
+        axes.set_ylim(1e-8 * values.max(), 3 * values.max())

@@ -1,0 +1,163 @@
+"""What a reproduction consists of: figures as data, and claims that were checked. `report` draws, `cli` prints."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Style = Literal["solid", "dashed", "faint"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve.
+
+    Attributes:
+        label: What it is; lines of one label in a panel share an entry of the legend.
+        x: Abscissae.
+        y: Ordinates; not-a-number leaves a gap.
+        style: "solid" for what was measured, "dashed" for what a theorem says, "faint" for single runs.
+        colour: Index of the colour: 0 train or t1, 1 population or t2, others free.
+    """
+
+    label: str
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    style: Style = "solid"
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        title: Its title.
+        x: Label of the abscissa.
+        y: Label of the ordinate.
+        lines: Its curves.
+        y_log: Whether the ordinate is logarithmic; the abscissa always is.
+        marks: Points on the measured lines.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: tuple[Line, ...]
+    y_log: bool = True
+    marks: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim of the paper, measured.
+
+    Attributes:
+        claim: The claim, with what is accepted.
+        measured: What came out.
+        passed: Whether it held.
+    """
+
+    claim: str
+    measured: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """One figure of a paper.
+
+    Attributes:
+        name: Such as "Figure 2".
+        title: What it shows.
+        panels: Its panels.
+        checks: Its claims.
+        changed: Where the setting is not the paper's, or was shortened, and why; empty if it is the paper's.
+    """
+
+    name: str
+    title: str
+    panels: tuple[Panel, ...]
+    checks: tuple[Check, ...]
+    changed: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """pass, FAIL, or pass with the mark of a changed setting."""
+        if not all(check.passed for check in self.checks):
+            return "FAIL"
+        return "pass (setting changed)" if self.changed else "pass"
+
+    def content(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return asdict(self) | {"verdict": self.verdict}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to do.
+
+    Attributes:
+        seed: First seed.
+        quick: Fewer runs and cells.
+        fresh: Train again even where a record exists.
+        workers: Processes that train at a time, None for one per core.
+        say: Called with a line of progress.
+    """
+
+    seed: int = 0
+    quick: bool = False
+    fresh: bool = False
+    workers: int | None = None
+    say: Say = field(default=lambda _: None)
+
+
+def number(time: int | None) -> float:
+    """A time as a float, not-a-number if there is none."""
+    return float("nan") if time is None else float(time)
+
+
+def slope(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Slope of the least-squares line through (ln x, ln y).
+
+    Args:
+        x: Positive numbers.
+        y: Positive numbers, as many.
+
+    Returns:
+        The slope.
+
+    Example:
+        >>> round(slope([1, 10, 100], [3, 0.3, 0.03]), 12)
+        -1.0
+    """
+    return float(np.polyfit(np.log(np.asarray(x, dtype=np.float64)), np.log(np.asarray(y, dtype=np.float64)), 1)[0])
+
+
+def near(claim: str, value: float, wanted: float, allowed: float) -> Check:
+    """A claim about a number: passed if it is within `allowed` of `wanted`."""
+    text = f"{claim}: {wanted:g} ± {allowed:g}"
+    return Check(text, f"{value:.4f}", bool(abs(value - wanted) <= allowed))
+
+
+def rising(claim: str, values: npt.ArrayLike) -> Check:
+    """A claim that numbers increase from one to the next."""
+    given = np.asarray(values, dtype=np.float64)
+    return Check(claim, " < ".join(f"{value:,.0f}" for value in given), bool((np.diff(given) > 0).all()))
+
+
+def level(claim: str, values: npt.ArrayLike, factor: float) -> Check:
+    """A claim that numbers hardly differ: largest over smallest is at most `factor`."""
+    given = np.asarray(values, dtype=np.float64)
+    spread = float(given.max() / given.min())
+    return Check(f"{claim}: largest / smallest ≤ {factor:g}", f"{spread:.3f}", bool(spread <= factor))
+
+
+def count(claim: str, held: npt.ArrayLike) -> Check:
+    """A claim that has to hold in every cell."""
+    cells = np.asarray(held, dtype=bool)
+    return Check(claim, f"{int(cells.sum())} of {cells.size}", bool(cells.all() and cells.size > 0))

@@ -1,0 +1,151 @@
+"""Everything the theory says of one ridge problem at once: what `groktimizer predict ridge` prints."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.dynamics import critical_momentum
+from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
+from groktimizer.theory.ridge.bounds import Bound, predicted_generalisation
+from groktimizer.theory.ridge.checks import check_positive
+from groktimizer.theory.ridge.problem import Momentum, Ridge
+from groktimizer.theory.ridge.times import GrokkingTime
+from groktimizer.theory.ridge.trajectory import Trajectory
+
+GRADIENT_DESCENT, CRITICAL = "gradient descent", "CDM"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method's run.
+
+    Args:
+        momentum: mu that it uses.
+        times: Its exact times.
+        curve: The run.
+    """
+
+    momentum: float
+    times: GrokkingTime
+    curve: Trajectory
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What will happen.
+
+    Args:
+        lr: eta.
+        weight_decay: lambda.
+        methods: By name: gradient descent, heavy ball, CDM.
+        bounds: The paper's bounds, for gradient descent.
+        predicted: Our practical predictor of gradient descent's t2; NaN where it has none.
+        recommendation: The decay that was asked for, or why there is none.
+        stopping: The best step to stop training without decay.
+    """
+
+    lr: float
+    weight_decay: float
+    methods: Mapping[str, Method]
+    bounds: tuple[Bound, ...]
+    predicted: float
+    recommendation: DecayAdvice | str
+    stopping: StoppingAdvice
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """The lines of every method's times, each once, in order."""
+        return tuple(dict.fromkeys(line for method in self.methods.values() for line in method.times.advice))
+
+
+def forecast(
+    ridge: Ridge,
+    theta0: npt.ArrayLike,
+    lr: float,
+    weight_decay: float,
+    train_tolerance: float,
+    test_tolerance: float,
+    *,
+    momentum: float = 0.9,
+    switch: int | None = None,
+    max_delay: int | None = None,
+    init_variance: float | None = None,
+) -> Forecast:
+    """Exact times of gradient descent, heavy ball and CDM, the bounds, and a recommendation.
+
+    Args:
+        ridge: The problem.
+        theta0: Initial parameters, shape (m,).
+        lr: eta.
+        weight_decay: lambda > 0.
+        train_tolerance: epsilon.
+        test_tolerance: c.
+        momentum: mu of the heavy ball; CDM takes ``(1 - sqrt(lr weight_decay))^2``.
+        switch: Step from which decay and momentum act, None for the first.
+        max_delay: The recommendation's delay at most; None takes that of CDM, which gradient descent should match.
+        init_variance: nu^2 of the bounds; None takes the mean square of theta0.
+
+    Returns:
+        The forecast.
+    """
+    check_positive("weight_decay", weight_decay)
+    critical = critical_momentum(lr, weight_decay) if 0 < lr * weight_decay < 1 else 0.0
+    kinds: dict[str, tuple[float, Momentum]] = {
+        GRADIENT_DESCENT: (0.0, 0.0),
+        f"heavy ball {momentum:g}": (momentum, momentum),
+        CRITICAL: (critical, "critical"),
+    }
+    methods = {
+        name: Method(
+            mu,
+            ridge.grokking_time(theta0, lr, weight_decay, train_tolerance, test_tolerance, kind, switch),
+            ridge.trajectory(theta0, lr, weight_decay, kind, switch),
+        )
+        for name, (mu, kind) in kinds.items()
+    }
+    facts = ridge.facts(theta0, lr, weight_decay, train_tolerance, test_tolerance)
+    return Forecast(
+        lr,
+        weight_decay,
+        methods,
+        ridge.bounds(theta0, lr, weight_decay, train_tolerance, test_tolerance, init_variance=init_variance),
+        predicted_generalisation(facts),
+        _recommendation(ridge, theta0, lr, (train_tolerance, test_tolerance), max_delay, methods[CRITICAL].times),
+        early_stopping(ridge, theta0, lr),
+    )
+
+
+def _recommendation(
+    ridge: Ridge,
+    theta0: npt.ArrayLike,
+    lr: float,
+    tolerances: tuple[float, float],
+    wish: int | None,
+    critical: GrokkingTime,
+) -> DecayAdvice | str:
+    """The least decay with which gradient descent meets the delay; the reason in words when there is none."""
+    if wish is None and (critical.settled is None or critical.memorised is None):
+        return "none: CDM does not settle, so there is no delay to match"
+    delay = wish if wish is not None else max((critical.settled or 0) - (critical.memorised or 0), 0)
+    try:
+        return recommend(ridge, theta0, *tolerances, max_delay=delay, lr=lr)
+    except ValueError as error:
+        return f"none: {error}"
+
+
+def curve_steps(found: Forecast, points: int = 400) -> npt.NDArray[np.int64]:
+    """Steps at which to draw the forecast: 0, then evenly spaced on a log axis, past the last settled time.
+
+    Args:
+        found: The forecast.
+        points: How many at most.
+
+    Returns:
+        Ascending whole steps.
+    """
+    ends = [time for method in found.methods.values() for time in (method.times.settled, method.times.memorised_settled)]
+    slowest = 4 / (found.lr * found.weight_decay)
+    last = max([2.0 * end for end in ends if end is not None], default=slowest)
+    return np.unique(np.append(0, np.geomspace(1, max(last, 100.0), points).round().astype(np.int64)))
