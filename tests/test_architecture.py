@@ -18,6 +18,16 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 PACKAGE = SRC / rules.PACKAGE
 SNAPSHOTS = ROOT / "tests" / "snapshots"
+COMMANDS = (
+    (),
+    ("run",),
+    ("compare",),
+    ("predict",),
+    ("predict", "ridge"),
+    ("predict", "linear-estimator"),
+    ("predict", "network"),
+    ("reproduce",),
+)
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -36,7 +46,7 @@ def command_help(*words: str) -> str:
 
 def command_line() -> str:
     """The help of the program and of each of its commands."""
-    return "\n".join(command_help(*words) for words in ((), ("run",), ("compare",)))
+    return "\n".join(command_help(*words) for words in COMMANDS)
 
 
 def test_every_arrow_is_in_the_table():

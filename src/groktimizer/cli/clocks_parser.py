@@ -2,11 +2,20 @@
 
 import argparse
 from pathlib import Path
+from typing import Protocol
 
 from groktimizer.cli.parser import OUT, Parser, names, whole
 
 
-def add_clocks(commands: "argparse._SubParsersAction[Parser]") -> None:
+class Commands(Protocol):
+    """What `add_subparsers` gives."""
+
+    def add_parser(self, name: str, *, help: str) -> Parser:
+        """Add a command."""
+        ...
+
+
+def add_clocks(commands: Commands) -> None:
     """Add ``predict`` with its three kinds, and ``reproduce``.
 
     Args:
@@ -36,7 +45,7 @@ def _ridge(parser: argparse.ArgumentParser) -> None:
     add("--teacher-norm", type=float, metavar="X", help="norm of the drawn teacher (default: 1)")
     add("--features", type=Path, metavar="FILE", help=".npy, n × m: your features instead of drawn ones")
     add("--teacher", type=Path, metavar="FILE", help=".npy, m: your teacher; needed with --features")
-    add("--covariance", type=Path, metavar="FILE", help=".npy, m or m × m (default: isotropic, as large as the samples)")
+    add("--covariance", type=Path, metavar="FILE", help=".npy, m or m × m (default: isotropic, of the samples' size)")
     add("--theta0", type=Path, metavar="FILE", help=".npy, m: your initial parameters (default: drawn)")
     add("--noise", type=float, default=0.0, metavar="X", help="standard deviation of the label noise")
     add("--lr", type=float, default=1.0, metavar="X", help="step size η")

@@ -253,7 +253,7 @@ def _network(arguments: argparse.Namespace) -> dict[str, Any]:
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"--{name.replace('_', '-')} {value:g}: accepted are positive finite numbers")
     if not (arguments.runs / "records").is_dir():
-        raise ValueError(f"--from {arguments.runs}: holds no records, expected the --out of `groktimizer run` or `compare`")
+        raise ValueError(f"--from {arguments.runs}: holds no records, expected the --out of `run` or `compare`")
     filters = {} if arguments.optimizer is None else {"optimizer": {"name": arguments.optimizer}}
     found = first_passage.groups(Store(arguments.runs).query(**filters))
     return {"kind": "network", "groups": [_group(group, arguments) for group in found]}

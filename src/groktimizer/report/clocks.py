@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from groktimizer.report import panels
-from groktimizer.theory.linear_estimators import LinearEstimator
+from groktimizer.theory.linear_estimators import LinearEstimator, accuracy
 from groktimizer.theory.ridge.forecast import Forecast, curve_steps
 
 
@@ -63,20 +63,18 @@ def linear(
     Returns:
         The figure.
     """
-    from groktimizer.theory.linear_estimators import accuracy
-
     ends = [time for time in times if np.isfinite(time)]
     steps = np.geomspace(1, 4 * max([*ends, 100.0 / problem.lr]), 200)
     losses: list[dict[str, Any]] = []
     shares: list[dict[str, Any]] = []
-    for law, style, add in ((None, "solid", ""), (drawn, "dashed", ", drawn data")):
+    for law, style, add, colour in ((None, "solid", "", 0), (drawn, "dashed", ", drawn data", 2)):
         if law is None and add:
             continue
         both = problem.losses(steps, law)
-        for colour, (name, values) in enumerate(zip(("train", "generalisation"), both, strict=True)):
-            shares_of = accuracy(values, tolerance, problem.outputs)
-            losses.append({"label": name + add, "x": steps, "y": values, "style": style, "colour": colour})
-            shares.append({"label": name + add, "x": steps, "y": shares_of, "style": style, "colour": colour})
+        for place, (name, values) in enumerate(zip(("train", "generalisation"), both, strict=True)):
+            line = {"label": name + add, "x": steps, "style": style, "colour": colour + place}
+            losses.append({**line, "y": values})
+            shares.append({**line, "y": accuracy(values, tolerance, problem.outputs)})
     panel = {"x": "step", "marks": False}
     return panels.plot(
         f"linear estimator, ratio {problem.ratio:g}, η = {problem.lr:g}, γ = {problem.weight_decay:g}",

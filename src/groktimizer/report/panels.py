@@ -46,7 +46,7 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
         colour = COLOURS[line["colour"] % len(COLOURS)]
         look: dict[str, Any] = {
             "solid": {"lw": 2.2, "marker": "o" if panel["marks"] else None, "ms": 5, "zorder": 3},
-            "dashed": {"lw": 1.5, "ls": "--", "alpha": 0.9, "zorder": 2},
+            "dashed": {"lw": 1.5, "ls": "--", "zorder": 4},
             "faint": {"lw": 0.8, "alpha": 0.45, "zorder": 1},
         }[line["style"]]
         x, y = np.asarray(line["x"], dtype=float), np.asarray(line["y"], dtype=float)
@@ -59,6 +59,10 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
             axes.plot([], [], color=drawn.get_color(), lw=2, ls=drawn.get_linestyle(), label=name)
     axes.set(xscale="log", xlabel=panel["x"], ylabel=panel["y"])
     axes.set_title(panel["title"], fontsize=11)
+    if panel["marks"]:  # a sweep: the ticks are its values
+        values = sorted({float(x) for line in panel["lines"] for x in line["x"]})
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.set_xticks([], minor=True)
     if panel["y_log"]:
         axes.set_yscale("log")
         _floor(axes, panel)
@@ -67,13 +71,14 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
     level = panel.get("level")
     if level is not None:
         axes.axhline(level, color=INK, lw=0.9, ls=":", zorder=1)
-        axes.annotate("tolerance", (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9)
+        axes.annotate("tolerance", (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=9)
     axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="best")
 
 
 def _floor(axes: Axes, panel: Mapping[str, Any]) -> None:
     """Leave out what is only rounding: losses below 1e-8 of the largest value."""
-    values = np.concatenate([np.asarray(line["y"], dtype=float) for line in panel["lines"] if line["style"] != "dashed"])
+    shown = [np.asarray(line["y"], dtype=float) for line in panel["lines"] if line["style"] != "dashed"]
+    values = np.concatenate(shown)
     values = values[np.isfinite(values) & (values > 0)]
     if values.size and values.min() < 1e-8 * values.max():
         axes.set_ylim(1e-8 * values.max(), 3 * values.max())

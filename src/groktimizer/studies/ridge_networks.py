@@ -109,8 +109,8 @@ def figure_1_right(effort: Effort, store: Store) -> tuple[Panel, tuple[Check, ..
         for record in group
         for label, column, colour in (("train", "train_loss", 0), ("population", "test_loss", 1))
     ]
-    ratios = [record.summary["times"]["generalised"] or np.nan for record in group]
-    least = min(t2 / number(record.summary["times"]["memorised_settled"]) for t2, record in zip(ratios, group, strict=True))
+    found = [record.summary["times"] for record in group]
+    least = np.min([number(one["generalised"]) / number(one["memorised_settled"]) for one in found])  # NaN fails
     checks = (Check("network: t2 ≥ 10 t1 in every run", f"least t2/t1 {least:.1f}", bool(least >= 10)),)  # noqa: PLR2004
     panel = Panel("two-layer ReLU network, zero teacher", STEP, "loss", tuple(lines))
     return panel, checks, (FASTER, f"{runs} networks, not 50")

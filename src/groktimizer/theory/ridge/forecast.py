@@ -145,7 +145,8 @@ def curve_steps(found: Forecast, points: int = 400) -> npt.NDArray[np.int64]:
     Returns:
         Ascending whole steps.
     """
-    ends = [time for method in found.methods.values() for time in (method.times.settled, method.times.memorised_settled)]
+    times = [method.times for method in found.methods.values()]
+    ends = [end for one in times for end in (one.settled, one.memorised_settled)]
     slowest = 4 / (found.lr * found.weight_decay)
     last = max([2.0 * end for end in ends if end is not None], default=slowest)
     return np.unique(np.append(0, np.geomspace(1, max(last, 100.0), points).round().astype(np.int64)))

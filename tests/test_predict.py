@@ -1,0 +1,181 @@
+"""`groktimizer predict`: what it says is what training then does, and bad input ends in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groktimizer.cli import main
+from groktimizer.results import Record, Store
+from groktimizer.studies import first_passage
+from groktimizer.sweeps import make_spec, run_spec
+from groktimizer.tasks import RidgeTask
+from groktimizer.theory.linear_estimators import LinearEstimator
+from groktimizer.theory.ridge import Ridge
+from groktimizer.theory.ridge.forecast import curve_steps, forecast
+
+SMALL = ["predict", "ridge", "--n", "20", "--m", "200", "--weight-decay", "0.01"]
+
+
+def told(words: list[str], tmp_path: Path) -> dict:
+    file = tmp_path / "x.json"
+    assert main([*words, "--out", str(tmp_path), "--json", str(file)]) == 0
+    return json.loads(file.read_text())
+
+
+def test_the_prediction_is_what_run_then_measures(tmp_path, capsys):
+    """The same draw as `run ridge`: SGD trained step by step reaches every predicted integer."""
+    content = told(SMALL, tmp_path)
+    for name, options in (("gradient descent", {}), ("heavy ball 0.9", {"momentum": 0.9})):
+        spec = make_spec(
+            "ridge",
+            "sgd",
+            task_options={"n": 20, "m": 200},
+            optimizer_options={"lr": 1.0, "weight_decay": 0.01, **options},
+            steps=1500,
+        )
+        times = run_spec(spec).times
+        for key in ("memorised", "generalised", "settled"):
+            assert content["methods"][name][key] == getattr(times, key) is not None
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("gradient descent", "CDM", "Eq (8)", "Theorem 4.6", "recommended", "picture"))
+    assert Path(content["picture"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_critical_damping_is_the_square_root(tmp_path):
+    methods = told(["predict", "ridge", "--m", "500"], tmp_path)["methods"]
+    slow, fast = (methods[name]["settled"] for name in ("gradient descent", "CDM"))
+    assert fast < 4 * slow**0.5 < slow / 10
+
+
+def test_the_recommendation_grants_the_delay_and_less_decay_does_not(tmp_path):
+    content = told([*SMALL, "--max-delay", "100"], tmp_path)
+    advised, times = content["recommendation"]["weight_decay"], content["recommendation"]["times"]
+    assert times["settled"] - times["memorised"] <= 100
+    features, teacher, theta = (part.numpy() for part in RidgeTask(n=20, m=200).draw(0))
+    less = Ridge(features, teacher, 1 / 200).grokking_time(theta, 1.0, advised * 0.99, 0.01, 0.01)
+    assert less.settled is not None and less.memorised is not None and less.settled - less.memorised > 100
+
+
+def test_files_give_the_same_as_the_draw(tmp_path):
+    for name, part in zip(("features", "teacher", "theta0"), RidgeTask(n=20, m=200).draw(0), strict=True):
+        np.save(tmp_path / f"{name}.npy", part.numpy())
+    np.save(tmp_path / "covariance.npy", np.full(200, 1 / 200))
+    words = ["predict", "ridge", "--weight-decay", "0.01"]
+    for name in ("features", "teacher", "theta0", "covariance"):
+        words += [f"--{name}", str(tmp_path / f"{name}.npy")]
+    assert told(words, tmp_path)["methods"] == told(SMALL, tmp_path)["methods"]
+
+
+def test_the_curves_reach_past_the_last_time():
+    features, teacher, theta = (part.numpy() for part in RidgeTask(n=20, m=200).draw(1))
+    found = forecast(Ridge(features, teacher, 1 / 200), theta, 1.0, 1e-3, 0.01, 0.01)
+    steps = curve_steps(found)
+    assert steps[0] == 0 and (np.diff(steps) > 0).all()
+    assert steps[-1] >= 2 * max(run.times.settled or 0 for run in found.methods.values())
+
+
+def test_more_samples_than_features_is_computed_and_said(tmp_path, capsys):
+    content = told(["predict", "ridge", "--n", "60", "--m", "40", "--weight-decay", "0.001"], tmp_path)
+    assert content["methods"]["gradient descent"]["settled"] is not None
+    assert "advice       features: no null space (rank m), so this is not grokking's regime" in capsys.readouterr().out
+
+
+def test_a_tolerance_below_the_floor_is_said_with_the_term(tmp_path, capsys):
+    content = told([*SMALL, "--noise", "1", "--tolerance", "1e-9"], tmp_path)
+    assert content["methods"]["CDM"]["settled"] is None and content["recommendation"]["reason"].startswith("none: ")
+    text = capsys.readouterr().out
+    assert "train_tolerance=1e-09 cannot be kept: the train loss ends at" in text
+    assert "test_tolerance=1e-09 cannot be kept" in text and "mostly from the" in text
+
+
+def test_the_linear_estimator_says_its_times(tmp_path, capsys):
+    content = told(["predict", "linear-estimator", "--ratio", "0.9", "--inputs", "60"], tmp_path)
+    assert round(content["formula"]) == 56_386
+    times = LinearEstimator(0.9, 0.01).times(1e-3)
+    assert (content["memorised"], content["generalised"]) == pytest.approx(times)
+    never = told(["predict", "linear-estimator", "--ratio", "1.5", "--inputs", "0"], tmp_path)
+    assert never["generalised"] == "inf" and "it never generalises" in capsys.readouterr().out
+
+
+def passage_record(seed: int, decay: float, delay: int) -> Record:
+    """A run whose squared norm falls from 900 to 100 exactly as the law with kappa 0.25 says."""
+    spec = make_spec("ridge", "adamw", optimizer_options={"lr": 1e-3, "weight_decay": decay}, seed=seed)
+    history = {"step": np.array([0, 50, 50 + delay]), "norm_l2": np.array([40.0, 30.0, 10.0])}
+    times = {"memorised": 50, "generalised": 50 + delay, "delay": delay}
+    return Record(spec.canonical(), history, {"times": times}, {})
+
+
+def test_the_network_law_finds_its_constants_and_predicts_a_new_decay(tmp_path, capsys):
+    """ln(900/100) / (2 kappa lr wd) with kappa = 1/4 is 2 ln 9 / (lr wd)."""
+    store = Store(tmp_path / "runs")
+    for seed, decay in enumerate((0.5, 1.0, 2.0)):
+        store.save(passage_record(seed, decay, round(2 * np.log(9) / (1e-3 * decay))))
+    words = ["predict", "network", "--from", str(tmp_path / "runs"), "--lr", "1e-3", "--weight-decay", "4"]
+    (group,) = told(words, tmp_path)["groups"]
+    assert group["kappa"] == pytest.approx(0.25, rel=1e-3) and group["critical_norm"] == pytest.approx(100)
+    assert group["delay"] == pytest.approx(2 * np.log(9) / 4e-3, rel=1e-3)
+    assert group["error_percent"] < 1 and group["low"] <= group["delay"] <= group["high"]
+    assert "leaving one out" in capsys.readouterr().out
+
+
+def test_runs_that_cannot_be_used_are_counted_with_the_reason():
+    unfit = passage_record(0, 1.0, 100)
+    late = Record(unfit.spec, unfit.history, {"times": {"memorised": None, "generalised": None, "delay": None}}, {})
+    (group,) = first_passage.groups([late])
+    assert group.left_out == {"that never memorised": 1} and group.law is None and "0 given" in group.reason
+
+
+BAD = [
+    (["ridge", "--weight-decay", "0"], "weight_decay=0.0: accepted are positive finite numbers"),
+    (["ridge", "--weight-decay", "-1"], "weight_decay=-1.0: accepted are positive"),
+    (["ridge", "--lr", "nan"], "lr=nan: accepted are positive finite numbers"),
+    (["ridge", "--n", "9", "--m", "50", "--lr", "1e3"], "lr=1000: diverges on these features"),
+    (["ridge", "--momentum", "1"], "momentum=1.0: accepted are numbers in [0, 1)"),
+    (["ridge", "--tolerance", "0"], "train_tolerance=0.0: accepted are positive"),
+    (["ridge", "--noise", "inf"], "--noise inf: accepted are finite numbers"),
+    (["ridge", "--nu", "-1"], "nu=-1"),
+    (["ridge", "--n", "0"], "'0': expected a whole number ≥ 1"),
+    (["ridge", "--features", "F"], "--features without --teacher"),
+    (["ridge", "--teacher", "F"], "--teacher without --features"),
+    (["ridge", "--features", "F", "--teacher", "T", "--n", "3"], "--n with --features"),
+    (["ridge", "--features", "F", "--teacher", "short"], "teacher: shape (4,), accepted is (5,)"),
+    (["ridge", "--features", "flat", "--teacher", "T"], "features: shape (5,), accepted is (n, m)"),
+    (["ridge", "--features", "holes", "--teacher", "T"], "features: holds NaN or inf"),
+    (["ridge", "--features", "F", "--teacher", "T", "--theta0", "short"], "theta0: shape (4,), accepted is (5,)"),
+    (["ridge", "--features", "F", "--teacher", "T", "--covariance", "skew"], "accepted are symmetric matrices"),
+    (["ridge", "--features", "F", "--teacher", "T", "--covariance", "below"], "eigenvalue"),
+    (["ridge", "--features", "words", "--teacher", "T"], "accepted are real numbers"),
+    (["ridge", "--features", "no-file", "--teacher", "T"], "No such file or directory; accepted"),
+    (["linear-estimator", "--ratio", "1"], "ratio=1.0: accepted are positive numbers other than 1"),
+    (["linear-estimator", "--tolerance", "nan"], "--tolerance nan: accepted are positive"),
+    (["linear-estimator", "--lr", "0"], "accepted are lr > 0"),
+    (["network", "--from", "nowhere"], "holds no records"),
+    (["network"], "the following arguments are required: --from"),
+    (["network", "--from", "nowhere", "--lr", "1"], "accepted are both or neither"),
+    (["rigde"], "invalid choice: 'rigde'"),
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = {"F": np.eye(3, 5), "T": np.ones(5), "short": np.ones(4), "flat": np.ones(5), "words": np.array(["a"])}
+    skew = np.eye(5)
+    skew[0, 1] = 0.5
+    for name, value in (arrays | {"holes": np.full((3, 5), np.nan), "skew": skew, "below": -np.eye(5)}).items():
+        with open(name, "wb") as file:
+            np.save(file, value)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(("words", "complaint"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_ends_in_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture):
+    try:
+        code = main(["predict", *words])
+    except SystemExit as stop:
+        code = stop.code
+    errors = capsys.readouterr().err
+    assert code == 2
+    assert complaint in errors and errors.count("\n") == 1 and "Traceback" not in errors
