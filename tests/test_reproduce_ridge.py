@@ -36,7 +36,7 @@ def test_the_verdict_names_a_failure_and_a_changed_setting():
 
 
 def test_a_cell_is_the_paper_s_default():
-    """Figure 2's default: t1 about 216, t2 about 23,300 over draws; Eq (8) says at most 1,452-ish and at least 11,982."""
+    """Figure 2: t1 about 216, t2 about 23,300; Eq (8) says at most 1,452-ish and at least 11,982."""
     found = ridge.cell(RidgeTask(), 0, 1e-4)
     assert 200 < found.t1 < 240 and 22_000 < found.t2 < 24_000
     assert 1_350 < found.t1_bound < 1_550 and found.t2_bound == pytest.approx(11_982, abs=1)
