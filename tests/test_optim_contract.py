@@ -95,13 +95,12 @@ def test_deepcopy_and_pickle_continue_alike(case: Case) -> None:
         problem = Problem()
         opt = problem.optimizer(case.options)
         run(problem, lambda o=opt, p=problem: o.step(p.closure), cut)
+        twins: list[Problem] = []
         for twin_problem, twin in (copy.deepcopy((problem, opt)), pickle.loads(pickle.dumps((problem, opt)))):
-            if twin.base is not None:
-                assert twin.base.state is twin.state
-            original = copy.deepcopy((problem, opt))
+            twins.append(twin_problem)
             run(twin_problem, lambda t=twin, p=twin_problem: t.step(p.closure), 15)
-            run(original[0], lambda o=original: o[1].step(o[0].closure), 15)
-            assert equal(twin_problem.values(), original[0].values())
+        run(problem, lambda o=opt, p=problem: o.step(p.closure), 15)
+        assert all(equal(twin.values(), problem.values()) for twin in twins)
 
 
 @every_case
@@ -219,6 +218,7 @@ def test_changing_lr_does_not_recompile() -> None:
     opt.step(problem.closure)
     opt.step(problem.closure)
     graphs = counters["stats"]["unique_graphs"]
+    assert graphs > 0
     for step in range(10):
         opt.param_groups[0]["lr"] = 1e-3 * (1 + step)
         opt.step(problem.closure)
@@ -298,4 +298,4 @@ def test_bfloat16_parameters_follow_the_float64_path(options: dict[str, Any]) ->
     for problem, opt in zip((half, full), opts, strict=True):
         run(problem, lambda o=opt, p=problem: o.step(p.closure), 100)
     assert all(value.dtype == torch.bfloat16 for value in half.values())
-    assert half.loss().item() == pytest.approx(full.loss().item(), abs=0.2)
+    assert half.loss().item() == pytest.approx(full.loss().item(), abs=0.06)

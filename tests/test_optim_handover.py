@@ -91,7 +91,7 @@ def test_a_phase_two_state_loads_into_a_fresh_optimizer_and_back() -> None:
     fresh.load_state_dict(early)
     assert fresh.phase == 1
     assert fresh.base is not None
-    assert fresh.base.state is fresh.state
+    assert not fresh.state
 
 
 def test_the_saved_state_does_not_change_with_the_optimizer() -> None:
@@ -196,7 +196,7 @@ def test_all_ranks_switch_together_on_the_mean_loss() -> None:
     ranks = [context.Process(target=_rank, args=(rank, address, queue)) for rank in range(2)]
     for process in ranks:
         process.start()
-    results = [queue.get(timeout=120) for _ in ranks]
+    results = [queue.get(timeout=900) for _ in ranks]
     for process in ranks:
         process.join()
     assert results[0] == results[1]

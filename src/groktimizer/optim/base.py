@@ -72,48 +72,30 @@ class BaseFactory:
         return BaseFactory, (self.build,)
 
 
-def options_of(base: Optimizer) -> list[dict[str, Any]]:
-    """What the base's groups hold beside the parameters (lr, betas, counters).
+def second_moments(base: Optimizer, params: list[Tensor]) -> tuple[dict[int, Tensor], int, float | None]:
+    """Second moments that the base has gathered, as Adam and its relatives keep them.
 
     Args:
         base: The phase-1 optimizer.
+        params: Some of its parameters.
 
     Returns:
-        One dict per group.
+        Running means of squared gradients by parameter id (those that the base keeps), how many gradients they have
+        seen (counted by parameter or by group), and the decay rate ``betas[1]``.
     """
-    own = {"params", "param_names"}
-    return [{key: value for key, value in group.items() if key not in own} for group in base.param_groups]
-
-
-def second_moments(base: Optimizer, param: Tensor) -> tuple[Tensor | None, int]:
-    """Second moments that the base has gathered for one parameter.
-
-    Args:
-        base: The phase-1 optimizer.
-        param: One of its parameters.
-
-    Returns:
-        The running mean of squared gradients (None where the base keeps none) and how many gradients it has seen.
-    """
-    state = base.state.get(param, {})
-    moment = state.get("exp_avg_sq")
-    if not isinstance(moment, Tensor) or moment.shape != param.shape:
-        return None, 0
-    steps = state.get("step", 0)
-    return moment, int(steps.item() if isinstance(steps, Tensor) else steps)
-
-
-def beta2_of(base: Optimizer) -> float | None:
-    """The base's own decay rate of second moments.
-
-    Args:
-        base: The phase-1 optimizer.
-
-    Returns:
-        ``betas[1]`` of its first group, or None where it has no betas.
-    """
-    betas = base.param_groups[0].get("betas")
-    return float(betas[1]) if isinstance(betas, (tuple, list)) and len(betas) > 1 else None
+    moments: dict[int, Tensor] = {}
+    steps, beta2 = 0, None
+    wanted = {id(param) for param in params}
+    for group in base.param_groups:
+        for param in group["params"]:
+            entry = base.state.get(param, {})
+            moment = entry.get("exp_avg_sq")
+            if id(param) in wanted and isinstance(moment, Tensor) and moment.shape == param.shape:
+                moments[id(param)] = moment
+                steps = max(steps, int(entry.get("step", group.get("step", 0))))
+                betas = group.get("betas")
+                beta2 = float(betas[1]) if isinstance(betas, (tuple, list)) and len(betas) > 1 else beta2
+    return (moments, steps, beta2) if steps else ({}, 0, None)
 
 
 def free_state(state: dict[Any, dict[str, Any]], keep: tuple[str, ...]) -> None:

@@ -129,7 +129,9 @@ def _shrink(state: dict[str, Any], excess: float, rule: Rule) -> None:
         state["lr_scale"] *= math.exp(-rule.late_gain * excess)
 
 
-def watch(state: dict[str, Any], loss: float, level: float, first_loss: float, rule: Rule) -> Action:
+def watch(
+    state: dict[str, Any], loss: float, level: float, first_loss: float, rule: Rule, *, newest: bool = True
+) -> Action:
     """Decide whether to keep this state, go on, or go back: one step of the guard.
 
     Going back is due when the loss is not finite, stays far above the level, or stays above it although lr has shrunk
@@ -141,6 +143,7 @@ def watch(state: dict[str, Any], loss: float, level: float, first_loss: float, r
         level: Interpolation level epsilon, in units of the loss.
         first_loss: First training loss ever seen.
         rule: The constants.
+        newest: Whether this loss belongs to the parameters as they are; only those can be kept.
 
     Returns:
         The action; `Action.ROLL_BACK` only when a state has been kept.
@@ -153,14 +156,14 @@ def watch(state: dict[str, Any], loss: float, level: float, first_loss: float, r
     if not finite or lost or state["outside"] >= rule.patience:
         return _retreat(state, rule) if state["kept"] else Action.CONTINUE
     steady = loss <= level and state["mean"] is not None and state["mean"] <= level
-    if steady and (not state["kept"] or state["since_kept"] >= rule.keep_every):
+    if newest and steady and (not state["kept"] or state["since_kept"] >= rule.keep_every):
         state["kept"], state["since_kept"] = True, 0
         return Action.KEEP
     return Action.CONTINUE
 
 
 def _retreat(state: dict[str, Any], rule: Rule) -> Action:
-    kept = {"kept": True, "rollbacks": state["rollbacks"] + 1}
+    kept: dict[str, Any] = {"kept": True, "rollbacks": state["rollbacks"] + 1, "probes_left": 0}
     for name in ("lr_retreat", "decay_retreat"):
         kept[name] = state[name] * rule.retreat
     state.update(begin(rule) | kept)

@@ -89,11 +89,19 @@ class LossBelow:
 
         Returns:
             Whether interpolation is reached.
+
+        Raises:
+            ValueError: If the level is relative and the first loss is not positive.
         """
         if not math.isfinite(loss):
             self.below = 0
             return False
         if self.first is None:
+            if self.absolute is None and loss <= 0.0:
+                raise ValueError(
+                    f"interpolation=None with a first training loss of {loss!r}: {self.fraction:g} of it says nothing; "
+                    "accepted then is a loss level > 0, float('inf') or a detector"
+                )
             self.first = loss
         past = loss if self.smoothed is None else self.smoothed
         self.smoothed = self.smoothing * past + (1.0 - self.smoothing) * loss

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -35,7 +36,8 @@ class GROKtimizer(Optimizer):
 
     Args:
         params: Tensors or groups (see `param_groups`); real, dense, floating point.
-        lr: Step size eta of phase 2; None finds it (adaptive: the measured default; Euclidean: from the curvature).
+        lr: Step size eta of phase 2; None finds it (adaptive: the measured default; Euclidean: from the curvature,
+            which needs full batches, or a closure that evaluates one batch).
         weight_decay: Weight lambda of the penalty in phase 2; None shrinks the norm as fast as the loss allows.
         metric: ``"adaptive"`` or ``"euclidean"``.
         penalty: The complexity that phase 2 minimises; `L2`.
@@ -103,7 +105,7 @@ class GROKtimizer(Optimizer):
         self._inbox = losses.Inbox(poll)
         self.base: Optimizer | None = None
         at_once = isinstance(interpolation, (int, float)) and interpolation == math.inf
-        self._detector = settings.detector_for(interpolation, maximize=maximize)
+        self._detector = deepcopy(settings.detector_for(interpolation, maximize=maximize))
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -127,6 +129,7 @@ class GROKtimizer(Optimizer):
             "best_step": 0,
             "last_loss": None,
             "start_norm": None,
+            "start_loss": None,
             "extra_passes": 0,
             "metric": metric,
             "calibrated": 1.0,
@@ -159,7 +162,7 @@ class GROKtimizer(Optimizer):
     @property
     def state_bytes(self) -> int:
         """Bytes of every tensor that the optimizer holds, the guard's snapshot included."""
-        return sum(v.nbytes for entry in self.state.values() for v in entry.values() if isinstance(v, Tensor))
+        return guard.nbytes(self.state) + (0 if self.base is None else guard.nbytes(self.base.state_dict()["state"]))
 
     @property
     def _control(self) -> dict[str, Any]:
@@ -181,6 +184,7 @@ class GROKtimizer(Optimizer):
         check_options({key: group[key] for key in self.defaults if group["given"].get(key, True)})
         super().add_param_group(group)
         group["scales"] = self._settings.scales(group["params"], given=group["given"]["lr"])
+        settings.check_effective(group, self._settings)
         if self.base is not None:
             for fresh in settings.base_groups([group], split=self._splits, offset=len(self.param_groups) - 1):
                 self.base.add_param_group(fresh)
@@ -192,7 +196,6 @@ class GROKtimizer(Optimizer):
     def _build_base(self) -> None:
         groups = settings.base_groups(self.param_groups, split=self._splits)
         self.base = self._factory(groups, maximize=self.defaults["maximize"])
-        self.base.state = self.state
 
     # ---------------------------------------------------------------- one step
     def observe(self, loss: Tensor | float) -> None:
@@ -226,12 +229,16 @@ class GROKtimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-            self._inbox.put(loss)
+            if loss is not None:
+                self._inbox.put(loss)
         state = self._control
         state["steps"] += 1
         action = control.Action.CONTINUE
-        for value in self._inbox.take():
-            action = self._take_in(value)
+        values = self._inbox.take()
+        for position, value in enumerate(values, start=1):
+            action = self._take_in(value, newest=position == len(values))
+            if action is control.Action.ROLL_BACK:
+                break  # later losses belong to the path that is given up
         if state["phase"] == 1:
             self._step_base(closure, loss)
         elif action is control.Action.ROLL_BACK:
@@ -242,7 +249,7 @@ class GROKtimizer(Optimizer):
             self._shrink(closure)
         return loss
 
-    def _take_in(self, loss: float) -> control.Action:
+    def _take_in(self, loss: float, *, newest: bool) -> control.Action:
         state = self._control
         settings.remember(state, loss)
         if state["phase"] == 1:
@@ -250,6 +257,8 @@ class GROKtimizer(Optimizer):
                 self._enter_phase_two()
             else:
                 return control.Action.CONTINUE
+        if state["start_loss"] is None:
+            state["start_loss"] = loss
         level = self._level(loss)
         if level is None:
             return control.Action.CONTINUE
@@ -259,7 +268,7 @@ class GROKtimizer(Optimizer):
         control.constrain(state, loss, level, math.sqrt(lr * reference), self._rule, cap=cap)
         if not self._settings.guard:
             return control.Action.CONTINUE
-        return control.watch(state, loss, level, state["first_loss"], self._rule)
+        return control.watch(state, loss, level, state["first_loss"], self._rule, newest=newest)
 
     def _level(self, loss: float) -> float | None:
         """The interpolation level; a model taken on without one gets it from its own loss when lambda needs it."""
@@ -268,11 +277,13 @@ class GROKtimizer(Optimizer):
             if self._detector is not None:
                 state["level"] = self._detector.level
             elif not all(group["given"]["weight_decay"] for group in self.param_groups) and math.isfinite(loss):
-                state["level"] = max(settings.TAKEN_ON_LEVEL, 2.0 * loss)
+                state["level"] = settings.level_taken_on(loss)
         return state["level"]
 
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
         base = cast(Optimizer, self.base)
+        for group in self.param_groups:
+            guard.dense_gradients([param for param in group["params"] if param.grad is not None])
         settings.follow_schedule(self.param_groups, base)
         if closure is None:
             base.step()
@@ -283,7 +294,7 @@ class GROKtimizer(Optimizer):
         state = self._control
         state["phase"], state["switch_step"] = 2, max(0, state["steps"] - 1)
         restore.hand_over(self.param_groups, self.base, self.state, adaptive=self._settings.adaptive)
-        state["start_norm"] = guard.norm(self.param_groups)
+        state["start_norm"], state["start_loss"] = guard.norm(self.param_groups), None
         self.base = None
 
     # ---------------------------------------------------------------- phase 2
@@ -318,6 +329,8 @@ class GROKtimizer(Optimizer):
                 continue
             grads = guard.dense_gradients(params)
             lr, decay, momentum = self._numbers(group, reference)
+            if self._settings.adaptive and float(lr) == 0.0:
+                continue  # a paused schedule: at momentum 1 the velocity would only pile up
             buffers: list[Tensor | None] = [guard.buffer(self.state, param, "momentum_buffer") for param in params]
             scalars = updates.Scalars(float(lr), decay, momentum, maximize=group["maximize"])
             if self._settings.adaptive:
@@ -334,8 +347,8 @@ class GROKtimizer(Optimizer):
     ) -> None:
         group["moment_steps"] += 1
         params = operands[0]
-        columns = [*operands, [guard.buffer(self.state, param, "exp_avg_sq") for param in params]]
-        correction = 1.0 - group["beta2"] ** group["moment_steps"]
+        before, correction = (1.0 - group["beta2"] ** (group["moment_steps"] - late) for late in (1, 0))
+        columns = [*operands, [guard.moment(self.state, param, before) for param in params]]
         scalars = replace(scalars, beta2=group["beta2"], correction=correction, eps=group["eps"])
         kernel = updates.choose(foreach=group["foreach"], compiled=self._settings.compiled, device=params[0].device)
         scales = [s for param, s in zip(group["params"], group["scales"], strict=True) if param.grad is not None]
@@ -363,13 +376,16 @@ class GROKtimizer(Optimizer):
         """  # noqa: DOC502 (raised by what it calls)
         own, betas = restore.adopt(state_dict, self.param_groups, self._settings.metric)
         super().load_state_dict(own)
+        self.base = None
         if self.phase == 1:
             self._build_base()
+        elif betas is not None:
+            restore.take_over(self.param_groups, self.state, betas, adaptive=self._settings.adaptive)
         restore.unpack(self._control, self.base, self._detector, self._inbox)
-        if self.phase == 2:  # noqa: PLR2004 (the phases are called 1 and 2)
-            self.base = None
-            if betas is not None:
-                restore.take_over(self.param_groups, self.state, betas, adaptive=self._settings.adaptive)
+        if self.base is not None and betas is not None:
+            restore.give_to_base(self.param_groups, self.state, self.base)
+        if self.phase == 1 and self._detector is None:
+            self._enter_phase_two()  # somebody's phase 1, continued by an optimizer that begins in phase 2
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything that deepcopy and pickle need; the base shares its state with ours, so it travels along.

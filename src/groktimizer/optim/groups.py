@@ -124,5 +124,10 @@ def check_parameters(params: list[Tensor], known: set[int]) -> None:
             raise ValueError(f"params[{position}] is complex ({param.dtype}): accepted are real dense tensors")
         if param.layout != torch.strided:
             raise ValueError(f"params[{position}] is sparse ({param.layout}): accepted are real dense tensors")
+        if param.dtype == torch.float16:
+            raise ValueError(
+                f"params[{position}] has dtype torch.float16, whose range does not hold squared gradients: accepted "
+                "are float32 (with autocast and GradScaler), float64 and bfloat16"
+            )
         if not param.is_floating_point():
             raise ValueError(f"params[{position}] has dtype {param.dtype}: accepted are floating-point tensors")

@@ -25,6 +25,23 @@ def buffer(state: dict[Any, dict[str, Any]], param: Tensor, name: str) -> Tensor
     return entry[name]
 
 
+def moment(state: dict[Any, dict[str, Any]], param: Tensor, correction: float) -> Tensor:
+    """The second moment of a parameter; one whose first gradient comes late starts from that gradient's square.
+
+    Args:
+        state: The optimizer's state.
+        param: A parameter with a gradient.
+        correction: The group's bias correction one step ago, so that this gradient alone sets its own scale.
+
+    Returns:
+        The tensor in the state.
+    """
+    entry = state[param]
+    if "exp_avg_sq" not in entry and param.grad is not None:
+        entry["exp_avg_sq"] = param.grad.square().mul_(correction)
+    return entry["exp_avg_sq"]
+
+
 def dense_gradients(params: list[Tensor]) -> list[Tensor]:
     """The gradients of parameters that have one.
 
@@ -56,9 +73,10 @@ def norm(groups: list[dict[str, Any]]) -> float:
         groups: The parameter groups.
 
     Returns:
-        The l2 norm over groups with weight_decay > 0.
+        The l2 norm over trainable tensors of groups with weight_decay > 0.
     """
-    params = [param for group in groups if group["weight_decay"] != 0 for param in group["params"]]
+    penalised = [param for group in groups if group["weight_decay"] != 0 for param in group["params"]]
+    params = [param for param in penalised if param.requires_grad]
     if any(param.is_meta for param in params):
         return float("nan")
     return sum(length(param) ** 2 for param in params) ** 0.5
@@ -84,6 +102,20 @@ def flush(params: list[Tensor], velocities: list[Tensor]) -> None:
             tensor.masked_fill_(tensor.abs() < FLUSH_BELOW, 0.0)
 
 
+def nbytes(content: Any) -> int:
+    """Bytes of every tensor in nested dicts.
+
+    Args:
+        content: A state, by parameter or by number.
+
+    Returns:
+        The sum.
+    """
+    if isinstance(content, Tensor):
+        return content.nbytes
+    return sum(nbytes(value) for value in content.values()) if isinstance(content, dict) else 0
+
+
 def keep(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
     """Copy the parameters as they are: an interpolating state.
 
@@ -98,24 +130,19 @@ def keep(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None
 
 
 def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
-    """Return to the kept parameters, at rest; second moments that are not finite start anew.
+    """Return to the kept parameters, at rest; second moments start anew, since a bad gradient lives long in them.
 
     Args:
         groups: The parameter groups.
         state: The optimizer's state.
     """
     for group in groups:
-        spoiled = False
+        group["moment_steps"] = 0
         for param in group["params"]:
             entry = state.get(param, {})
             if "snapshot" in entry:
                 param.copy_(entry["snapshot"])
-            if "momentum_buffer" in entry:
-                entry["momentum_buffer"].zero_()
-            moment = entry.get("exp_avg_sq")
-            spoiled = spoiled or (moment is not None and not bool(torch.isfinite(moment).all()))
-        if spoiled:
-            group["moment_steps"] = 0
-            for param in group["params"]:
-                if "exp_avg_sq" in state.get(param, {}):
-                    state[param]["exp_avg_sq"].zero_()
+            for name in ("momentum_buffer", "exp_avg_sq"):
+                if name in entry:
+                    entry[name].zero_()
+            entry.pop("probe_gradient", None)

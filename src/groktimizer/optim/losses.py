@@ -1,5 +1,6 @@
 """How training losses reach the optimizer: gathered on their device, read in batches, averaged over ranks."""
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +38,7 @@ class Inbox:
         """
         if isinstance(loss, Tensor) and loss.numel() == 1:
             self._pending.append(loss.detach().reshape(()))
-        elif isinstance(loss, (int, float)) and not isinstance(loss, bool):
+        elif isinstance(loss, numbers.Real) and not isinstance(loss, bool):
             self._pending.append(float(loss))
         else:
             kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
@@ -51,9 +52,7 @@ class Inbox:
             The losses to act on now, oldest first; empty when none is due.
         """
         if self._pending:
-            last = self._pending[-1]
-            alone = len(self._pending) == 1
-            self._unread.append(last if alone else sum(self._pending[1:], start=self._pending[0]) / len(self._pending))
+            self._unread.append(self._pending[0] if len(self._pending) == 1 else _mean(self._pending))
             self._pending.clear()
         if not self._unread:
             return []
@@ -68,8 +67,9 @@ class Inbox:
         unread, self._unread = self._unread, []
         if len(unread) == 1 and not several:
             return [float(unread[0])]
-        device = next((loss.device for loss in unread if isinstance(loss, Tensor)), torch.device("cpu"))
-        values = torch.stack([torch.as_tensor(loss, dtype=torch.float64, device=device) for loss in unread])
+        values = _stacked(unread)
+        if several and values.device.type == "cpu" and dist.get_backend() == "nccl":
+            values = values.cuda()
         if several:
             dist.all_reduce(values)
             values /= dist.get_world_size()
@@ -94,6 +94,18 @@ class Inbox:
             state: Plain numbers.
         """
         self.seen, self._unread, self._pending = state["seen"], list(state["unread"]), list(state["pending"])
+
+
+def _stacked(losses: list[Tensor | float]) -> Tensor:
+    device = next((loss.device for loss in losses if isinstance(loss, Tensor)), torch.device("cpu"))
+    wide = torch.float32 if device.type == "mps" else torch.float64
+    return torch.stack([torch.as_tensor(loss, dtype=wide, device=device) for loss in losses])
+
+
+def _mean(losses: list[Tensor | float]) -> Tensor:
+    """Mean of the finite losses: one of a step that a GradScaler skipped does not count; nan if none is finite."""
+    values = _stacked(losses)
+    return torch.where(torch.isfinite(values), values, torch.nan).nanmean()
 
 
 def replay(closure: Callable[[], Any], loss: Any) -> Callable[[], Any]:

@@ -78,6 +78,8 @@ class Reference:
         elif action is control.Action.ROLL_BACK and self.snapshot is not None:
             self.theta = [tensor.clone() for tensor in self.snapshot]
             self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
+            self.second = [torch.zeros_like(tensor) for tensor in self.theta]
+            self.count = 0
         else:
             if action is control.Action.KEEP:
                 self.snapshot = [tensor.clone() for tensor in self.theta]

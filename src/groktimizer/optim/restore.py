@@ -16,22 +16,23 @@ ADAM_KEYS = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 def hand_over(
     groups: list[dict[str, Any]], base: Optimizer | None, state: dict[Any, dict[str, Any]], *, adaptive: bool
 ) -> None:
-    """End phase 1: carry its second moments over (adaptive metric) and free the rest of its state.
+    """End phase 1: carry its second moments over (adaptive metric); the rest goes with the base.
 
     Args:
         groups: The outer groups; beta2 becomes the base's own.
         base: The phase-1 optimizer.
-        state: The state that both share.
+        state: The outer state.
         adaptive: Whether second moments are used in phase 2.
     """
-    if base is not None and adaptive:
-        betas = phase_one.beta2_of(base)
-        for group in groups:
-            found = [phase_one.second_moments(base, param) for param in group["params"]]
-            group["moment_steps"] = max((steps for moment, steps in found if moment is not None), default=0)
-            if betas is not None and group["moment_steps"]:
-                group["beta2"] = betas
-    phase_one.free_state(state, ("exp_avg_sq",) if adaptive else ())
+    if base is None or not adaptive:
+        return
+    for group in groups:
+        moments, steps, beta2 = phase_one.second_moments(base, group["params"])
+        group["moment_steps"] = steps
+        group["beta2"] = group["beta2"] if beta2 is None else beta2
+        for param in group["params"]:
+            if id(param) in moments:
+                state[param]["exp_avg_sq"] = moments[id(param)]
 
 
 def pack(packed: dict[str, Any], base: Optimizer | None, detector: Detector | None, inbox: Inbox) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def pack(packed: dict[str, Any], base: Optimizer | None, detector: Detector | No
     """
     groups = [{key: _copied(value) for key, value in group.items()} for group in packed["param_groups"]]
     groups[0]["control"] |= {
-        "base": None if base is None else [_plain(options) for options in phase_one.options_of(base)],
+        "base": None if base is None else {"kind": type(base).__name__, "state_dict": base.state_dict()},
         "detector": None if detector is None else detector.state_dict(),
         "inbox": inbox.state_dict(),
     }
@@ -59,10 +60,6 @@ def _copied(value: Any) -> Any:
     return deepcopy(value) if isinstance(value, (dict, list, Tensor)) else value
 
 
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: _copied(value) for key, value in options.items()}
-
-
 def unpack(control: dict[str, Any], base: Optimizer | None, detector: Detector | None, inbox: Inbox) -> None:
     """Undo `pack` after loading.
 
@@ -71,11 +68,17 @@ def unpack(control: dict[str, Any], base: Optimizer | None, detector: Detector |
         base: The rebuilt phase-1 optimizer, if phase 1 is on.
         detector: The detector.
         inbox: Losses on their way.
+
+    Raises:
+        ValueError: If it was saved with another kind of base.
     """
-    options = control.pop("base", None)
-    if base is not None and options is not None:
-        for group, saved in zip(base.param_groups, options, strict=True):
-            group.update(saved)
+    saved = control.pop("base", None)
+    if base is not None and saved is not None:
+        if saved["kind"] != type(base).__name__:
+            raise ValueError(
+                f"state_dict was saved with base {saved['kind']}: accepted is {type(base).__name__}, this optimizer's"
+            )
+        base.load_state_dict(saved["state_dict"])
     seen = control.pop("detector", None)
     if detector is not None and seen is not None:
         detector.load_state_dict(seen)
@@ -101,7 +104,8 @@ def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str)
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
         raise ValueError(
-            f"state_dict has {len(saved)} parameter groups: accepted is {len(groups)}, as this optimizer has"
+            f"state_dict has {len(saved)} parameter groups: accepted is {len(groups)}, as this optimizer has; give it "
+            "the groups that the other optimizer had (such as model.parameters())"
         )
     if saved and "control" in saved[0]:
         other = saved[0]["control"]["metric"]
@@ -136,3 +140,18 @@ def take_over(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], be
         if group["moment_steps"] and adaptive:
             group["beta2"] = beta2
     phase_one.free_state(state, ("exp_avg_sq",) if adaptive else ())
+
+
+def give_to_base(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], base: Optimizer) -> None:
+    """Continue phase 1 from another optimizer's loaded state: it becomes the base's.
+
+    Args:
+        groups: Our groups.
+        state: The loaded state; emptied.
+        base: The phase-1 optimizer.
+    """
+    for group in groups:
+        for param in group["params"]:
+            entry = state.pop(param, None)
+            if entry:
+                base.state[param] = entry

@@ -17,7 +17,8 @@ METRICS = ("adaptive", "euclidean")
 ADAPTIVE_LR = 4e-3
 ADAPTIVE_DECAY = 2.0
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
-TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level
+TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
+TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
 BASE_LR = 1.2e-2
 SCALE_UNIT, SCALE_MAX = 0.1, 10.0
 
@@ -200,10 +201,42 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
     if group["lr"] is None:
         group["lr"] = ADAPTIVE_LR if settings.adaptive else EUCLIDEAN_NOMINAL
     if group["weight_decay"] is None:
-        group["weight_decay"] = ADAPTIVE_DECAY if settings.adaptive else EUCLIDEAN_NOMINAL
+        group["weight_decay"] = EUCLIDEAN_NOMINAL
+        if settings.adaptive:
+            group["weight_decay"] = min(ADAPTIVE_DECAY, 0.25 / max(float(group["lr"]), 1e-30))
     group["nominal_lr"] = float(group["lr"])
     group["moment_steps"] = 0
     return group
+
+
+def level_taken_on(loss: float) -> float:
+    """Interpolation level of a model that arrives memorised, from the loss that it arrives with.
+
+    Args:
+        loss: Its first training loss.
+
+    Returns:
+        0.05, but between 2 and 100 times the loss.
+    """
+    return max(min(TAKEN_ON_LEVEL, TAKEN_ON_FACTOR * loss), 2.0 * loss, 1e-30)
+
+
+def check_effective(group: dict[str, Any], settings: Settings) -> None:
+    """Check eta * lambda of a completed group in the adaptive metric, the tensors' scales included.
+
+    Args:
+        group: A completed group.
+        settings: The optimizer's settings.
+
+    Raises:
+        ValueError: If a step would decay everything.
+    """
+    lr, decay = group["nominal_lr"] * max(group["scales"], default=1.0), group["weight_decay"]
+    if settings.adaptive and lr * decay >= 1.0:
+        raise ValueError(
+            f"weight_decay={decay!r} with an effective lr of {lr:g}: lr * weight_decay must be < 1; accepted at this "
+            f"lr is weight_decay < {1.0 / lr:g}"
+        )
 
 
 def check_decays(groups: Iterable[dict[str, Any]]) -> None:

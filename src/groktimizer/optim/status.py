@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 COLLAPSED = 1e-3  # of the norm at the switch
+FALLEN = 0.25  # of the norm at the switch, with a loss far above its start
 STALLED = 500  # steps without a better loss
 
 
@@ -43,13 +44,21 @@ def _fitting(control: dict[str, Any], observed: bool) -> str:
     return f"phase 1: fitting, training loss {last:.3g}"
 
 
+def _fell_to_nothing(control: dict[str, Any], shrunk: float) -> bool:
+    """Whether the fit went with the norm: both far from where phase 2 began."""
+    last, start = control["last_loss"], control["start_loss"]
+    if last is None or start is None or shrunk > FALLEN:
+        return False
+    return last > 10.0 * (control["level"] or 0.0) and last > 25.0 * start
+
+
 def _shrinking(control: dict[str, Any], norm: float, observed: bool) -> str:
     text = f"phase 2 since step {control['switch_step']}"
     if control["rollbacks"]:
         times = "once" if control["rollbacks"] == 1 else f"{control['rollbacks']} times"
         text += f", rolled back {times}"
     start = control["start_norm"] or norm
-    if norm < COLLAPSED * start:
+    if norm < COLLAPSED * start or _fell_to_nothing(control, norm / start if start else 1.0):
         return text + f": collapsed, the norm fell from {start:.3g} to {norm:.3g}; lower weight_decay"
     last = control["last_loss"]
     if not observed:

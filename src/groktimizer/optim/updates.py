@@ -14,6 +14,7 @@ with c the bias correction ``1 - beta2^t``. The clip to [-1, 1] costs nothing ex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -127,6 +128,7 @@ def _advance(param: Tensor, grad: Tensor, velocity: Tensor, moment: Tensor, scal
     param.add_(velocity, alpha=-scalars.lr)
 
 
+PLAIN = (Tensor, torch.nn.Parameter)  # a sharded DTensor has no flat view
 BLOCK = 1 << 16  # elements; the operands of a block this long stay in a core's second-level cache
 
 
@@ -144,7 +146,11 @@ def adaptive_blocked(
     """
     small: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for operands in zip(params, grads, velocities, moments, strict=True):
-        if operands[0].numel() > BLOCK and all(tensor.is_contiguous() for tensor in operands):
+        if (
+            type(operands[0]) in PLAIN
+            and operands[0].numel() > BLOCK
+            and all(tensor.is_contiguous() for tensor in operands)
+        ):
             for block in zip(*(tensor.view(-1).split(BLOCK) for tensor in operands), strict=True):
                 theta, g, b, n = block
                 _advance(theta, g, b, n, scalars)
@@ -172,8 +178,10 @@ CHUNK = 16  # tensors per compiled call: equal layers share one compilation, whi
 
 
 @cache
-def _compiled() -> Any:
-    return torch.compile(_adaptive_tensors, dynamic=False)
+def _compiled(shapes: tuple[torch.Size, ...], dtype: torch.dtype) -> Any:
+    """A compiled function of its own for each list of shapes: one function may be recompiled only a few times."""
+    code = _adaptive_tensors.__code__.replace(co_name=f"adaptive_{abs(hash((shapes, dtype)))}")
+    return torch.compile(FunctionType(code, _adaptive_tensors.__globals__), dynamic=False)
 
 
 def adaptive_compiled(
@@ -203,7 +211,8 @@ def adaptive_compiled(
     )
     for start in range(0, len(params), CHUNK):
         part = slice(start, start + CHUNK)
-        _compiled()(params[part], grads[part], velocities[part], moments[part], numbers)
+        shapes = tuple(param.shape for param in params[part])
+        _compiled(shapes, params[0].dtype)(params[part], grads[part], velocities[part], moments[part], numbers)
 
 
 def choose(*, foreach: bool | None, compiled: bool, device: torch.device) -> Callable[..., None]:

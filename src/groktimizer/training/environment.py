@@ -35,13 +35,6 @@ class Phased(Protocol):
 
 
 @runtime_checkable
-class Calibrated(Protocol):
-    """An optimizer that spends passes of its own."""
-
-    extra_passes: int
-
-
-@runtime_checkable
 class Weighed(Protocol):
     """An optimizer that knows the size of its state."""
 

@@ -151,7 +151,6 @@ class _Session:
         history = self.history.arrays()
         times = grokking_times(history, self.task.memorised, self.task.generalised, self.task.secondary)
         optimizer = self.optimizer
-        extra = int(optimizer.extra_passes) if isinstance(optimizer, environment.Calibrated) else 0
         phased = optimizer if isinstance(optimizer, environment.Phased) else None
         return Run(
             status=Status.INTERRUPTED if interrupted else judge(history, times),
@@ -160,7 +159,7 @@ class _Session:
             steps=self.step,
             seconds=self.wall(),
             cpu_seconds=self.cpu(),
-            passes=self.passes + extra,
+            passes=self.passes,  # calibration calls the closure as well, so they are in
             state_bytes=environment.state_bytes(optimizer),
             peak_memory_bytes=environment.peak_memory_bytes(self.device),
             switch_step=None if phased is None else phased.switch_step,
