@@ -47,7 +47,7 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
         look: dict[str, Any] = {
             "solid": {"lw": 2.2, "marker": "o" if panel["marks"] else None, "ms": 5, "zorder": 3},
             "dashed": {"lw": 1.5, "ls": "--", "zorder": 4},
-            "faint": {"lw": 0.8, "alpha": 0.45, "zorder": 1},
+            "faint": {"lw": 0.9, "alpha": 0.55, "zorder": 2.5},
         }[line["style"]]
         x, y = np.asarray(line["x"], dtype=float), np.asarray(line["y"], dtype=float)
         if panel["y_log"]:
