@@ -106,3 +106,16 @@ def run(problem: Problem, step: Callable[[], object], steps: int) -> list[list[T
 
 def equal(left: list[Tensor], right: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def rank_of_two(rank: int, address: str, queue: Any) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    problem = Problem()
+    opt = problem.optimizer({"interpolation": 0.2})
+    for _ in range(120):
+        loss = problem.closure()
+        opt.observe(loss * (0.5 if rank == 0 else 1.5))  # each rank sees another share of the data
+        opt.step()
+    queue.put((opt.switch_step, [value.tolist() for value in problem.values()]))
+    torch.distributed.destroy_process_group()

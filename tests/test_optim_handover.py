@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from groktimizer import L2, GROKtimizer, param_groups
-from optim_cases import INF, Problem, equal, run
+from optim_cases import INF, Problem, equal, rank_of_two, run
 
 
 def fitted(optimizer: type[torch.optim.Optimizer], **options: Any) -> tuple[Problem, torch.optim.Optimizer]:
@@ -174,29 +174,16 @@ def test_param_groups_spare_biases_and_normalisation_and_list_shared_tensors_onc
         param_groups(nn.ReLU())
 
 
-def _rank(rank: int, address: str, queue: Any) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
-    problem = Problem()
-    opt = problem.optimizer({"interpolation": 0.2})
-    for _ in range(120):
-        loss = problem.closure()
-        opt.observe(loss * (0.5 if rank == 0 else 1.5))  # each rank sees another share of the data
-        opt.step()
-    queue.put((opt.switch_step, [value.tolist() for value in problem.values()]))
-    torch.distributed.destroy_process_group()
-
-
 def test_all_ranks_switch_together_on_the_mean_loss() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    ranks = [context.Process(target=_rank, args=(rank, address, queue)) for rank in range(2)]
+    ranks = [context.Process(target=rank_of_two, args=(rank, address, queue)) for rank in range(2)]
     for process in ranks:
         process.start()
-    results = [queue.get(timeout=900) for _ in ranks]
+    results = [queue.get(timeout=300) for _ in ranks]
     for process in ranks:
         process.join()
     assert results[0] == results[1]
