@@ -79,7 +79,8 @@ def test_adam_with_a_small_penalty_groks_late():
 
 
 def test_tuned_adamw_groks_modular_addition():
-    run = go(make_task("modular-addition", {"p": 31, "train_fraction": 0.6}), "adamw-tuned", steps=800)
+    task = make_task("modular-addition", {"p": 31, "train_fraction": 0.6})
+    run = go(task, "adamw", {"lr": 2e-2, "weight_decay": 2.0, "beta2": 0.98}, steps=800)
     assert run.status is Status.GROKKED
     assert run.times.generalised is not None
     assert run.times.generalised < 300

@@ -1,5 +1,6 @@
 """Tensor side of the guard, and the small tensor chores of phase 2."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -87,7 +88,7 @@ FLUSH_EVERY = 20
 NARROW = (torch.float32, torch.bfloat16)
 
 
-def flush(params: list[Tensor], velocities: list[Tensor]) -> None:
+def flush(params: Sequence[Tensor], velocities: Sequence[Tensor | None]) -> None:
     """Set entries that decay has brought below 1e-20 to zero, before they or their products become subnormal.
 
     A direction that the loss does not use shrinks exponentially; without this it reaches float32's subnormal range
@@ -98,7 +99,7 @@ def flush(params: list[Tensor], velocities: list[Tensor]) -> None:
         velocities: Their velocities, changed in place.
     """
     for tensor in (*params, *velocities):
-        if tensor.dtype in NARROW:
+        if tensor is not None and tensor.dtype in NARROW:
             tensor.masked_fill_(tensor.abs() < FLUSH_BELOW, 0.0)
 
 
