@@ -6,7 +6,6 @@ After a deliberate change: `uv run python tests/test_cli.py` writes the snapshot
 import argparse
 import json
 import multiprocessing as mp
-import os
 import random
 import signal
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 from groktimizer.cli import build_parser, main
 from groktimizer.peers import PEERS
 from groktimizer.results import Store
+from killed_life import killed_life
 
 SNAPSHOT = Path(__file__).parent / "snapshots" / "cli.txt"
 RIDGE = ["ridge", "--set", "n=20", "m=200", "lr=1", "weight_decay=0.01"]
@@ -102,19 +102,6 @@ def test_compare_tunes(tmp_path, capsys):
     assert [row["method"]["label"] for row in panel["rows"]] == ["sgd", "adamw (tuned)"]
     assert panel["rows"][1]["seeds"] == [101, 102] and panel["reference"] == "adamw (tuned)"
     assert "adamw (tuned)" in capsys.readouterr().out
-
-
-def killed_life(words: list[str], step: int) -> None:
-    """`groktimizer run …` in this process, which kills itself like kill -9 when it reaches a step."""
-    from groktimizer.cli import progress
-    from groktimizer.training import Event
-
-    def deadly(self: progress.Bars, name: str, event: Event) -> None:
-        if event.step >= step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    progress.Bars.run = deadly
-    main(words)
 
 
 def test_twenty_kills_change_nothing(tmp_path):
