@@ -12,6 +12,9 @@ from torch.optim import Adam, Optimizer
 Build: TypeAlias = Callable[[list[dict[str, Any]]], Optimizer]
 
 
+BASE_LR = 1.2e-2
+
+
 def default_base(groups: list[dict[str, Any]]) -> Optimizer:
     """Adam without decay: lr 1.2e-2, betas (0.9, 0.98); longer steps on tensors with larger entries, see `settings`.
 
@@ -21,7 +24,7 @@ def default_base(groups: list[dict[str, Any]]) -> Optimizer:
     Returns:
         The phase-1 optimizer.
     """
-    return Adam(groups, lr=1.2e-2, betas=(0.9, 0.98))
+    return Adam(groups, lr=BASE_LR, betas=(0.9, 0.98))
 
 
 @dataclass(frozen=True)
@@ -102,16 +105,11 @@ def free_state(state: dict[Any, dict[str, Any]], keep: tuple[str, ...]) -> None:
     """Drop everything phase 1 has stored but what phase 2 takes over.
 
     Args:
-        state: The optimizer's state, by parameter; emptied in place.
+        state: The optimizer's state, by parameter; its entries are replaced.
         keep: Keys that stay.
     """
     for param in list(state):
-        kept = {key: state[param][key] for key in keep if key in state[param]}
-        state[param].clear()
-        if kept:
-            state[param].update(kept)
-        else:
-            del state[param]
+        state[param] = {key: state[param][key] for key in keep if key in state[param]}
 
 
 def root_mean_square(param: Tensor) -> float:

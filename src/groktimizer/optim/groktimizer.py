@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
@@ -349,7 +348,7 @@ class GROKtimizer(Optimizer):
         params = operands[0]
         before, correction = (1.0 - group["beta2"] ** (group["moment_steps"] - late) for late in (1, 0))
         columns = [*operands, [guard.moment(self.state, param, before) for param in params]]
-        scalars = replace(scalars, beta2=group["beta2"], correction=correction, eps=group["eps"])
+        scalars = scalars._replace(beta2=group["beta2"], correction=correction, eps=group["eps"])
         kernel = updates.choose(foreach=group["foreach"], compiled=self._settings.compiled, device=params[0].device)
         scales = [s for param, s in zip(group["params"], group["scales"], strict=True) if param.grad is not None]
         for lane, numbers in updates.lanes(scales, scalars, group["damping"], reference):

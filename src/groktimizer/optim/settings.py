@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from groktimizer.optim.base import root_mean_square
+from groktimizer.optim.base import BASE_LR, root_mean_square
 from groktimizer.optim.control import Rule
 from groktimizer.optim.detector import Detector, LossBelow
 from groktimizer.penalties import L2
@@ -19,7 +19,6 @@ ADAPTIVE_DECAY = 2.0
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
 TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
-BASE_LR = 1.2e-2
 SCALE_UNIT, SCALE_MAX = 0.1, 10.0
 
 RULES = {

@@ -12,10 +12,9 @@ with c the bias correction ``1 - beta2^t``. The clip to [-1, 1] costs nothing ex
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import cache
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,8 +23,7 @@ from torch.optim.sgd import sgd
 from groktimizer.dynamics import critical_momentum
 
 
-@dataclass(frozen=True)
-class Scalars:
+class Scalars(NamedTuple):
     """What a phase-2 step needs of one group: eta, lambda, mu, beta2, c, eps, and whether to climb."""
 
     lr: float
@@ -177,11 +175,25 @@ def _adaptive_tensors(
 CHUNK = 16  # tensors per compiled call: equal layers share one compilation, which stays short
 
 
+Layout: TypeAlias = tuple[tuple[object, ...], ...]  # shapes and devices of parameters; strides and dtypes of all
+
+
 @cache
-def _compiled(shapes: tuple[torch.Size, ...], dtype: torch.dtype) -> Any:
-    """A compiled function of its own for each list of shapes: one function may be recompiled only a few times."""
-    code = _adaptive_tensors.__code__.replace(co_name=f"adaptive_{abs(hash((shapes, dtype)))}")
-    return torch.compile(FunctionType(code, _adaptive_tensors.__globals__), dynamic=False)
+def _compiled(layout: Layout) -> Any:
+    """A compiled function of its own for each layout of operands: one function may be recompiled only a few times.
+
+    The layout holds all that the compiler would guard against, so its own guards, evaluated at every call, are left
+    out: they cost a small network more than the kernel does.
+
+    Args:
+        layout: Of the operands, parameters first.
+
+    Returns:
+        `_adaptive_tensors`, compiled.
+    """
+    code = _adaptive_tensors.__code__.replace(co_name=f"adaptive_{abs(hash(layout))}")
+    function = FunctionType(code, _adaptive_tensors.__globals__)
+    return torch.compile(function, dynamic=False, options={"guard_filter_fn": lambda guards: [False] * len(guards)})
 
 
 def adaptive_compiled(
@@ -210,9 +222,15 @@ def adaptive_compiled(
         device=params[0].device,
     )
     for start in range(0, len(params), CHUNK):
-        part = slice(start, start + CHUNK)
-        shapes = tuple(param.shape for param in params[part])
-        _compiled(shapes, params[0].dtype)(params[part], grads[part], velocities[part], moments[part], numbers)
+        columns = [column[start : start + CHUNK] for column in (params, grads, velocities, moments)]
+        everything = [*columns[0], *columns[1], *columns[2], *columns[3]]
+        layout = (
+            tuple([each.shape for each in columns[0]]),
+            tuple([each.device for each in columns[0]]),
+            tuple([each.stride() for each in everything]),
+            tuple([each.dtype for each in everything]),
+        )
+        _compiled(layout)(*columns, numbers)
 
 
 def choose(*, foreach: bool | None, compiled: bool, device: torch.device) -> Callable[..., None]:
@@ -247,6 +265,9 @@ def lanes(
     Yields:
         Positions of the tensors, and their numbers.
     """
+    if scales.count(1.0) == len(scales):
+        yield list(range(len(scales))), scalars
+        return
     by_scale: dict[float, list[int]] = {}
     for position, scale in enumerate(scales):
         by_scale.setdefault(scale, []).append(position)
@@ -255,4 +276,4 @@ def lanes(
             yield positions, scalars
         else:
             lr = scalars.lr * scale
-            yield positions, replace(scalars, lr=lr, momentum=critical_momentum(lr, reference, damping))
+            yield positions, scalars._replace(lr=lr, momentum=critical_momentum(lr, reference, damping))
