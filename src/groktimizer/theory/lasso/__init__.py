@@ -1,0 +1,32 @@
+"""Sparse recovery by ISTA: exact paths and times, laws, recovery checks, direct answers (arXiv 2506.05718)."""
+
+from groktimizer.theory.lasso.answers import basis_pursuit, interpolant, lasso_by_coordinates, objective
+from groktimizer.theory.lasso.laws import accelerated, predicted_memorisation, theorem_2_1, theorem_3_3, theorem_3_6
+from groktimizer.theory.lasso.path import Event, LassoPath
+from groktimizer.theory.lasso.problem import Lasso
+from groktimizer.theory.lasso.recovery import Recovery, coherence, fuchs, null_space_constant, recovery
+from groktimizer.theory.lasso.times import LassoTimes, Transition, Verdict, judge
+
+__all__ = [
+    "Event",
+    "Lasso",
+    "LassoPath",
+    "LassoTimes",
+    "Recovery",
+    "Transition",
+    "Verdict",
+    "accelerated",
+    "basis_pursuit",
+    "coherence",
+    "fuchs",
+    "interpolant",
+    "judge",
+    "lasso_by_coordinates",
+    "null_space_constant",
+    "objective",
+    "predicted_memorisation",
+    "recovery",
+    "theorem_2_1",
+    "theorem_3_3",
+    "theorem_3_6",
+]

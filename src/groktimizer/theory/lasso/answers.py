@@ -1,0 +1,94 @@
+"""Direct answers, none of them reached by descent: interpolants, basis pursuit, the Lasso estimator."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linprog
+
+from groktimizer.theory.lasso.checks import check_matrix, check_settings, check_vector
+from groktimizer.theory.quadratic import Array
+
+_ZERO = 1e-7  # what the linear program leaves of a zero, relative
+_TIGHT = 1e-15  # violation of the optimality conditions, relative to beta_max, that skglm is asked for
+
+
+def interpolant(features: npt.ArrayLike, targets: npt.ArrayLike, a0: npt.ArrayLike | None = None) -> Array:
+    """The least-squares interpolant nearest to a start, where descent without penalty goes: ``a0 - X^+ (X a0 - y)``.
+
+    Args:
+        features: X, shape (N, n).
+        targets: y, shape (N,).
+        a0: Start, shape (n,); by default 0, which gives the one of least norm.
+
+    Returns:
+        The interpolant, shape (n,).
+    """
+    x = check_matrix("features", features)
+    y = check_vector("targets", targets, x.shape[0])
+    start = np.zeros(x.shape[1]) if a0 is None else check_vector("a0", a0, x.shape[1])
+    return start - np.linalg.lstsq(x, x @ start - y, rcond=None)[0]
+
+
+def basis_pursuit(features: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
+    """``min ||a||_1 subject to X a = y`` as a linear program (HiGHS), then solved again on its support.
+
+    >>> basis_pursuit([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], [1.0, 1.0]).round(12).tolist()
+    [0.0, 0.0, 1.0]
+
+    Args:
+        features: X, shape (N, n).
+        targets: y, shape (N,).
+
+    Returns:
+        The interpolant of least l1 norm, shape (n,).
+
+    Raises:
+        ValueError: If no a fits the targets.
+    """
+    x = check_matrix("features", features)
+    y = check_vector("targets", targets, x.shape[0])
+    size = float(np.linalg.norm(y)) or 1.0
+    found = linprog(np.ones(2 * x.shape[1]), A_eq=np.hstack([x, -x]), b_eq=y / size, method="highs")
+    if found.x is None:
+        raise ValueError("targets: no a fits them, accepted are targets in the range of the features")
+    rough = np.asarray(found.x[: x.shape[1]] - found.x[x.shape[1] :], np.float64) * size
+    support = np.flatnonzero(np.abs(rough) > _ZERO * np.abs(rough).max())
+    if not 0 < support.size <= x.shape[0]:
+        return rough
+    answer = np.zeros_like(rough)
+    answer[support] = np.linalg.lstsq(x[:, support], y, rcond=None)[0]
+    return answer if np.linalg.norm(x @ answer - y) <= np.linalg.norm(x @ rough - y) + _ZERO * size else rough
+
+
+def lasso_by_coordinates(features: npt.ArrayLike, targets: npt.ArrayLike, weight: float) -> Array:
+    """The Lasso estimator by skglm's coordinate descent; needs the `lab` extra. `Lasso.estimator` needs none.
+
+    Args:
+        features: X, shape (N, n).
+        targets: y, shape (N,).
+        weight: beta of ``1/2 ||X a - y||^2 + beta ||a||_1``.
+
+    Returns:
+        The estimator, shape (n,).
+
+    Raises:
+        ValueError: If skglm is not installed, or an argument is not accepted.
+    """
+    x = check_matrix("features", features)
+    y = check_vector("targets", targets, x.shape[0])
+    check_settings(1e-300, weight, 1.0, float(np.abs(x.T @ y).max()))
+    try:
+        from skglm.datafits import Quadratic
+        from skglm.penalties import L1
+        from skglm.solvers import AndersonCD
+    except ImportError:
+        raise ValueError("skglm is not installed: pip install groktimizer[lab]") from None
+    # skglm divides the squares by N, so the weight as well.
+    solver = AndersonCD(max_iter=500, max_epochs=1_000_000, tol=_TIGHT, fit_intercept=False, warm_start=False)
+    return np.asarray(solver.solve(np.asfortranarray(x), y, Quadratic(), L1(weight / x.shape[0]))[0], dtype=np.float64)
+
+
+def objective(features: Array, targets: Array, weight: float, a: Array) -> float:
+    """``1/2 ||X a - y||^2 + beta ||a||_1``."""
+    return float(((features @ a - targets) ** 2).sum() / 2 + weight * np.abs(a).sum())

@@ -1,0 +1,74 @@
+"""What a sparse problem accepts, said in one line when it does not."""
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.quadratic import Array
+from groktimizer.theory.ridge.checks import check_positive, check_vector
+
+__all__ = ["check_matrix", "check_positive", "check_settings", "check_steps", "check_vector"]
+
+_LATEST = 10**12
+
+
+def check_matrix(name: str, value: npt.ArrayLike) -> Array:
+    """Read a matrix in float64.
+
+    Args:
+        name: The argument's name.
+        value: Array-like, shape (N, n).
+
+    Returns:
+        The matrix.
+
+    Raises:
+        ValueError: If it is not a non-empty matrix of finite numbers.
+    """
+    given = np.asarray(value, dtype=np.float64)
+    if given.ndim != 2 or 0 in given.shape:  # noqa: PLR2004
+        raise ValueError(f"{name}: shape {given.shape}, accepted is (N, n) with N, n >= 1")
+    if not np.isfinite(given).all():
+        raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
+    return given
+
+
+def check_settings(lr: float, weight: float, sharpness: float, max_weight: float) -> None:
+    """Check step size and weight against a problem.
+
+    Args:
+        lr: Step size alpha.
+        weight: beta.
+        sharpness: L, the largest eigenvalue of X'X.
+        max_weight: beta_max = ||X'y||_inf.
+
+    Raises:
+        ValueError: If alpha L >= 2, or beta is not in (0, beta_max).
+    """
+    check_positive("lr", lr)
+    check_positive("weight", weight)
+    if lr * sharpness >= 2:  # noqa: PLR2004
+        raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / sharpness:.6g}")
+    if weight >= max_weight:
+        raise ValueError(
+            f"weight={weight:g}: the answer is 0 from beta_max = {max_weight:.6g} on, accepted are values below it"
+        )
+
+
+def check_steps(t: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Read steps.
+
+    Args:
+        t: A whole number or an array of them.
+
+    Returns:
+        The steps as integers, in the same shape.
+
+    Raises:
+        ValueError: If one is not a whole number between 0 and 1e12.
+    """
+    given = np.asarray(t, dtype=np.float64)
+    if given.size and not (np.isfinite(given).all() and given.min() >= 0 and given.max() <= _LATEST):
+        raise ValueError("t: holds steps that are negative, not finite or beyond 1e12, accepted are 0 to 1e12")
+    if (given != np.floor(given)).any():
+        raise ValueError("t: holds fractions of a step, accepted are whole numbers")
+    return given.astype(np.int64)

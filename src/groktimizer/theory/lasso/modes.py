@@ -1,0 +1,162 @@
+"""ISTA between two events: affine on the active set, so one singular value decomposition gives every step.
+
+With support A, signs s and residual rho = X a - y, as long as neither changes,
+``a <- a - alpha (X_A' rho + beta s)`` on A and 0 elsewhere. Let ``X_A = U diag(sigma) V'`` and
+``f_i = 1 - alpha sigma_i^2``. After k steps
+
+    a_k = a + V (phi(k) * r) + k d,    rho_k = rho + U (sigma * phi(k) * r),
+    phi_i(k) = 1 + f_i + ... + f_i^(k-1),    r = -alpha (sigma * U' rho + beta V's),    d = -alpha beta (s - V V's)
+
+where d is the drift in the null space of X_A, which moves nothing of rho. phi_i rises monotonically where f_i >= 0;
+where alpha sigma_i^2 > 1 it does so on even steps and falls on odd ones. That is all that the searches need.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.quadratic import Array
+
+Steps = npt.ArrayLike
+_FASTEST = 1e6  # decay per step that counts as at once
+_NO_DRIFT = 1e-12  # relative length of a drift that is rounding
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The singular system of an active set, and its clock.
+
+    Args:
+        active: Indices of the active set, shape (A,).
+        left: U, shape (N, r).
+        values: sigma > 0, shape (r,).
+        right: V, shape (A, r).
+        lr: alpha.
+    """
+
+    active: npt.NDArray[np.intp]
+    left: Array
+    values: Array
+    right: Array
+    lr: float
+
+    @cached_property
+    def loss(self) -> Array:
+        """``alpha sigma^2``, shape (r,)."""
+        return self.lr * self.values**2
+
+    @property
+    def factors(self) -> Array:
+        """f, shape (r,)."""
+        return 1 - self.loss
+
+    @cached_property
+    def decay(self) -> Array:
+        """``-ln |f|``, shape (r,)."""
+        with np.errstate(divide="ignore"):
+            rate = np.where(self.loss > 1, -np.log(np.abs(self.loss - 1)), -np.log1p(-np.minimum(self.loss, 1.0)))
+        return np.minimum(rate, _FASTEST)
+
+    @cached_property
+    def alternates(self) -> bool:
+        """Whether a factor is negative, so that even and odd steps must be looked at apart."""
+        return bool((self.loss > 1).any())
+
+    def phi(self, steps: Steps) -> Array:
+        """Sums of powers ``1 + f + ... + f^(k-1)``; inf gives the limit ``1 / (1 - f)``.
+
+        Args:
+            steps: k, any shape.
+
+        Returns:
+            Shape ``steps.shape + (r,)``.
+        """
+        k = np.asarray(steps, dtype=np.float64)[..., None]
+        gone = np.expm1(-self.decay * k)
+        if self.alternates:
+            odd = np.isfinite(k) & (np.mod(np.where(np.isfinite(k), k, 0.0), 2) == 1)
+            gone = np.where((self.loss > 1) & odd, -2 - gone, gone)
+        return -gone / self.loss
+
+
+def modes_of(features: Array, active: npt.NDArray[np.intp], lr: float) -> Modes:
+    """Decompose the columns of an active set; singular values that are rounding belong to the null space.
+
+    Args:
+        features: X, shape (N, n).
+        active: Indices, shape (A,).
+        lr: alpha.
+
+    Returns:
+        The modes.
+    """
+    left, values, right = np.linalg.svd(features[:, active], full_matrices=False)
+    least = max(features.shape[0], active.size) * np.finfo(np.float64).eps
+    rank = int((values > least * values[0]).sum()) if values.size else 0
+    return Modes(active, left[:, :rank], values[:rank], np.ascontiguousarray(right[:rank].T), lr)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A stretch of steps without events.
+
+    Args:
+        modes: Of its active set.
+        state: a at its start, shape (n,).
+        residual: rho at its start, shape (N,).
+        signs: s, shape (A,).
+        push: r, shape (r,).
+        drift: d, shape (A,), or None where the null space is not moved.
+    """
+
+    modes: Modes
+    state: Array
+    residual: Array
+    signs: Array
+    push: Array
+    drift: Array | None
+
+    def at(self, steps: Steps) -> Array:
+        """State after k steps, shape ``steps.shape + (n,)``; good until the next event."""
+        k = np.asarray(steps, dtype=np.float64)
+        result = np.empty((*k.shape, self.state.size))
+        result[...] = self.state
+        moved = self.state[self.modes.active] + (self.modes.phi(k) * self.push) @ self.modes.right.T
+        if self.drift is not None:
+            moved = moved + k[..., None] * self.drift
+        result[..., self.modes.active] = moved
+        return result
+
+    def reach(self, first: Steps, last: Steps) -> Array:
+        """Distance between two steps of one parity, which bounds that of every step of this parity between them."""
+        change = (self.modes.phi(last) - self.modes.phi(first)) * self.push
+        square = (change**2).sum(axis=-1)
+        if self.drift is not None:
+            span = np.asarray(last, np.float64) - np.asarray(first, np.float64)
+            square = square + span**2 * float(self.drift @ self.drift)
+        return np.sqrt(square)
+
+
+def motion_of(modes: Modes, state: Array, residual: Array, weight: float) -> Motion:
+    """The stretch that starts from a state whose support is that of `modes`.
+
+    Args:
+        modes: Of the support of `state`.
+        state: a, shape (n,).
+        residual: X a - y, shape (N,).
+        weight: beta.
+
+    Returns:
+        The stretch.
+    """
+    signs = np.sign(state[modes.active])
+    along = signs @ modes.right
+    push = -modes.lr * (modes.values * (residual @ modes.left) + weight * along)
+    drift = None
+    if modes.active.size > modes.values.size:
+        rest = signs - modes.right @ along
+        if np.linalg.norm(rest) > _NO_DRIFT * np.sqrt(signs.size):
+            drift = -modes.lr * weight * rest
+    return Motion(modes, state, residual, signs, push, drift)

@@ -1,0 +1,259 @@
+"""The path of one run of ISTA, event by event: exact states at any step, exact times of any measure."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.crossing import Crossing
+from groktimizer.theory.lasso.checks import check_positive, check_steps, check_vector
+from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
+from groktimizer.theory.lasso.search import (
+    LATEST,
+    Lipschitz,
+    Measure,
+    distance_to,
+    event_watch,
+    find,
+    first_event,
+    residual_below,
+)
+from groktimizer.theory.quadratic import Array
+
+Kind = Literal["enters", "leaves", "flips"]
+Target = npt.ArrayLike | Callable[[Array], float]
+_SINGLE = 16  # steps taken one by one before an active set is decomposed
+_CACHE = 64 * 2**20  # bytes of decompositions that are kept
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of support or sign.
+
+    Args:
+        step: First step at which it shows.
+        kind: "enters" (from zero), "leaves" (to zero), "flips" (across zero in one step).
+        coordinate: Index of the coordinate.
+    """
+
+    step: int
+    kind: Kind
+    coordinate: int
+
+
+class LassoPath:
+    """ISTA from a start, ``a <- S_{alpha beta}(a - alpha X'(X a - y))``, without taking its steps.
+
+    Stretches between events are found when a step, a time or the events are asked for. Made by `Lasso.trajectory`.
+
+    Args:
+        features: X, shape (N, n).
+        targets: y, shape (N,).
+        a0: Start, shape (n,).
+        lr: alpha.
+        weight: beta.
+        max_events: Stretches after which the search for events gives up.
+    """
+
+    def __init__(
+        self, features: Array, targets: Array, a0: Array, lr: float, weight: float, max_events: int = 1_000_000
+    ) -> None:
+        self.features, self.targets, self.lr, self.weight = features, targets, lr, weight
+        self._max_events = max_events
+        self._starts: list[int] = [0]
+        self._states: list[Array] = [a0.copy()]
+        self._events: list[Event] = []
+        self._done = False
+        self._transposed = np.ascontiguousarray(features.T)
+        self._slack = _ROUNDING * float(np.linalg.norm(features, axis=0).max() * np.linalg.norm(targets))
+        self._cache: OrderedDict[bytes, Modes] = OrderedDict()
+        self._cached = 0
+
+    @property
+    def events(self) -> list[Event]:
+        """Every change of support or sign of the whole run."""
+        self._extend(LATEST)
+        return list(self._events)
+
+    @property
+    def n_events(self) -> int:
+        """How many there are."""
+        return len(self.events)
+
+    @property
+    def limit(self) -> Array:
+        """Where the run ends, the Lasso estimator of this weight; shape (n,)."""
+        self._extend(LATEST)
+        return self._motion(len(self._starts) - 1).at(np.inf)
+
+    def at(self, t: npt.ArrayLike) -> Array:
+        """Exact iterates.
+
+        Args:
+            t: Whole steps, 0 to 1e12, any shape.
+
+        Returns:
+            States, shape ``t.shape + (n,)``.
+        """
+        steps = check_steps(t)
+        result = np.empty((steps.size, self.features.shape[1]))
+        flat = steps.ravel()
+        if flat.size:
+            self._extend(int(flat.max()))
+        places = np.searchsorted(self._starts, flat, side="right") - 1
+        for place in np.unique(places):
+            here = places == place
+            result[here] = self._inside(int(place), flat[here] - self._starts[place])
+        return result.reshape((*steps.shape, -1))
+
+    def time_to(self, target: Target | Literal["train"], tolerance: float, lipschitz: float = 1.0) -> Crossing:
+        """First step at which a measure is at most `tolerance`, and first step from which it stays so for ever.
+
+        Args:
+            target: A reference vector (n,), for ``||a - reference|| / ||reference||``; "train", for
+                ``||X a - y|| / ||y||``; or a function of the state that changes by at most `lipschitz` times the
+                distance between two states.
+            tolerance: Threshold.
+            lipschitz: Of the function.
+
+        Returns:
+            Both times, those of the run taken step by step.
+
+        Raises:
+            ValueError: If the reference is zero, or the tolerance not positive.
+        """
+        check_positive("tolerance", tolerance)
+        check_positive("lipschitz", lipschitz)
+        if isinstance(target, str):
+            if target != "train":
+                raise ValueError(f"target={target!r}: accepted are 'train', a vector and a function of the state")
+            limit = tolerance * float(np.linalg.norm(self.targets))
+            return self._times(lambda motion: residual_below(motion, limit))
+        if callable(target):
+            measure = target
+            return self._times(lambda motion: Lipschitz(motion, measure, lipschitz, tolerance))
+        reference = check_vector("target", target, self.features.shape[1])
+        distance = tolerance * float(np.linalg.norm(reference))
+        if distance == 0:
+            raise ValueError("target=0: a relative error needs a reference other than 0")
+        return self._times(lambda motion: distance_to(motion, reference, distance))
+
+    def train_error(self, t: npt.ArrayLike) -> Array:
+        """``||X a_t - y|| / ||y||``, shape ``t.shape``."""
+        return np.linalg.norm(self.at(t) @ self.features.T - self.targets, axis=-1) / np.linalg.norm(self.targets)
+
+    def error(self, t: npt.ArrayLike, reference: npt.ArrayLike) -> Array:
+        """``||a_t - reference|| / ||reference||``, shape ``t.shape``."""
+        away = np.linalg.norm(self.at(t) - np.asarray(reference, np.float64), axis=-1)
+        return away / np.linalg.norm(reference)
+
+    def _times(self, measure_of: Callable[[Motion], Measure]) -> Crossing:
+        """Search the stretches forward for the first step met and backward for the last one unmet."""
+        first = self._first(measure_of)
+        self._extend(LATEST)
+        for place in reversed(range(len(self._starts))):
+            found = self._look(measure_of, place, -1, False)
+            if found is not None:
+                return Crossing(first, None if found >= LATEST else found + 1)
+        return Crossing(first, 0)
+
+    def _first(self, measure_of: Callable[[Motion], Measure]) -> int | None:
+        place = 0
+        while place < len(self._starts):
+            if place == len(self._starts) - 1:
+                self._close()
+            found = self._look(measure_of, place, 1, True)
+            if found is not None:
+                return found
+            place += 1
+        return None
+
+    def _look(self, measure_of: Callable[[Motion], Measure], place: int, wanted: int, forward: bool) -> int | None:
+        """`find` in one stretch, in steps of the run."""
+        start = self._starts[place]
+        last = self._starts[place + 1] - 1 - start if place + 1 < len(self._starts) else None
+        if last is None or last > _SINGLE:
+            motion = self._motion(place)
+            found = find(measure_of(motion), motion, last, wanted, forward)
+            return found if found is None or found >= LATEST else start + found
+        for k in range(last + 1) if forward else range(last, -1, -1):
+            still = self._resting(self._inside(place, np.array([k]))[0])
+            if measure_of(still).labels(np.zeros(1), np.zeros(1))[0] == wanted:
+                return start + k
+        return None
+
+    def _resting(self, state: Array) -> Motion:
+        """A state as a stretch of one step."""
+        n_samples = self.features.shape[0]
+        none = np.zeros(0, dtype=np.intp)
+        modes = Modes(none, np.zeros((n_samples, 0)), np.zeros(0), np.zeros((0, 0)), self.lr)
+        return Motion(modes, state, self.features @ state - self.targets, np.zeros(0), np.zeros(0), None)
+
+    def _extend(self, until: int) -> None:
+        """Find events until the stretch that holds step `until` is known."""
+        while not self._done and self._starts[-1] <= until:
+            self._close()
+
+    def _close(self) -> None:
+        """Find where the last stretch ends, and begin the next one there; or find that it has no end."""
+        if self._done:
+            return
+        start, state = self._starts[-1], self._states[-1]
+        signs = np.sign(state)
+        for k in range(1, _SINGLE + 1):
+            state = self._step(state)
+            if (np.sign(state) != signs).any():
+                self._begin(start + k, signs, state)
+                return
+        motion = self._motion(len(self._starts) - 1)
+        k = first_event(event_watch(motion, self.features, self.weight, self._slack))
+        if k is None:
+            self._done = True
+            return
+        self._begin(start + k + 1, signs, self._step(motion.at(k)))
+
+    def _begin(self, step: int, before: Array, state: Array) -> None:
+        """Note the events of a step and start a stretch with it."""
+        if len(self._starts) > self._max_events:
+            raise ValueError(f"max_events={self._max_events}: spent at step {step}, raise it or ask for earlier steps")
+        after = np.sign(state)
+        for j in np.flatnonzero(before != after):
+            kind: Kind = "enters" if before[j] == 0 else "leaves" if after[j] == 0 else "flips"
+            self._events.append(Event(step, kind, int(j)))
+        self._starts.append(step)
+        self._states.append(state)
+
+    def _step(self, state: Array) -> Array:
+        """One step of ISTA, as a loop takes it."""
+        moved = state - self.lr * (self._transposed @ (self.features @ state - self.targets))
+        threshold = self.lr * self.weight
+        return moved - np.clip(moved, -threshold, threshold)
+
+    def _inside(self, place: int, steps: npt.NDArray[np.int64]) -> Array:
+        """States of one stretch, steps counted from its start; a few steps are taken, more are computed."""
+        if steps.max() > _SINGLE:
+            return self._motion(place).at(steps)
+        states = [self._states[place]]
+        for _ in range(int(steps.max())):
+            states.append(self._step(states[-1]))
+        return np.array([states[k] for k in steps])
+
+    def _motion(self, place: int) -> Motion:
+        """A stretch with the modes of its active set, the latest ones kept."""
+        state = self._states[place]
+        active = np.flatnonzero(state)
+        key = active.tobytes()
+        if key not in self._cache:
+            modes = modes_of(self.features, active, self.lr)
+            self._cache[key] = modes
+            self._cached += modes.left.nbytes + modes.right.nbytes
+            while self._cached > _CACHE and len(self._cache) > 1:
+                _, old = self._cache.popitem(last=False)
+                self._cached -= old.left.nbytes + old.right.nbytes
+        else:
+            self._cache.move_to_end(key)
+        return motion_of(self._cache[key], state, self.features @ state - self.targets, self.weight)

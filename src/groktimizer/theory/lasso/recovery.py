@@ -1,0 +1,116 @@
+"""Whether N samples are enough for a*: exactly, by certificate, and by figures of the features alone."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linprog
+
+from groktimizer.theory.lasso.answers import basis_pursuit
+from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.quadratic import Array
+
+_FOUND = 1e-6  # relative error of basis pursuit that counts as recovery
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What the samples allow.
+
+    Args:
+        recovers: Whether the interpolant of least l1 norm is a*: the exact answer.
+        error: Its relative distance from a*.
+        null_space: Largest ``|<sign a*, h_S>| / ||h_outside S||_1`` over h in the null space of X. Below 1 exactly when
+            a* (any with this support and these signs) is the only interpolant of least l1 norm.
+        fuchs: ``max_outside |X_j' X_S (X_S'X_S)^-1 sign a*|``. Below 1 certifies recovery, and that ISTA with small
+            weight has the support of a* in the end; above 1 recovery is still possible.
+        coherence: Largest cosine between two columns.
+        sparsity: Number of nonzeros of a*.
+    """
+
+    recovers: bool
+    error: float
+    null_space: float
+    fuchs: float
+    coherence: float
+    sparsity: int
+
+    @property
+    def coherence_limit(self) -> float:
+        """Every a* with fewer than ``(1 + 1 / coherence) / 2`` nonzeros is recovered (Donoho and Elad 2003)."""
+        return math.inf if self.coherence == 0 else (1 + 1 / self.coherence) / 2
+
+
+def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
+    """Can ISTA with a small weight find this a* from these samples, without label noise?
+
+    Args:
+        features: X, shape (N, n).
+        teacher: a*, shape (n,), not 0.
+
+    Returns:
+        The exact answer, with certificates.
+
+    Raises:
+        ValueError: If a* is 0.
+    """
+    x = check_matrix("features", features)
+    a = check_vector("teacher", teacher, x.shape[1])
+    if not a.any():
+        raise ValueError("teacher=0: there is nothing to recover, accepted are vectors other than 0")
+    error = float(np.linalg.norm(basis_pursuit(x, x @ a) - a) / np.linalg.norm(a))
+    null_space = null_space_constant(x, a)
+    return Recovery(
+        recovers=error <= _FOUND and null_space <= 1,
+        error=error,
+        null_space=null_space,
+        fuchs=fuchs(x, a),
+        coherence=coherence(x),
+        sparsity=int(np.count_nonzero(a)),
+    )
+
+
+def fuchs(features: Array, teacher: Array) -> float:
+    """Fuchs's dual certificate: ``max_outside |X_j' X_S (X_S'X_S)^-1 sign a*|``; inf where X_S is singular."""
+    inside = teacher != 0
+    own = features[:, inside]
+    if np.linalg.matrix_rank(own) < own.shape[1]:
+        return math.inf
+    dual = np.linalg.pinv(own).T @ np.sign(teacher[inside])
+    return float(np.abs(dual @ features[:, ~inside]).max(initial=0.0))
+
+
+def null_space_constant(features: Array, teacher: Array) -> float:
+    """The null-space property of this support and these signs, by one linear program; inf where X_S is singular.
+
+    ``max <sign a*, h_S>`` subject to ``X h = 0`` and ``||h_outside S||_1 <= 1``.
+
+    Args:
+        features: X, shape (N, n).
+        teacher: a*, shape (n,).
+
+    Returns:
+        The maximum.
+    """
+    n_samples, n = features.shape
+    inside = np.flatnonzero(teacher)
+    outside = np.flatnonzero(teacher == 0)
+    own = features[:, inside]
+    if np.linalg.matrix_rank(own) < inside.size:
+        return math.inf
+    cost = np.concatenate([-np.sign(teacher[inside]), np.zeros(2 * outside.size)])
+    equal = np.hstack([own, features[:, outside], -features[:, outside]])
+    bounds = [(None, None)] * inside.size + [(0, None)] * (2 * outside.size)
+    mass = np.concatenate([np.zeros(inside.size), np.ones(n - inside.size), np.ones(n - inside.size)])[None]
+    found = linprog(cost, A_ub=mass, b_ub=[1.0], A_eq=equal, b_eq=np.zeros(n_samples), bounds=bounds, method="highs")
+    return float(-found.fun) if found.fun is not None else math.inf
+
+
+def coherence(features: Array) -> float:
+    """Largest cosine between two columns; columns of zeros count as orthogonal."""
+    length = np.linalg.norm(features, axis=0)
+    unit = features / np.where(length == 0, 1.0, length)
+    cosines = np.abs(unit.T @ unit)
+    np.fill_diagonal(cosines, 0.0)
+    return float(cosines.max())

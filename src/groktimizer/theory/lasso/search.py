@@ -1,0 +1,297 @@
+"""Certified searches along one stretch of ISTA: the next event, and when a measure is below a tolerance.
+
+Every mode is monotone on the steps of one parity (on all steps where no factor is negative), so its values at the ends
+of an interval bound it inside, and sums of such bounds bound whatever is watched. Intervals that the bounds do not
+decide are split in 16, short ones are looked at step by step: a sum of exponentials that crosses and comes back cannot
+hide.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.lasso.modes import Motion
+from groktimizer.theory.quadratic import Array
+
+LATEST = 2**53  # steps are exact integers in float64 up to here
+_WALK = 48  # an undecided interval of at most so many steps is looked at step by step
+_PARTS = 16
+Labels = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Linear functions of a stretch that must stay between limits: ``low < value + rows phi(k) + k slope <= high``.
+
+    Args:
+        motion: The stretch.
+        value: Their part that does not move, shape (rows,).
+        rows: Coefficients of phi, shape (rows, r).
+        slope: Coefficients of k, shape (rows,), or None.
+        low: Limits, excluded, shape (rows,).
+        high: Limits, included, shape (rows,).
+    """
+
+    motion: Motion
+    value: Array
+    rows: Array
+    slope: Array | None
+    low: Array
+    high: Array
+
+    def doubtful(self, first: Array, last: Array) -> npt.NDArray[np.bool_]:
+        """Whether bounds leave it open that a row passes its limit during an interval; shape (intervals, rows)."""
+        begin = self.motion.modes.phi(first)
+        end = self.motion.modes.phi(last) if last is not first else begin
+        up, down = np.maximum(self.rows, 0), np.minimum(self.rows, 0)
+        least, most = np.minimum(begin, end), np.maximum(begin, end)
+        low = self.value + least @ up.T + most @ down.T
+        high = self.value + most @ up.T + least @ down.T
+        if self.slope is not None:
+            low = low + np.minimum(np.outer(first, self.slope), np.outer(last, self.slope))
+            high = high + np.maximum(np.outer(first, self.slope), np.outer(last, self.slope))
+        return (low <= self.low) | (high > self.high)
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> "Watch":
+        """The same watch over some rows."""
+        slope = None if self.slope is None else self.slope[rows]
+        return replace(
+            self, value=self.value[rows], rows=self.rows[rows], slope=slope, low=self.low[rows], high=self.high[rows]
+        )
+
+
+def event_watch(motion: Motion, features: Array, weight: float, slack: float) -> Watch:
+    """What must hold at step k for the stretch to describe step k + 1 as well.
+
+    Active coordinates keep their sign at k + 1, where ``phi(k + 1) = 1 + f phi(k)``; inactive ones have
+    ``|X_j' rho_k| <= beta``.
+
+    Args:
+        motion: The stretch.
+        features: X, shape (N, n).
+        weight: beta.
+        slack: Excess over beta that counts as rounding.
+
+    Returns:
+        The watch; its first violation at k means an event at step k + 1.
+    """
+    modes = motion.modes
+    still = np.ones(features.shape[1], dtype=bool)
+    still[modes.active] = False
+    idle = features[:, still]
+    own = motion.signs[:, None] * modes.right * motion.push
+    drift = None if motion.drift is None else motion.signs * motion.drift
+    value = motion.signs * motion.state[modes.active] + own.sum(axis=1) + (0 if drift is None else drift)
+    others = idle.shape[1]
+    return Watch(
+        motion,
+        np.concatenate([value, motion.residual @ idle]),
+        np.concatenate([own * modes.factors, (idle.T @ modes.left) * (modes.values * motion.push)]),
+        None if drift is None else np.concatenate([drift, np.zeros(others)]),
+        np.concatenate([np.zeros(value.size), np.full(others, -weight - slack)]),
+        np.concatenate([np.full(value.size, np.inf), np.full(others, weight + slack)]),
+    )
+
+
+def first_event(watch: Watch) -> int | None:
+    """Least k at which a row of the watch is outside its limits, None if there is none up to 2^53."""
+    found = [_exit(watch, start, stride, 0, None) for start, stride in _classes(watch.motion)]
+    return min((k for k in found if k is not None), default=None)
+
+
+def _classes(motion: Motion) -> tuple[tuple[int, int], ...]:
+    """Start and stride of the classes of steps on which every mode is monotone."""
+    return ((0, 2), (1, 2)) if motion.modes.alternates else ((0, 1),)
+
+
+def _exit(watch: Watch, start: int, stride: int, low: int, high: int | None) -> int | None:
+    """`first_event` over the steps ``start + stride i``, low <= i <= high."""
+    if high is None:
+        edges = _octaves((LATEST - start) // stride)
+    elif high - low < _WALK:
+        steps = start + stride * np.arange(low, high + 1, dtype=np.float64)
+        outside = np.flatnonzero(watch.doubtful(steps, steps).any(axis=1))
+        return int(steps[outside[0]]) if outside.size else None
+    else:
+        edges = _split(low, high)
+    firsts, lasts = np.array(edges[:-1]), np.array(edges[1:]) - 1
+    doubtful = watch.doubtful(start + stride * firsts, start + stride * lasts)
+    for i in np.flatnonzero(doubtful.any(axis=1)):
+        found = _exit(watch.only(doubtful[i]), start, stride, int(firsts[i]), int(lasts[i]))
+        if found is not None:
+            return found
+    return None
+
+
+def _octaves(last: int) -> list[int]:
+    """Edges 0, 1, 2, 4, ... of intervals that cover 0..last; the last edge is last + 1."""
+    edges = [0]
+    while (following := max(1, 2 * edges[-1])) <= last:
+        edges.append(following)
+    return [*edges, last + 1]
+
+
+def _split(first: int, last: int) -> list[int]:
+    """Edges of `_PARTS` nearly equal intervals."""
+    return [first + (last + 1 - first) * i // _PARTS for i in range(_PARTS + 1)]
+
+
+class Measure(Protocol):
+    """A number of the state, watched along a stretch."""
+
+    def labels(self, first: Array, last: Array) -> Labels:
+        """1 where it is <= the tolerance throughout an interval of one parity, -1 where nowhere, 0 undecided."""
+        ...
+
+
+@dataclass(frozen=True)
+class Distance:
+    """``rest + sum (place_i + pace_i phi_i(k))^2 + (place + pace k)^2 <= square``, a squared distance along modes.
+
+    Args:
+        motion: The stretch.
+        rest: Its part that does not move.
+        place: Shape (r,).
+        pace: Shape (r,).
+        drift: place and pace of the null space.
+        square: The tolerance, squared.
+    """
+
+    motion: Motion
+    rest: float
+    place: Array
+    pace: Array
+    drift: tuple[float, float]
+    square: float
+
+    def labels(self, first: Array, last: Array) -> Labels:
+        """As `Measure`; exact where an interval is one step."""
+        begin = self.place + self.pace * self.motion.modes.phi(first)
+        end = self.place + self.pace * self.motion.modes.phi(last)
+        low, high = _squares(begin, end)
+        below, above = self.rest + low.sum(axis=-1), self.rest + high.sum(axis=-1)
+        if self.drift[1]:
+            low, high = (self.drift[0] + self.drift[1] * t for t in (first, last))
+            least, most = _squares(low, high)
+            below, above = below + least, above + most
+        return np.where(above <= self.square, 1, np.where(below > self.square, -1, 0)).astype(np.int8)
+
+
+def _squares(begin: Array, end: Array) -> tuple[Array, Array]:
+    """Range of the square of what moves from `begin` to `end`."""
+    a, b = begin**2, end**2
+    return np.where(begin * end <= 0, 0.0, np.minimum(a, b)), np.maximum(a, b)
+
+
+def distance_to(motion: Motion, reference: Array, limit: float) -> Distance:
+    """Measure ``||a - reference|| <= limit``.
+
+    Args:
+        motion: The stretch.
+        reference: Shape (n,).
+        limit: Largest distance.
+
+    Returns:
+        The measure.
+    """
+    modes = motion.modes
+    away = motion.state - reference
+    inside = away[modes.active]
+    place = inside @ modes.right
+    flat = inside - modes.right @ place
+    start, pace = 0.0, 0.0
+    if motion.drift is not None:
+        pace = float(np.linalg.norm(motion.drift))
+        start = float(flat @ motion.drift) / pace
+        flat = flat - start / pace * motion.drift
+    idle = np.delete(away, modes.active)
+    square = float(idle @ idle) + float(flat @ flat)
+    return Distance(motion, square, place, motion.push, (start, pace), limit**2)
+
+
+def residual_below(motion: Motion, limit: float) -> Distance:
+    """Measure ``||X a - y|| <= limit``."""
+    modes = motion.modes
+    place = motion.residual @ modes.left
+    rest = motion.residual - modes.left @ place
+    return Distance(motion, float(rest @ rest), place, modes.values * motion.push, (0.0, 0.0), limit**2)
+
+
+@dataclass(frozen=True)
+class Lipschitz:
+    """``measure(a) <= tolerance`` for a measure with ``|measure(a) - measure(b)| <= lipschitz ||a - b||``.
+
+    Args:
+        motion: The stretch.
+        measure: Of a state, shape (n,).
+        lipschitz: Its constant.
+        tolerance: Threshold.
+    """
+
+    motion: Motion
+    measure: Callable[[Array], float]
+    lipschitz: float
+    tolerance: float
+
+    def labels(self, first: Array, last: Array) -> Labels:
+        """As `Measure`."""
+        values = np.array([self.measure(state) for state in self.motion.at(first)])
+        reach = self.lipschitz * self.motion.reach(first, last)
+        met, unmet = values + reach <= self.tolerance, values - reach > self.tolerance
+        return np.where(met, 1, np.where(unmet, -1, 0)).astype(np.int8)
+
+
+def find(measure: Measure, motion: Motion, last: int | None, wanted: int, forward: bool) -> int | None:
+    """First (last) step of a stretch with a given label.
+
+    Args:
+        measure: What is watched.
+        motion: The stretch.
+        last: Its last step, None for ever.
+        wanted: 1 met, -1 not met.
+        forward: Whether the first such step is sought, otherwise the last.
+
+    Returns:
+        The step counted from its start, None if there is none; 2^53 stands for a last step that does not exist.
+    """
+    end = LATEST if last is None else last
+    found = [
+        _find(measure, (start, stride), (0, (end - start) // stride), wanted, forward, last is None)
+        for start, stride in _classes(motion)
+        if start <= end
+    ]
+    steps = [k for k in found if k is not None]
+    return (min(steps) if forward else max(steps)) if steps else None
+
+
+def _find(
+    measure: Measure, steps: tuple[int, int], span: tuple[int, int], wanted: int, forward: bool, for_ever: bool
+) -> int | None:
+    """`find` over the steps ``start + stride i`` with i in a span; for ever means that its last interval has no end."""
+    start, stride = steps
+    low, high = span
+    if high - low < _WALK:
+        edges = list(range(low, high + 2))
+    else:
+        whole = np.array([high], np.float64) if not for_ever else np.array([np.inf])
+        label = measure.labels(np.array([start + stride * float(low)]), start + stride * whole)[0]
+        if label == -wanted:
+            return None
+        edges = _octaves(high) if low == 0 else _split(low, high)
+    firsts = start + stride * np.array(edges[:-1], np.float64)
+    lasts = start + stride * (np.array(edges[1:], np.float64) - 1)
+    if for_ever:
+        lasts[-1] = np.inf
+    labels = measure.labels(firsts, lasts)
+    order = range(len(labels)) if forward else reversed(range(len(labels)))
+    for i in order:
+        if labels[i] == wanted:
+            return int(firsts[i]) if forward else int(min(lasts[i], LATEST))
+        if labels[i] == 0 and edges[i + 1] - 1 > edges[i] and not np.isinf(lasts[i]):
+            found = _find(measure, steps, (edges[i], edges[i + 1] - 1), wanted, forward, False)
+            if found is not None:
+                return found
+    return None
