@@ -96,7 +96,16 @@ def test_the_linear_estimator_says_its_times(tmp_path, capsys):
     times = LinearEstimator(0.9, 0.01).times(1e-3)
     assert (content["memorised"], content["generalised"]) == pytest.approx(times)
     never = told(["predict", "linear-estimator", "--ratio", "1.5", "--inputs", "0"], tmp_path)
-    assert never["generalised"] == "inf" and "it never generalises" in capsys.readouterr().out
+    floor = "it ends at 0.3333, mostly from the null space"
+    assert never["generalised"] == "inf" and floor in never["advice"][0] and floor in capsys.readouterr().out
+    words = ["predict", "linear-estimator", "--weight-decay", "1", "--inputs", "0"]
+    train, test = told(words, tmp_path)["advice"]
+    assert "a train loss of" in train and all("mostly from the bias of weight decay" in line for line in (train, test))
+
+
+def test_a_decay_that_overshoots_is_computed_and_its_bound_has_no_number(tmp_path, capsys):
+    told(["predict", "ridge", "--n", "9", "--m", "50", "--weight-decay", "1"], tmp_path)
+    assert "t2 >= nothing: the log of a number <= 0" in capsys.readouterr().out
 
 
 def passage_record(seed: int, decay: float, delay: int) -> Record:
@@ -131,7 +140,13 @@ BAD = [
     (["ridge", "--weight-decay", "0"], "weight_decay=0.0: accepted are positive finite numbers"),
     (["ridge", "--weight-decay", "-1"], "weight_decay=-1.0: accepted are positive"),
     (["ridge", "--lr", "nan"], "lr=nan: accepted are positive finite numbers"),
-    (["ridge", "--n", "9", "--m", "50", "--lr", "1e3"], "lr=1000: diverges on these features"),
+    (["ridge", "--weight-decay", "nan"], "weight_decay=nan: accepted are positive finite numbers"),
+    (
+        ["ridge", "--n", "9", "--m", "50", "--lr", "1e3"],
+        "lr=1000: diverges on these features, accepted are values below 9.",
+    ),
+    (["ridge", "--tolerance", "nan"], "train_tolerance=nan: accepted are positive finite numbers"),
+    (["ridge", "--test-tolerance", "-1"], "test_tolerance=-1.0: accepted are positive finite numbers"),
     (["ridge", "--momentum", "1"], "momentum=1.0: accepted are numbers in [0, 1)"),
     (["ridge", "--tolerance", "0"], "train_tolerance=0.0: accepted are positive"),
     (["ridge", "--noise", "inf"], "--noise inf: accepted are finite numbers"),
@@ -145,12 +160,26 @@ BAD = [
     (["ridge", "--features", "holes", "--teacher", "T"], "features: holds NaN or inf"),
     (["ridge", "--features", "F", "--teacher", "T", "--theta0", "short"], "theta0: shape (4,), accepted is (5,)"),
     (["ridge", "--features", "F", "--teacher", "T", "--covariance", "skew"], "accepted are symmetric matrices"),
-    (["ridge", "--features", "F", "--teacher", "T", "--covariance", "below"], "eigenvalue"),
+    (["ridge", "--features", "F", "--teacher", "holes"], "teacher: shape (3, 5), accepted is (5,)"),
+    (["ridge", "--features", "F", "--teacher", "open"], "teacher: holds NaN or inf, accepted are finite numbers"),
+    (["ridge", "--features", "F", "--teacher", "T", "--theta0", "open"], "theta0: holds NaN or inf"),
+    (["ridge", "--features", "big", "--teacher", "T"], "features: holds an entry of size 1e+90"),
+    (
+        ["ridge", "--features", "F", "--teacher", "T", "--covariance", "F"],
+        "covariance: shape (3, 5), accepted are (), (5,)",
+    ),
+    (["ridge", "--features", "F", "--teacher", "T", "--covariance", "open"], "covariance: holds NaN or inf"),
+    (
+        ["ridge", "--features", "F", "--teacher", "T", "--covariance", "below"],
+        "eigenvalue -1 is negative, accepted are",
+    ),
     (["ridge", "--features", "words", "--teacher", "T"], "accepted are real numbers"),
     (["ridge", "--features", "no-file", "--teacher", "T"], "No such file or directory; accepted"),
     (["linear-estimator", "--ratio", "1"], "ratio=1.0: accepted are positive numbers other than 1"),
     (["linear-estimator", "--tolerance", "nan"], "--tolerance nan: accepted are positive"),
-    (["linear-estimator", "--lr", "0"], "accepted are lr > 0"),
+    (["linear-estimator", "--lr", "0"], "lr=0.0: accepted are positive finite numbers"),
+    (["linear-estimator", "--lr", "1"], "lr=1: diverges on such inputs, accepted are values below 0.26"),
+    (["linear-estimator", "--ratio", "1e-9"], "--inputs 1000: with ratio 1e-09 that is 1,000,000,000,000 samples"),
     (["network", "--from", "nowhere"], "holds no records"),
     (["network"], "the following arguments are required: --from"),
     (["network", "--from", "nowhere", "--lr", "1"], "accepted are both or neither"),
@@ -164,7 +193,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = {"F": np.eye(3, 5), "T": np.ones(5), "short": np.ones(4), "flat": np.ones(5), "words": np.array(["a"])}
     skew = np.eye(5)
     skew[0, 1] = 0.5
-    for name, value in (arrays | {"holes": np.full((3, 5), np.nan), "skew": skew, "below": -np.eye(5)}).items():
+    arrays |= {"holes": np.full((3, 5), np.nan), "open": np.r_[np.ones(4), np.inf], "big": np.eye(3, 5) * 1e90}
+    for name, value in (arrays | {"skew": skew, "below": -np.eye(5)}).items():
         with open(name, "wb") as file:
             np.save(file, value)
 

@@ -175,6 +175,36 @@ def test_ratios_that_have_no_delay_are_refused(ratio):
         LinearEstimator(ratio, 0.01)
 
 
-def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="lr=0"):
-        LinearEstimator(0.5, 0)
+def test_floors_are_the_limit_of_the_losses_and_name_their_term():
+    for ratio, decay in ((0.5, 0.3), (1.5, 0.0), (1.5, 0.4), (0.9, 0.0)):
+        model = LinearEstimator(ratio, 0.01, decay, outputs=3, student_scale=2.0)
+        train, test = model.losses(1e9)
+        floors = model.floors()
+        assert floors.train == pytest.approx(float(train), rel=1e-9, abs=1e-14)
+        assert floors.generalisation == pytest.approx(float(test), rel=1e-9, abs=1e-14)
+    assert LinearEstimator(1.5, 0.01).floors().largest_term == "null space"
+    assert LinearEstimator(0.5, 0.01, 0.3).floors().largest_term == "bias of weight decay"
+
+
+# Stable below 2 / (2 (1 + sqrt(ratio))^2 + gamma): at ratio 1/4 and gamma = 1/2 that is 2 / 5.
+BAD = [
+    (lambda: LinearEstimator(0.5, 0), "lr=0: accepted are positive finite numbers"),
+    (lambda: LinearEstimator(0.5, math.inf), "lr=inf: accepted are positive finite numbers"),
+    (lambda: LinearEstimator(0.25, 0.4, 0.5), "lr=0.4: diverges on such inputs, accepted are values below 0.4"),
+    (lambda: LinearEstimator(0.5, 0.1, -1.0), "weight_decay=-1.0: accepted are finite numbers >= 0"),
+    (lambda: LinearEstimator(0.5, 0.1).losses(-1), "steps: holds negative"),
+    (lambda: LinearEstimator(0.5, 0.1).times(0), "tolerance=0: accepted are positive"),
+    (lambda: LinearEstimator(0.5, 0.1).times(1e-3, 1.0), "level=1.0: accepted are numbers in"),
+    (lambda: delay(0.5, 0.0), "lr=0.0: accepted are positive"),
+    (lambda: divergence(1.0, 0.1), "ratio=1.0: accepted are positive numbers other than 1"),
+    (lambda: decayed_delay(1.5, 0.1), "ratio=1.5: accepted are numbers in"),
+    (lambda: decay_floors(1.5, 0.1), "ratio=1.5: accepted are numbers in"),
+    (lambda: late_losses(1.5, 0.1, 3.0), "ratio=1.5: accepted are numbers in"),
+]
+
+
+@pytest.mark.parametrize("call,message", BAD, ids=[message for _, message in BAD])
+def test_bad_settings_are_refused_in_one_line(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

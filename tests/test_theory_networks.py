@@ -49,6 +49,9 @@ def test_the_law_equals_decay_alone():
         norm, steps = norm * (1 - lr * decay) ** 2, steps + 1
     assert law.delay(lr, decay, 40.0) == pytest.approx(steps, rel=1e-3)
     assert law.delay(lr, decay, 5.0) == 0 and law.delay(lr, 0.0, 40.0) == math.inf
+    for lr, decay, norm in ((0.0, 1.0, 40.0), (1e-3, -1.0, 40.0), (1e-3, 1.0, 0.0), (math.nan, 1.0, 40.0)):
+        with pytest.raises(ValueError, match="accepted are lr > 0, weight_decay >= 0, memorised_norm > 0"):
+            law.delay(lr, decay, norm)
 
 
 def test_the_interval_covers_new_runs_and_is_honest_about_few():
@@ -94,8 +97,16 @@ def test_descent_keeps_the_train_loss_at_zero_and_lowers_the_norm():
     seen = descend(data, rng.normal(size=(7, 64)) * 7**-0.5, 400, 1e-2, 50)
     assert (seen.train_accuracy == 1).all() and seen.complexity[-1] < seen.complexity[0]
     assert fourier_spectrum(seen.first_layer).shape == (7, 64)
-    with pytest.raises(ValueError, match="width 8"):
-        descend(data, np.ones((7, 8)), 1)
+    for layer, told in (
+        (np.ones((7, 8)), "width 8"),
+        (np.ones((5, 64)), r"first_layer: shape \(5, 64\), accepted are finite numbers of shape \(7, width\)"),
+        (np.full((7, 64), np.nan), "accepted are finite numbers"),
+        (np.ones((7, 64)), "rank below 20"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            descend(data, layer, 1)
+    with pytest.raises(ValueError, match=r"p=5, fraction=1\.5"):
+        PairSum.draw(5, 1.5, rng)
 
 
 @pytest.mark.slow

@@ -16,11 +16,14 @@ from groktimizer.cli.progress import plain_console
 from groktimizer.results import Store, make_directory
 from groktimizer.studies import first_passage
 from groktimizer.tasks import RidgeTask
-from groktimizer.theory.linear_estimators import LinearEstimator, delay
+from groktimizer.theory.linear_estimators import LinearEstimator, delay, needed_loss
 from groktimizer.theory.ridge import Bound, DecayAdvice, GrokkingTime, Ridge
+from groktimizer.theory.ridge.checks import check_features
 from groktimizer.theory.ridge.forecast import Forecast, curve_steps, forecast
 
 Array = np.ndarray
+
+_MOST_DRAWN = 10**8  # numbers in a drawn data set: 800 MB
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -99,17 +102,16 @@ def ridge_problem(arguments: argparse.Namespace) -> tuple[Ridge, Array]:
                 raise ValueError(f"--{name.replace('_', '-')} with --features: the files say how large the problem is")
         if arguments.teacher is None:
             raise ValueError("--features without --teacher: accepted are both files or neither")
-        features, teacher = read_array("features", arguments.features), read_array("teacher", arguments.teacher)
-        width = features.shape[-1] if features.ndim else 0
-        covariance = float(np.mean(np.square(features, dtype=np.float64))) if features.size else 1.0
-        theta = rng.normal(size=width) * nu
+        features = check_features(read_array("features", arguments.features))
+        teacher = read_array("teacher", arguments.teacher)
+        covariance = float(np.mean(np.square(features, dtype=np.float64)))
+        theta = rng.normal(size=features.shape[1]) * nu
     if arguments.covariance is not None:
         covariance = read_array("covariance", arguments.covariance)
     if arguments.theta0 is not None:
         theta = read_array("theta0", arguments.theta0)
-    noise = rng.normal(size=len(features)) * arguments.noise if arguments.noise and features.ndim else None
-    finite = covariance if np.all(np.isfinite(covariance)) or arguments.covariance is not None else 1.0
-    return Ridge(features, teacher, covariance=finite, noise=noise), theta
+    noise = rng.normal(size=len(features)) * arguments.noise if arguments.noise else None
+    return Ridge(features, teacher, covariance=covariance, noise=noise), theta
 
 
 def _ridge(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -149,7 +151,8 @@ def _tell_ridge(problem: Ridge, found: Forecast, title: str) -> None:
     _line("t1, t2: first step with train, population loss within tolerance; settled: t2 that lasts for ever")
     for text in found.advice:
         _line(f"advice       {text}")
-    _line(f"predicted    t2 of gradient descent about {_step(found.predicted)}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
+    known = "unknown, nothing to forget" if math.isnan(found.predicted) else f"about {_step(found.predicted)}"
+    _line(f"predicted    t2 of gradient descent {known}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
     _line("bounds (gradient descent, arXiv 2601.19791)")
     for bound in found.bounds:
         _line(f"  {_bound(bound)}")
@@ -164,6 +167,8 @@ def _tell_ridge(problem: Ridge, found: Forecast, title: str) -> None:
 
 def _bound(bound: Bound) -> str:
     value = f"{bound.value:.4g}" if abs(bound.value) < 1 else f"{bound.value:,.0f}"
+    if math.isnan(bound.value):
+        value = "nothing: the log of a number <= 0"
     held = "conditions hold" if bound.guaranteed else f"not guaranteed: {'; '.join(bound.failing)}"
     return f"{bound.theorem:<20} {bound.quantity} {value}  ({held})"
 
@@ -223,16 +228,33 @@ def _linear(arguments: argparse.Namespace) -> dict[str, Any]:
 
     name = f"predict-linear-estimator-{arguments.ratio:g}-{arguments.weight_decay:g}.png"
     picture = style.save(clocks.linear(problem, arguments.tolerance, drawn, times), folder / name)
-    _line(f"train        95 % of the training set correct at step {_step(times[0])}")
-    _line(f"generalised  95 % of unseen inputs correct at step {_step(times[1])}")
-    _line(f"delay        {_step(times[1] - times[0] if math.isfinite(times[1]) else math.inf)} steps")
-    _line(f"formula (12) {_step(formula)} steps, the limit of small tolerances without decay")
-    if math.isinf(times[1]):
-        _line("advice       it never generalises: more samples (ratio < 1), or weight decay with ratio > 1 as well")
+    gap = times[1] - times[0] if math.isfinite(times[1]) else math.inf
+    _line(f"train        step at which 95 % of the training set is correct: {_step(times[0])}")
+    _line(f"generalised  step at which 95 % of unseen inputs are correct: {_step(times[1])}")
+    _line(f"delay        in steps: {_step(gap)}")
+    _line(f"formula (12) delay in the limit of small tolerances without decay: {_step(formula)}")
+    advice = _linear_advice(problem, arguments.tolerance)
+    for text in advice:
+        _line(f"advice       {text}")
     _line(f"picture      {picture}")
     told = {key: getattr(problem, key) for key in ("ratio", "lr", "weight_decay", "outputs")}
-    ends = {"memorised": times[0], "generalised": times[1], "delay": times[1] - times[0], "formula": formula}
+    ends = {"memorised": times[0], "generalised": times[1], "delay": gap, "formula": formula, "advice": advice}
     return {"kind": "linear-estimator", **told, "tolerance": arguments.tolerance, **ends, "picture": str(picture)}
+
+
+def _linear_advice(problem: LinearEstimator, tolerance: float) -> list[str]:
+    """A line for each loss that ends above what 95 % accuracy needs: where it ends, and which term holds it there."""
+    floors, needed = problem.floors(), needed_loss(tolerance, outputs=problem.outputs)
+    ends = {
+        "train": (floors.train, "bias of weight decay"),
+        "generalisation": (floors.generalisation, floors.largest_term),
+    }
+    return [
+        f"--tolerance {tolerance:g} cannot be met: 95 % correct needs a {name} loss of {needed:.4g}, it ends at "
+        f"{end:.4g}, mostly from the {term}"
+        for name, (end, term) in ends.items()
+        if end >= needed
+    ]
 
 
 def _drawn_law(inputs: int, ratio: float, seed: int) -> tuple[Array, Array] | None:
@@ -240,6 +262,11 @@ def _drawn_law(inputs: int, ratio: float, seed: int) -> tuple[Array, Array] | No
     if inputs == 0:
         return None
     samples = max(round(inputs / ratio), 1)
+    if samples * inputs > _MOST_DRAWN:
+        raise ValueError(
+            f"--inputs {inputs}: with ratio {ratio:g} that is {samples:,} samples, accepted are up to "
+            f"{_MOST_DRAWN:,} numbers; 0 draws none"
+        )
     points = np.random.default_rng(derive_seed(seed, "linear-estimator")).normal(size=(samples, inputs))
     values = np.maximum(np.linalg.eigvalsh(points.T @ points / samples), 0.0)
     return values, np.full(inputs, 1 / inputs)

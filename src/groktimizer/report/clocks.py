@@ -31,10 +31,10 @@ def ridge(found: Forecast, title: str) -> Figure:
         shown = {"title": name, "x": "step", "y": "loss", "y_log": True, "marks": False, "level": tolerance}
         return {**shown, "lines": lines}
 
-    told = [f"{name} settles at {_step(run.times.settled)}" for name, run in found.methods.items()]
+    told = [f"{name} {_step(run.times.settled)}" for name, run in found.methods.items()]
     return panels.plot(
         title,
-        "; ".join(told),
+        f"population loss within tolerance for good: {'; '.join(told)}",
         [
             panel("train loss", "train", first.train_tolerance),
             panel("population loss", "population", first.test_tolerance),
@@ -43,7 +43,11 @@ def ridge(found: Forecast, title: str) -> Figure:
 
 
 def _step(time: int | None) -> str:
-    return "no step" if time is None else f"{time:,}"
+    return "never" if time is None else f"at step {time:,}"
+
+
+def _when(time: float) -> str:
+    return f"at step {time:,.0f}" if np.isfinite(time) else "never"
 
 
 def linear(
@@ -67,18 +71,16 @@ def linear(
     steps = np.geomspace(1, 4 * max([*ends, 100.0 / problem.lr]), 200)
     losses: list[dict[str, Any]] = []
     shares: list[dict[str, Any]] = []
-    for law, style, add, colour in ((None, "solid", "", 0), (drawn, "dashed", ", drawn data", 2)):
-        if law is None and add:
-            continue
-        both = problem.losses(steps, law)
-        for place, (name, values) in enumerate(zip(("train", "generalisation"), both, strict=True)):
-            line = {"label": name + add, "x": steps, "style": style, "colour": colour + place}
-            losses.append({**line, "y": values})
-            shares.append({**line, "y": accuracy(values, tolerance, problem.outputs)})
+    looks = [("train", "solid", 0), ("generalisation", "solid", 1)] + [("drawn data", "dashed", 5)] * 2
+    values = [*problem.losses(steps), *(() if drawn is None else problem.losses(steps, drawn))]
+    for (name, style, colour), loss in zip(looks, values, strict=False):
+        line = {"label": name, "x": steps, "style": style, "colour": colour}
+        losses.append({**line, "y": loss})
+        shares.append({**line, "y": accuracy(loss, tolerance, problem.outputs)})
     panel = {"x": "step", "marks": False}
     return panels.plot(
         f"linear estimator, ratio {problem.ratio:g}, η = {problem.lr:g}, γ = {problem.weight_decay:g}",
-        f"95 % of train at step {times[0]:,.0f}, of unseen inputs at {times[1]:,.0f}".replace("inf", "never"),
+        f"95 % of the training set correct {_when(times[0])}, of unseen inputs {_when(times[1])}",
         [
             {**panel, "title": "losses", "y": "loss", "y_log": True, "lines": losses},
             {**panel, "title": "accuracies", "y": "share correct", "y_log": False, "lines": shares},

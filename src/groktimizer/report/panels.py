@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, house_style
 
-COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE)
+COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, INK)
 FEW, MANY = 2, 4  # panels in a row
 
 
@@ -30,8 +30,13 @@ def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figu
         figure = Figure(figsize=(5.4 * columns + (1.4 if columns == 1 else 0), 3.7 * rows + 0.9))
         figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08, rect=(0, 0, 1, 1 - 0.78 / (3.7 * rows + 0.9)))
         grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
+        told: set[str] = set()
         for axes, panel in zip(grid, panels, strict=False):
             _panel(axes, panel)
+            labels = {line["label"] for line in panel["lines"]}
+            if not (panel["marks"] and labels <= told):  # one legend for the sweeps of a figure
+                axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="best")
+            told |= labels
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         height = float(figure.get_figheight())
@@ -61,7 +66,7 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
     axes.set_title(panel["title"], fontsize=11)
     if panel["marks"]:  # a sweep: the ticks are its values
         values = sorted({float(x) for line in panel["lines"] for x in line["x"]})
-        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.set_xticks(values, _ticks(values))
         axes.set_xticks([], minor=True)
     if panel["y_log"]:
         axes.set_yscale("log")
@@ -70,9 +75,16 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
         axes.set_ylim(-0.03, 1.03)
     level = panel.get("level")
     if level is not None:
-        axes.axhline(level, color=INK, lw=0.9, ls=":", zorder=1)
+        axes.axhline(level, color=INK, lw=1.1, ls=":", zorder=2.2)
         axes.annotate("tolerance", (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=9)
-    axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="best")
+
+
+def _ticks(values: Sequence[float]) -> list[str]:
+    """Labels of a sweep's values: powers of ten as such where they run over many decades."""
+    powers = np.log10(values)
+    if values[-1] >= 1e3 * values[0] and np.allclose(powers, powers.round()):
+        return [f"$10^{{{power:.0f}}}$" for power in powers]
+    return [f"{value:,g}" for value in values]
 
 
 def _floor(axes: Axes, panel: Mapping[str, Any]) -> None:

@@ -46,6 +46,31 @@ def marchenko_pastur(ratio: float, nodes: int = _NODES) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
+class LinearFloors:
+    """Where the losses of a linear estimator end.
+
+    Args:
+        train: Limit of the train loss, all of it bias of the decay.
+        bias: Generalisation loss that decay costs in the directions of the data.
+        null_space: Generalisation loss of the directions without data, which exist for ratio > 1.
+    """
+
+    train: float
+    bias: float
+    null_space: float
+
+    @property
+    def generalisation(self) -> float:
+        """Limit of the generalisation loss."""
+        return self.bias + self.null_space
+
+    @property
+    def largest_term(self) -> str:
+        """Name of the larger term of the generalisation floor."""
+        return "bias of weight decay" if self.bias > self.null_space else "null space"
+
+
+@dataclass(frozen=True)
 class LinearEstimator:
     """One setting of the paper.
 
@@ -65,11 +90,13 @@ class LinearEstimator:
 
     def __post_init__(self) -> None:
         _check_ratio(self.ratio)
-        if not (self.lr > 0 and self.weight_decay >= 0 and self.outputs >= 1):
-            raise ValueError(
-                f"lr={self.lr!r}, weight_decay={self.weight_decay!r}, outputs={self.outputs!r}: "
-                "accepted are lr > 0, weight_decay >= 0, outputs >= 1"
-            )
+        _check_positive(lr=self.lr, outputs=self.outputs, student_scale=self.student_scale)
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay={self.weight_decay!r}: accepted are finite numbers >= 0")
+        # D <- (I - (2 eta/d_out) Sigma - (eta gamma/d_out) I) D with nu <= (1 + sqrt(ratio))^2
+        limit = 2 * self.outputs / (2 * (1 + math.sqrt(self.ratio)) ** 2 + self.weight_decay)
+        if self.lr >= limit:
+            raise ValueError(f"lr={self.lr:g}: diverges on such inputs, accepted are values below {limit:.6g}")
 
     def losses(self, steps: npt.ArrayLike, law: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
         """Train and generalisation loss, Eqs (5)-(8) and (15).
@@ -84,7 +111,12 @@ class LinearEstimator:
 
         Returns:
             Train and generalisation loss divided by d_out, shape ``steps.shape``.
+
+        Raises:
+            ValueError: If a step is negative or not finite.
         """
+        if not (np.isfinite(steps).all() and np.min(steps, initial=0) >= 0):
+            raise ValueError("steps: holds negative or non-finite ones, accepted are steps >= 0")
         values, weights = marchenko_pastur(self.ratio) if law is None else law
         t = np.asarray(steps, dtype=np.float64)[..., None]
         half = self.weight_decay / 2
@@ -94,6 +126,19 @@ class LinearEstimator:
         teacher = np.where(total > 0, (decay * values + half) / safe, 1.0)
         spread = (self.student_scale**2 * decay**2 + teacher**2) / (2 * self.outputs)
         return (spread * values) @ weights, spread @ weights
+
+    def floors(self) -> LinearFloors:
+        """Limits of both losses: what the bias of decay leaves, and without decay the null space.
+
+        Returns:
+            The limits.
+        """
+        values, weights = marchenko_pastur(self.ratio)
+        half, seen, share = self.weight_decay / 2, values > 0, 1 / (2 * self.outputs)
+        bias = np.where(seen, (half / (values + half + ~seen)) ** 2, 0.0) * share
+        # Decay forgets the student there and never learns the teacher; without it both stay.
+        null = float(weights[~seen].sum()) * share * (1 + (self.student_scale**2 if half == 0 else 0.0))
+        return LinearFloors(float((bias * values) @ weights), float(bias @ weights), null)
 
     def accuracies(self, steps: npt.ArrayLike, tolerance: float) -> tuple[Array, Array]:
         """Train and generalisation accuracy, Eq (10) and its form for many outputs.
@@ -117,8 +162,14 @@ class LinearEstimator:
             latest: inf is returned beyond this step.
 
         Returns:
-            Train and generalisation time; inf where the level is never reached.
+            Train and generalisation time; inf where the level is never reached, see `floors`.
+
+        Raises:
+            ValueError: If the tolerance is not positive or the level not inside (0, 1).
         """
+        _check_positive(tolerance=tolerance)
+        if not 0 < level < 1:
+            raise ValueError(f"level={level!r}: accepted are numbers in (0, 1)")
         return self._first(0, tolerance, level, latest), self._first(1, tolerance, level, latest)
 
     def _first(self, which: int, tolerance: float, level: float, latest: float) -> float:
@@ -160,6 +211,24 @@ def accuracy(loss: npt.ArrayLike, tolerance: float, outputs: int = 1) -> Array:
         return special.gammainc(outputs / 2, outputs * tolerance / (2 * size))
 
 
+def needed_loss(tolerance: float, level: float = _CONFIDENT, outputs: int = 1) -> float:
+    """Loss at which `accuracy` is `level`: for one output ``epsilon / (2 erfinv(level)^2)``.
+
+    Args:
+        tolerance: epsilon.
+        level: Accuracy.
+        outputs: d_out.
+
+    Returns:
+        The loss.
+
+    Example:
+        >>> float(accuracy(needed_loss(1e-3), 1e-3))
+        0.95
+    """
+    return outputs * tolerance / (2 * float(special.gammaincinv(outputs / 2, level)))
+
+
 def train_loss_closed_form(ratio: float, lr: float, steps: npt.ArrayLike) -> Array:
     """Eq (9): without decay the train loss is ``exp(-4 eta (ratio + 1) t) 0F1reg(2; 16 eta^2 t^2 ratio)``.
 
@@ -190,6 +259,7 @@ def late_losses(ratio: float, lr: float, steps: npt.ArrayLike) -> tuple[Array, A
     Returns:
         Train and generalisation loss.
     """
+    _check_ratio_below_1(ratio)
     t, edge = np.asarray(steps, dtype=np.float64), (1 - math.sqrt(ratio)) ** 2
     train = np.exp(-4 * lr * edge * t) / (16 * math.sqrt(math.pi) * ratio**0.75 * (lr * t) ** 1.5)
     return train, train / edge
@@ -215,6 +285,7 @@ def delay(ratio: float, lr: float, outputs: int = 1) -> float:
         Steps; inf for ratio >= 1.
     """
     _check_ratio(ratio)
+    _check_positive(lr=lr, outputs=outputs)
     if ratio >= 1:
         return math.inf
     edge = 1 - math.sqrt(ratio)
@@ -223,11 +294,15 @@ def delay(ratio: float, lr: float, outputs: int = 1) -> float:
 
 def divergence(ratio: float, lr: float) -> float:
     """Leading behaviour of `delay` as ratio goes to 1: ``ln(4/(1 - ratio)^2) / (eta (1 - ratio)^2)``."""
+    _check_ratio(ratio)
+    _check_positive(lr=lr)
     return math.log(4 / (1 - ratio) ** 2) / (lr * (1 - ratio) ** 2)
 
 
 def decayed_delay(ratio: float, lr: float) -> float:
     """Eq (16): with decay, ratio < 1, ``ln(1 + sqrt(ratio)) / (2 eta (1 - sqrt(ratio))^2)``."""
+    _check_ratio_below_1(ratio)
+    _check_positive(lr=lr)
     return math.log1p(math.sqrt(ratio)) / (2 * lr * (1 - math.sqrt(ratio)) ** 2)
 
 
@@ -244,9 +319,21 @@ def decay_floors(ratio: float, weight_decay: float) -> tuple[float, float]:
     Returns:
         Train and generalisation loss.
     """
+    _check_ratio_below_1(ratio)
     return weight_decay**2 / (8 * (1 - ratio)), weight_decay**2 / (8 * (1 - ratio) ** 3)
 
 
 def _check_ratio(ratio: float) -> None:
     if not (math.isfinite(ratio) and ratio > 0 and ratio != 1):
         raise ValueError(f"ratio={ratio!r}: accepted are positive numbers other than 1, where the delay diverges")
+
+
+def _check_ratio_below_1(ratio: float) -> None:
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio={ratio!r}: accepted are numbers in (0, 1), more samples than inputs")
+
+
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name}={value!r}: accepted are positive finite numbers")

@@ -82,7 +82,15 @@ class FirstPassage:
 
         Returns:
             Steps.
+
+        Raises:
+            ValueError: If eta or V_mem is not positive, or lambda negative.
         """
+        if not (lr > 0 and weight_decay >= 0 and memorised_norm > 0):
+            raise ValueError(
+                f"lr={lr!r}, weight_decay={weight_decay!r}, memorised_norm={memorised_norm!r}: accepted are lr > 0, "
+                "weight_decay >= 0, memorised_norm > 0"
+            )
         if weight_decay == 0:
             return math.inf
         return max(math.log(memorised_norm / self.critical_norm), 0.0) / (2 * self.kappa * lr * weight_decay)

@@ -45,7 +45,14 @@ class PairSum:
 
         Returns:
             The data.
+
+        Raises:
+            ValueError: If there is nothing to train on or nothing to test on.
         """
+        if p < 2 or not 0 < round(fraction * p * (p + 1) / 2) < p * (p + 1) // 2:  # noqa: PLR2004
+            raise ValueError(
+                f"p={p}, fraction={fraction!r}: accepted are p >= 2 and a fraction that leaves both sets a pair"
+            )
         first, second = np.triu_indices(p)
         eye = np.eye(p)
         order = rng.permutation(first.size)
@@ -63,7 +70,18 @@ def second_layer(hidden: Array, targets: Array) -> Array:
     Returns:
         W2.
     """
-    return hidden.T @ scipy.linalg.cho_solve(scipy.linalg.cho_factor(hidden @ hidden.T), targets)
+    return hidden.T @ _weights(hidden, targets)
+
+
+def _weights(hidden: Array, targets: Array) -> Array:
+    """``(H H')^-1 Y``, which exists for hidden layers of full row rank."""
+    try:
+        return scipy.linalg.cho_solve(scipy.linalg.cho_factor(hidden @ hidden.T), targets)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            f"first_layer: its hidden layer {hidden.shape} has a rank below {hidden.shape[0]}, accepted are layers of "
+            "full row rank; start from random ones"
+        ) from None
 
 
 def complexity(first_layer: Array, inputs: Array, targets: Array) -> float:
@@ -96,7 +114,7 @@ def velocity(first_layer: Array, inputs: Array, targets: Array) -> Array:
     """
     before = inputs @ first_layer
     hidden = np.maximum(before, 0.0)
-    weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(hidden @ hidden.T), targets)
+    weights = _weights(hidden, targets)
     pull = (weights @ (weights.T @ hidden)) * (before > 0)
     return inputs.T @ pull - first_layer
 
@@ -136,10 +154,14 @@ def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1
         The record.
 
     Raises:
-        ValueError: If the layer is narrower than the train set.
+        ValueError: If the layer does not fit the data, or its hidden layer has a rank below the number of train pairs.
     """
     weights = np.array(first_layer, dtype=np.float64)
     x, y = data.inputs[data.train], data.targets[data.train]
+    if weights.ndim != 2 or weights.shape[0] != x.shape[1] or not np.isfinite(weights).all():  # noqa: PLR2004
+        raise ValueError(
+            f"first_layer: shape {weights.shape}, accepted are finite numbers of shape ({x.shape[1]}, width)"
+        )
     if weights.shape[1] < x.shape[0]:
         raise ValueError(f"first_layer: width {weights.shape[1]}, accepted is at least the {x.shape[0]} train pairs")
     rows: list[tuple[float, ...]] = []

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from groktimizer.dynamics import Phase
+from groktimizer.dynamics import Phase, stability_limit
 from groktimizer.theory.crossing import LATEST, lowest
 from groktimizer.theory.ridge.checks import check_positive, check_vector
 from groktimizer.theory.ridge.problem import Momentum, Ridge
@@ -99,6 +99,7 @@ def recommend(
     """
     eta = 1 / ridge.sharpness if lr is None else lr
     check_positive("lr", eta)
+    _check_stable(ridge, eta)
 
     def times(decay: float) -> GrokkingTime:
         return ridge.grokking_time(theta0, eta, decay, train_tolerance, test_tolerance, momentum)
@@ -108,6 +109,7 @@ def recommend(
     if max_delay is not None:
         reason, wish = f"delay at most {max_delay} steps, least bias", float(max_delay)
     else:
+        check_positive("amplify", amplify or math.nan)
         if weight_decay is None:
             raise ValueError("weight_decay: None, accepted with amplify is the decay to start from")
         base = _delay(times(weight_decay))
@@ -118,6 +120,13 @@ def recommend(
     return DecayAdvice(
         reason, eta, decay, times(decay), ridge.floors(decay).bias, ridge.trajectory(theta0, eta, decay, momentum)
     )
+
+
+def _check_stable(ridge: Ridge, lr: float) -> None:
+    """Refuse a step size with which gradient descent without decay diverges."""
+    limit = stability_limit(0.0) / ridge.sharpness
+    if lr >= limit:
+        raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
 
 
 def _delay(times: GrokkingTime) -> float:
@@ -133,7 +142,11 @@ def _least_decay(delay: Callable[[float], float], wish: float, ridge: Ridge, lr:
     candidates = np.geomspace(low, high, 60)
     granted = next((value for value in candidates if delay(float(value)) <= wish), None)
     if granted is None:
-        raise ValueError(f"max_delay={wish:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon")
+        floors = min((ridge.floors(float(value)) for value in candidates), key=lambda floors: floors.population)
+        raise ValueError(
+            f"max_delay={wish:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the population "
+            f"loss ends at {floors.population:.6g} at the least, mostly from the {floors.largest_term}"
+        )
     refused = max(low, float(granted) * float(candidates[0] / candidates[1]))
     granted = float(granted)
     while granted / refused > 1 + _DECAY_DIGITS:
@@ -152,13 +165,9 @@ def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAd
 
     Returns:
         Both optima; the step is exact, found by branch and bound.
-
-    Raises:
-        ValueError: If the step size diverges.
     """
     check_positive("lr", lr)
-    if lr * ridge.sharpness >= 2:  # noqa: PLR2004
-        raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / ridge.sharpness:.6g}")
+    _check_stable(ridge, lr)
     start = ridge.modal.locate(check_vector("theta0", theta0, ridge.m))
     curve = ridge.modal.trajectory(start, [Phase(0, lr, 0.0)], flow=False)
     step, loss = lowest(curve.pieces(curve.population)[0])
@@ -213,13 +222,13 @@ def effective_ranks(eigenvalues: npt.ArrayLike, k: int) -> tuple[float, float]:
         r_k and R_k; 0 where the tail is empty or zero.
 
     Raises:
-        ValueError: If k is not in 0 .. number of eigenvalues, or an eigenvalue is negative.
+        ValueError: If k is not in 0 .. number of eigenvalues, or an eigenvalue is negative or not finite.
     """
     values = np.sort(np.asarray(eigenvalues, dtype=np.float64))[::-1]
     if not 0 <= k <= values.size:
         raise ValueError(f"k={k}: accepted are 0 to {values.size}")
-    if values.size and values[-1] < 0:
-        raise ValueError(f"eigenvalues: {values[-1]:g} is negative, accepted are numbers >= 0")
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError(f"eigenvalues: least {values[-1]:g}, accepted are finite numbers >= 0")
     tail = values[k:]
     if not tail.size or tail[0] == 0:
         return 0.0, 0.0

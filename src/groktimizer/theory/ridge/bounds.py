@@ -113,6 +113,12 @@ def _data_log_factor(facts: Facts) -> float:
     return math.log1p(-loss) if loss < 1 else math.nan
 
 
+def _decay_log_factor(facts: Facts) -> float:
+    """``ln(1 - eta lambda)``, the log of the factor in the null space; NaN where one step overshoots."""
+    loss = facts.lr * facts.weight_decay
+    return math.log1p(-loss) if loss < 1 else math.nan
+
+
 def theorem_4_1(facts: Facts, steps: npt.ArrayLike) -> tuple[dict[str, Array], tuple[Condition, ...]]:
     """Curves of Theorem 4.1 (zero teacher).
 
@@ -128,7 +134,7 @@ def theorem_4_1(facts: Facts, steps: npt.ArrayLike) -> tuple[dict[str, Array], t
         The curves of (i), (ii), (iii) by name, each of the shape of `steps`; and the conditions.
     """
     t = np.asarray(steps, dtype=np.float64)
-    decay = np.exp(2 * t * math.log1p(-facts.lr * facts.weight_decay))
+    decay = np.exp(2 * t * _decay_log_factor(facts))
     memory = np.exp(2 * t * _data_log_factor(facts))
     spread = facts.least_covariance * (facts.m - facts.n) * facts.init_variance
     curves = {
@@ -158,11 +164,12 @@ def _decay_conditions(facts: Facts) -> tuple[Condition, ...]:
 
 def _width_conditions(facts: Facts) -> tuple[Condition, ...]:
     """Smallest m of the proof of Theorem 4.5."""
-    nu2 = max(facts.init_variance, np.finfo(np.float64).tiny)
+    nu2 = facts.init_variance
     gram = facts.least_covariance * nu2
+    teacher = 8 * facts.teacher_norm**2
     return (
         _at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
-        _at_least("m", facts.m, facts.n + 8 * facts.teacher_norm**2 / nu2),
+        _at_least("m", facts.m, facts.n + (teacher / nu2 if nu2 > 0 else math.inf)),
         _at_least("m", facts.m, facts.n + (8 * facts.test_tolerance / gram if gram > 0 else math.inf)),
         _at_least("c", facts.test_tolerance, facts.train_tolerance),
     )
@@ -197,7 +204,7 @@ def theorem_4_4(facts: Facts) -> Bound:
 
 def theorem_4_5(facts: Facts) -> Bound:
     """``L(theta_t) >= c for t <= log_{1 - eta lambda}(sqrt(2/((m-n) nu^2)) (sqrt(c/lambda_min) + ||theta*||))``."""
-    value = -_log(_forgetting(facts)) / 2 / math.log1p(-facts.lr * facts.weight_decay)
+    value = -_log(_forgetting(facts)) / 2 / _decay_log_factor(facts)
     return Bound("Theorem 4.5", "t2 >=", value, _width_conditions(facts))
 
 
@@ -246,16 +253,17 @@ def predicted_generalisation(facts: Facts) -> float:
     """Not a bound but a prediction of ours: ``t2 = ln((m - n) nu^2 lambda_min(Sigma) / c) / (2 eta lambda)``.
 
     The null-space part of the initialisation alone, forgotten at rate eta lambda; for covariance I/m this is
-    ``ln((m - n) nu^2 / (m c)) / (2 eta lambda)``, within a few percent of the exact time when decay is slow.
+    ``ln((m - n) nu^2 / (m c)) / (2 eta lambda)``, within a few percent of the exact time when decay is slow. It is 0
+    where that part is below c from the start.
 
     Args:
         facts: The problem, with weight_decay > 0.
 
     Returns:
-        Steps; NaN where the initialisation is too small to spoil generalisation.
+        Steps; NaN where nothing is left to forget: no null space, or a start without a component there.
     """
     ratio = (facts.m - facts.n) * facts.init_variance * facts.least_covariance / facts.test_tolerance
-    return _log(ratio) / (2 * facts.lr * facts.weight_decay)
+    return max(_log(ratio), 0.0) / (2 * facts.lr * facts.weight_decay)
 
 
 TIME_BOUNDS = (

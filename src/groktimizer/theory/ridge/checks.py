@@ -1,11 +1,53 @@
 """What a ridge problem accepts, said in one line when it does not."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from groktimizer.theory.ridge.spectrum import Array, Features, column_blocks
+
+_LARGEST = 1e70  # fourth powers of larger entries leave float64
+
+
+def check_numbers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Read an array of real numbers of any type.
+
+    Args:
+        name: The argument's name.
+        value: Array-like.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: If it is ragged or holds something else.
+    """
+    try:
+        given = np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name}: rows of different lengths, accepted are arrays of real numbers") from None
+    if given.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: holds {given.dtype}, accepted are real numbers")
+    return given
+
+
+def check_finite(name: str, given: npt.NDArray[Any]) -> None:
+    """Refuse entries that are NaN or inf, or so large that the losses would be.
+
+    Args:
+        name: The argument's name.
+        given: Numbers.
+
+    Raises:
+        ValueError: If there is such an entry.
+    """
+    if not np.isfinite(given).all():
+        raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
+    size = float(np.abs(given).max(initial=0))
+    if size > _LARGEST:
+        raise ValueError(f"{name}: holds an entry of size {size:.3g}, accepted are sizes up to {_LARGEST:g}")
 
 
 def check_features(value: npt.ArrayLike) -> Features:
@@ -20,13 +62,13 @@ def check_features(value: npt.ArrayLike) -> Features:
     Raises:
         ValueError: If it is not a non-empty matrix of finite numbers.
     """
-    given = np.asarray(value)
+    given = check_numbers("features", value)
     if given.dtype != np.float32:
         given = np.asarray(given, dtype=np.float64)
     if given.ndim != 2 or 0 in given.shape:  # noqa: PLR2004
         raise ValueError(f"features: shape {given.shape}, accepted is (n, m) with n, m >= 1")
-    if not all(np.isfinite(block).all() for _, block in column_blocks(given)):
-        raise ValueError("features: holds NaN or inf, accepted are finite numbers")
+    for _, block in column_blocks(given):
+        check_finite("features", block)
     return given
 
 
@@ -44,11 +86,10 @@ def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
     Raises:
         ValueError: If the shape differs or an entry is not finite.
     """
-    given = np.asarray(value, dtype=np.float64)
+    given = np.asarray(check_numbers(name, value), dtype=np.float64)
     if given.shape != (length,):
         raise ValueError(f"{name}: shape {given.shape}, accepted is ({length},)")
-    if not np.isfinite(given).all():
-        raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
+    check_finite(name, given)
     return given
 
 
@@ -64,6 +105,20 @@ def check_positive(name: str, value: float) -> None:
     """
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"{name}={value!r}: accepted are positive finite numbers")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Refuse what is not a finite number from 0 on.
+
+    Args:
+        name: The argument's name.
+        value: Its value.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+    """
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}={value!r}: accepted are finite numbers >= 0")
 
 
 def check_settings(
@@ -84,8 +139,7 @@ def check_settings(
     """
     check_positive("lr", lr)
     check_positive("damping", damping)
-    if not (math.isfinite(weight_decay) and weight_decay >= 0):
-        raise ValueError(f"weight_decay={weight_decay!r}: accepted are finite numbers >= 0")
+    check_not_negative("weight_decay", weight_decay)
     if isinstance(momentum, str):
         if momentum != "critical":
             raise ValueError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
@@ -95,5 +149,12 @@ def check_settings(
         raise ValueError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
     if flow and momentum != 0:
         raise ValueError(f"momentum={momentum!r}: gradient flow takes momentum 0")
-    if switch is not None and (isinstance(switch, bool) or int(switch) != switch or switch < 0):
+    if switch is not None and not _is_step(switch):
         raise ValueError(f"switch={switch!r}: accepted are None and whole steps >= 0")
+
+
+def _is_step(value: object) -> bool:
+    """Whether it is a whole number from 0 on."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer):
+        return False
+    return bool(math.isfinite(value) and value >= 0 and int(value) == value)

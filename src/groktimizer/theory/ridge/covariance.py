@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.theory.ridge.checks import check_finite, check_numbers
 from groktimizer.theory.ridge.spectrum import Array, GramSpectrum, Spectrum
 
 _SYMMETRY = 1e-10  # relative
@@ -109,9 +110,8 @@ def covariance_of(value: npt.ArrayLike | None, m: int) -> Covariance:
     """
     if value is None:
         return Covariance(1.0, None, None, m)
-    given = np.asarray(value, dtype=np.float64)
-    if not np.isfinite(given).all():
-        raise ValueError("covariance: holds NaN or inf, accepted are finite numbers")
+    given = np.asarray(check_numbers("covariance", value), dtype=np.float64)
+    check_finite("covariance", given)
     if given.shape not in {(), (m,), (m, m)}:
         raise ValueError(f"covariance: shape {given.shape}, accepted are (), ({m},) and ({m}, {m})")
     if given.ndim == 2:  # noqa: PLR2004

@@ -9,7 +9,13 @@ import numpy.typing as npt
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
 from groktimizer.theory.crossing import crossing
 from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Bound, Facts
-from groktimizer.theory.ridge.checks import check_features, check_positive, check_settings, check_vector
+from groktimizer.theory.ridge.checks import (
+    check_features,
+    check_not_negative,
+    check_positive,
+    check_settings,
+    check_vector,
+)
 from groktimizer.theory.ridge.covariance import Sample, covariance_of
 from groktimizer.theory.ridge.modal import Modal
 from groktimizer.theory.ridge.spectrum import Features, spectrum
@@ -242,6 +248,7 @@ class Ridge:
         Returns:
             The limits; bias is what decay (and the null space) costs with clean labels.
         """
+        check_not_negative("weight_decay", weight_decay)
         start = np.zeros(self.m) if theta0 is None else check_vector("theta0", theta0, self.m)
         return self.modal.floors(weight_decay, self.modal.locate(start))
 
@@ -271,7 +278,16 @@ class Ridge:
 
         Returns:
             Bounds, each with its theorem and conditions; see `bounds`.
+
+        Raises:
+            ValueError: If a setting is not accepted.
         """
+        if init_variance is not None:
+            check_not_negative("init_variance", init_variance)
+        if feature_bound is not None:
+            check_positive("feature_bound", feature_bound)
+        if not 0 < failure < 1:
+            raise ValueError(f"failure={failure!r}: accepted are numbers in (0, 1)")
         facts = self.facts(theta0, lr, weight_decay, train_tolerance, test_tolerance)
         facts = replace(
             facts,

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from groktimizer.theory.ridge.spectrum import Array
 
+BIAS, NOISE, TARGETS = "bias of weight decay", "label noise", "targets that the features do not reach"
+
 
 @dataclass(frozen=True)
 class Floors:
@@ -28,10 +30,16 @@ class Floors:
     approximation: float = 0.0
 
     @property
+    def largest_train_term(self) -> str:
+        """Name of the larger term of the train floor: what no parameters can fit, or what decay adds to it."""
+        if self.unreachable <= self.train / 2:
+            return BIAS
+        return TARGETS if self.approximation else NOISE
+
+    @property
     def largest_term(self) -> str:
         """Name of the largest term of the population floor."""
-        terms = {"bias of weight decay": self.bias, "label noise": self.noise, "null space": self.null_space}
-        terms["targets that the features do not reach"] = self.approximation
+        terms = {BIAS: self.bias, NOISE: self.noise, "null space": self.null_space, TARGETS: self.approximation}
         return max(terms, key=lambda name: terms[name])
 
 
@@ -80,10 +88,9 @@ class GrokkingTime:
         """One line for each tolerance that cannot be kept, for a missing null space, for each search that gave up."""
         lines: list[str] = []
         if self.floors.train > self.train_tolerance:
-            term = "label noise" if self.floors.unreachable > self.floors.train / 2 else "bias of weight decay"
             lines.append(
                 f"train_tolerance={self.train_tolerance:g} cannot be kept: the train loss ends at "
-                f"{self.floors.train:.6g}, mostly from the {term}"
+                f"{self.floors.train:.6g}, mostly from the {self.floors.largest_train_term}"
             )
         if self.floors.population > self.test_tolerance:
             lines.append(
