@@ -1,7 +1,18 @@
 """GROKtimizer, the grokking clocks and the laboratory: networks that generalise soon after they memorise."""
 
 from groktimizer.optim import Detector, GROKtimizer, LossBelow, param_groups
-from groktimizer.penalties import L2
+from groktimizer.penalties import L1, L2, Elastic, GroupL1, Nuclear
 
 __version__ = "0.1.0"
-__all__ = ["L2", "Detector", "GROKtimizer", "LossBelow", "__version__", "param_groups"]
+__all__ = [
+    "L1",
+    "L2",
+    "Detector",
+    "Elastic",
+    "GROKtimizer",
+    "GroupL1",
+    "LossBelow",
+    "Nuclear",
+    "__version__",
+    "param_groups",
+]

@@ -1,12 +1,16 @@
 """The squared Euclidean norm."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
 from torch import Tensor
+
+from groktimizer.penalties.base import Penalty, Step, flat, raised, spread
 
 
 @dataclass(frozen=True)
-class L2:
+class L2(Penalty):
     """``h(theta) = 1/2 ||theta||^2``, the complexity that weight decay minimises.
 
     Every method works on one tensor, or on a stack of tensors along a leading axis when ``batched`` is set.
@@ -16,6 +20,25 @@ class L2:
         >>> L2().value(torch.tensor([3.0, 4.0]))
         tensor(12.5000)
     """
+
+    name: ClassVar[str] = "l2"
+
+    @property
+    def separable(self) -> bool:
+        """True: the square is a sum over the entries."""
+        return True
+
+    @property
+    def kinked(self) -> bool:
+        """False: no weight makes 0 the answer unless the gradient is 0 there."""
+        return False
+
+    def check(self, param: Tensor) -> None:
+        """Accept every tensor.
+
+        Args:
+            param: One parameter.
+        """
 
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
         """Half the squared norm.
@@ -27,28 +50,43 @@ class L2:
         Returns:
             A scalar; with `batched`, shape ``(runs,)``.
         """
-        squares = theta.square()
-        return 0.5 * (squares.flatten(1).sum(1) if batched else squares.sum())
+        return (0.5 * flat(raised(theta), batched).square().sum(-1)).to(theta.dtype)
 
-    def subgradient(self, theta: Tensor) -> Tensor:
+    def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
         """The gradient of h, which is theta itself.
 
         Args:
             theta: Tensor of any shape.
+            batched: Makes no difference.
 
         Returns:
             `theta`, not copied.
         """
+        del batched
         return theta
 
-    def prox(self, theta: Tensor, step: float) -> Tensor:
+    def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
         """``argmin_u h(u) + ||u - theta||^2 / (2 step)``, the shrinkage ``theta / (1 + step)``.
 
         Args:
             theta: Tensor of any shape.
-            step: Step times weight, non-negative.
+            step: Step times weight, non-negative: a number, one per entry, or with `batched` one per run.
+            batched: Whether the leading axis counts independent tensors.
 
         Returns:
             A tensor shaped like `theta`.
         """
-        return theta / (1.0 + step)
+        values = raised(theta)
+        return (values / (1.0 + spread(step, values, batched=batched, separable=True))).to(theta.dtype)
+
+    def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """The Euclidean norm.
+
+        Args:
+            theta: Tensor of any shape; with `batched`, ``(runs, ...)``.
+            batched: Whether the leading axis counts independent tensors.
+
+        Returns:
+            A scalar; with `batched`, shape ``(runs,)``.
+        """
+        return torch.linalg.vector_norm(flat(raised(theta), batched), dim=-1).to(theta.dtype)

@@ -1,0 +1,181 @@
+"""What phase 2 asks of a complexity h: value, subgradient, proximal map, dual norm."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+Step = float | Tensor
+
+
+class Penalty(ABC):
+    """A convex complexity h with ``h(0) = 0``, as an immutable value.
+
+    Subclasses are final frozen dataclasses. Every method works on one tensor, or on a stack of tensors along a leading
+    axis when ``batched`` is set; 16-bit tensors are computed in float32 and returned in their own type.
+
+    Attributes:
+        name: Short name.
+        separable: Whether h is a sum over the entries; then `prox` also takes one step per entry (a diagonal metric).
+        kinked: Whether h has a kink at 0, so that 0 is the answer above a finite weight.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def separable(self) -> bool:
+        """Whether h is a sum over the entries."""
+
+    @property
+    @abstractmethod
+    def kinked(self) -> bool:
+        """Whether h has a kink at 0."""
+
+    @abstractmethod
+    def check(self, param: Tensor) -> None:
+        """Refuse a tensor that h is not defined on.
+
+        Args:
+            param: One parameter.
+        """
+
+    @abstractmethod
+    def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """h(theta).
+
+        Args:
+            theta: Tensor of any shape that `check` accepts; with `batched`, ``(runs, ...)``.
+            batched: Whether the leading axis counts independent tensors.
+        """
+
+    @abstractmethod
+    def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """The subgradient of h of least norm.
+
+        Args:
+            theta: As in `value`.
+            batched: As in `value`.
+        """
+
+    @abstractmethod
+    def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
+        """``argmin_u h(u) + ||u - theta||^2 / (2 step)``.
+
+        Args:
+            theta: As in `value`.
+            step: Step times weight, non-negative: a number; with `batched` also one per run, shape ``(runs,)``; if
+                `separable` also one per entry, shaped like `theta`.
+            batched: As in `value`.
+        """
+
+    @abstractmethod
+    def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """``max <theta, u>`` over ``h(u) <= 1``; for L2 over ``||u|| <= 1``.
+
+        Args:
+            theta: As in `value`.
+            batched: As in `value`.
+        """
+
+    def beta_max(self, gradient_at_zero: Tensor, *, batched: bool = False) -> Tensor:
+        """The weight from which on theta = 0 minimises ``g + weight h``, g convex.
+
+        Args:
+            gradient_at_zero: The gradient of g at 0.
+            batched: As in `value`.
+
+        Returns:
+            The dual norm of the gradient; infinity where h is smooth and the gradient is not 0. A scalar; with
+            `batched`, shape ``(runs,)``.
+        """
+        size = self.dual_norm(gradient_at_zero, batched=batched)
+        return size if self.kinked else torch.where(size > 0, torch.inf, size)
+
+
+def raised(theta: Tensor) -> Tensor:
+    """Take 16-bit tensors to float32 and leave the others.
+
+    Args:
+        theta: Any shape.
+
+    Returns:
+        The same values in float32 or float64.
+    """
+    return theta.float() if theta.dtype in {torch.bfloat16, torch.float16} else theta
+
+
+def flat(theta: Tensor, batched: bool) -> Tensor:
+    """Lay out the entries of each tensor in a row.
+
+    Args:
+        theta: Any shape; with `batched`, ``(runs, ...)``.
+        batched: Whether the leading axis counts independent tensors.
+
+    Returns:
+        Shape ``(entries,)``; with `batched`, ``(runs, entries)``.
+    """
+    return theta.reshape(theta.shape[0], math.prod(theta.shape[1:])) if batched else theta.reshape(-1)
+
+
+def matrices(theta: Tensor, batched: bool, owner: str) -> Tensor:
+    """Flatten each tensor from its dim 1 on, as the weight of a convolution is: one row per output channel.
+
+    Args:
+        theta: At least two dims; with `batched`, ``(runs, ...)`` with at least three.
+        batched: Whether the leading axis counts independent tensors.
+        owner: Who needs it, for the error.
+
+    Returns:
+        Shape ``(rows, columns)``; with `batched`, ``(runs, rows, columns)``.
+
+    Raises:
+        ValueError: If there are too few dims.
+    """
+    first = 1 if batched else 0
+    if theta.ndim < first + 2:
+        shape = tuple(theta.shape[first:])
+        raise ValueError(f"{owner} of a tensor of shape {shape}: accepted are tensors with at least 2 dimensions")
+    return theta.reshape(*theta.shape[: first + 1], math.prod(theta.shape[first + 1 :]))
+
+
+def spread(step: Step, theta: Tensor, *, batched: bool, separable: bool) -> Step:
+    """Make a step broadcast against what it acts on.
+
+    Args:
+        step: A number, one per run or one per entry.
+        theta: What it acts on.
+        batched: Whether the leading axis of `theta` counts independent tensors.
+        separable: Whether a step per entry is accepted.
+
+    Returns:
+        The number, or a tensor of theta's type that broadcasts against `theta`.
+
+    Raises:
+        ValueError: If a number is negative or NaN, or a tensor is of another shape.
+    """
+    if not isinstance(step, Tensor):
+        if not step >= 0:
+            raise ValueError(f"step={step}: expected a number ≥ 0")
+        return float(step)
+    step = step.to(theta.device, theta.dtype)
+    if step.ndim == 0 or (separable and step.shape == theta.shape):
+        return step
+    if batched and step.shape == theta.shape[:1]:
+        return step.reshape(-1, *[1] * (theta.ndim - 1))
+    accepted = ["a number"] + ["(runs,)"] * batched + [str(tuple(theta.shape))] * separable
+    raise ValueError(f"step of shape {tuple(step.shape)}: expected {' or '.join(accepted)}")
+
+
+def largest(values: Tensor) -> Tensor:
+    """Maximum of non-negative numbers over the last dim, 0 where there are none.
+
+    Args:
+        values: Shape (..., n).
+
+    Returns:
+        Shape (...).
+    """
+    return values.amax(-1) if values.shape[-1] else values.sum(-1)

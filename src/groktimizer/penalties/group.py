@@ -1,0 +1,119 @@
+"""The sum of the norms of rows or columns: whole units vanish."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from groktimizer.penalties.base import Penalty, Step, largest, matrices, raised, spread
+
+_DIMS = {"rows": -1, "columns": -2}
+
+
+@dataclass(frozen=True)
+class GroupL1(Penalty):
+    """``h(theta) = sum_i ||row_i||_2`` (or columns), whose minimiser on the zero-loss manifold uses few of them.
+
+    A tensor of more than two dims is flattened from dim 1, so that a row is an output channel of a convolution.
+
+    Args:
+        groups: "rows" (along dim 0, the outputs of a layer) or "columns" (its inputs).
+
+    Raises:
+        ValueError: If `groups` is neither.
+
+    Example:
+        >>> import torch
+        >>> GroupL1().prox(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), 1.0)
+        tensor([[2.4000, 3.2000],
+                [0.0000, 0.0000]])
+    """
+
+    groups: str = "rows"
+
+    name: ClassVar[str] = "group-l1"
+
+    def __post_init__(self) -> None:
+        """Check the option."""
+        if self.groups not in _DIMS:
+            raise ValueError(f"groups={self.groups!r}: expected 'rows' or 'columns'")
+
+    @property
+    def separable(self) -> bool:
+        """False: the entries of a group move together."""
+        return False
+
+    @property
+    def kinked(self) -> bool:
+        """True: 0 is the answer above a finite weight."""
+        return True
+
+    def check(self, param: Tensor) -> None:
+        """Refuse vectors and scalars, which have no rows.
+
+        Args:
+            param: One parameter.
+
+        Raises:
+            ValueError: If it has fewer than two dims.
+        """  # noqa: DOC502 (raised by the function called)
+        matrices(param, False, repr(self))
+
+    def _norms(self, theta: Tensor, batched: bool) -> tuple[Tensor, Tensor]:
+        """The groups as a matrix, and their norms with the summed dim kept."""
+        matrix = matrices(raised(theta), batched, repr(self))
+        return matrix, torch.linalg.vector_norm(matrix, dim=_DIMS[self.groups], keepdim=True)
+
+    def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """The sum of the norms.
+
+        Args:
+            theta: At least two dims; with `batched`, ``(runs, ...)``.
+            batched: Whether the leading axis counts independent tensors.
+
+        Returns:
+            A scalar; with `batched`, shape ``(runs,)``.
+        """
+        return self._norms(theta, batched)[1].sum((-2, -1)).to(theta.dtype)
+
+    def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """Each group divided by its norm, 0 for a group that is 0.
+
+        Args:
+            theta: As in `value`.
+            batched: As in `value`.
+
+        Returns:
+            A tensor shaped like `theta`.
+        """
+        matrix, norms = self._norms(theta, batched)
+        return (matrix / norms.where(norms > 0, 1.0)).reshape(theta.shape).to(theta.dtype)
+
+    def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
+        """Each group times ``max(1 - step / norm, 0)``.
+
+        Args:
+            theta: As in `value`.
+            step: Step times weight, non-negative: a number, or with `batched` one per run.
+            batched: As in `value`.
+
+        Returns:
+            A tensor shaped like `theta`; groups of norm at most `step` are exactly 0.
+        """
+        matrix, norms = self._norms(theta, batched)
+        bound = spread(step, matrix, batched=batched, separable=False)
+        removed = torch.where(norms > bound, bound / norms, 1.0)
+        return (matrix - matrix * removed).reshape(theta.shape).to(theta.dtype)
+
+    def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """The largest norm of a group.
+
+        Args:
+            theta: As in `value`.
+            batched: As in `value`.
+
+        Returns:
+            A scalar; with `batched`, shape ``(runs,)``.
+        """
+        return largest(self._norms(theta, batched)[1].flatten(-2)).to(theta.dtype)

@@ -1,0 +1,91 @@
+"""The sum of absolute values: few non-zero entries."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from groktimizer.penalties.base import Penalty, Step, flat, largest, raised, spread
+
+
+@dataclass(frozen=True)
+class L1(Penalty):
+    """``h(theta) = ||theta||_1``, whose minimiser on the zero-loss manifold is sparse.
+
+    Example:
+        >>> import torch
+        >>> L1().prox(torch.tensor([3.0, -0.5, -2.0]), 1.0)
+        tensor([ 2.,  0., -1.])
+    """
+
+    name: ClassVar[str] = "l1"
+
+    @property
+    def separable(self) -> bool:
+        """True: one term per entry."""
+        return True
+
+    @property
+    def kinked(self) -> bool:
+        """True: 0 is the answer above a finite weight."""
+        return True
+
+    def check(self, param: Tensor) -> None:
+        """Accept every tensor.
+
+        Args:
+            param: One parameter.
+        """
+
+    def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """The sum of absolute values.
+
+        Args:
+            theta: Tensor of any shape; with `batched`, ``(runs, ...)``.
+            batched: Whether the leading axis counts independent tensors.
+
+        Returns:
+            A scalar; with `batched`, shape ``(runs,)``.
+        """
+        return flat(raised(theta), batched).abs().sum(-1).to(theta.dtype)
+
+    def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """The signs, with sign(0) = 0.
+
+        Args:
+            theta: Tensor of any shape.
+            batched: Makes no difference.
+
+        Returns:
+            A tensor shaped like `theta`.
+        """
+        del batched
+        return theta.sign()
+
+    def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
+        """Soft threshold: ``sign(theta) max(|theta| - step, 0)``, computed as theta minus theta clipped to +-step.
+
+        Args:
+            theta: Tensor of any shape.
+            step: Step times weight, non-negative: a number, one per entry, or with `batched` one per run.
+            batched: Whether the leading axis counts independent tensors.
+
+        Returns:
+            A tensor shaped like `theta`, exactly 0 where |theta| <= step.
+        """
+        values = raised(theta)
+        bound = spread(step, values, batched=batched, separable=True)
+        clipped = values.clamp(-bound, bound)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return (values - clipped).to(theta.dtype)
+
+    def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
+        """The largest absolute value.
+
+        Args:
+            theta: Tensor of any shape; with `batched`, ``(runs, ...)``.
+            batched: Whether the leading axis counts independent tensors.
+
+        Returns:
+            A scalar; with `batched`, shape ``(runs,)``.
+        """
+        return largest(flat(theta.abs(), batched))
