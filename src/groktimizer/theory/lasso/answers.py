@@ -85,7 +85,7 @@ def lasso_by_coordinates(features: npt.ArrayLike, targets: npt.ArrayLike, weight
     except ImportError:
         raise ValueError("skglm is not installed: pip install groktimizer[lab]") from None
     # skglm divides the squares by N, so the weight as well.
-    solver = AndersonCD(max_iter=500, max_epochs=1_000_000, tol=_TIGHT, fit_intercept=False, warm_start=False)
+    solver: Any = AndersonCD(max_iter=500, max_epochs=1_000_000, tol=_TIGHT, fit_intercept=False, warm_start=False)
     return np.asarray(solver.solve(np.asfortranarray(x), y, Quadratic(), L1(weight / x.shape[0]))[0], dtype=np.float64)
 
 

@@ -51,8 +51,8 @@ class Watch:
         low = self.value + least @ up.T + most @ down.T
         high = self.value + most @ up.T + least @ down.T
         if self.slope is not None:
-            low = low + np.minimum(np.outer(first, self.slope), np.outer(last, self.slope))
-            high = high + np.maximum(np.outer(first, self.slope), np.outer(last, self.slope))
+            here, there = np.outer(first, self.slope), np.outer(last, self.slope)
+            low, high = low + np.minimum(here, there), high + np.maximum(here, there)
         return (low <= self.low) | (high > self.high)
 
     def only(self, rows: npt.NDArray[np.bool_]) -> "Watch":
