@@ -15,6 +15,7 @@ from groktimizer.theory.linear_estimators import (
     divergence,
     late_losses,
     marchenko_pastur,
+    needed_loss,
     train_loss_closed_form,
 )
 
@@ -133,6 +134,42 @@ def test_the_simulation_above_is_the_iteration():
         gap = gap - 0.02 * sigma @ gap - 0.01 * 0.02 * (gap + teacher)
     np.testing.assert_allclose(rows[0][1], (gap**2).sum(axis=0), rtol=1e-10)
     np.testing.assert_allclose(rows[0][0], (gap * (sigma @ gap)).sum(axis=0), rtol=1e-10)
+
+
+def crossing(values, gap, lr, goal):
+    """First steps with train and generalisation loss at most `goal`, of `gap` under (3) without decay, by bisection."""
+    found = []
+    for weight in (values, np.ones_like(values)):
+        low, high = 0, 10**9
+        if (np.where(values > 1e-9, 0.0, gap**2) * weight).sum() > goal:  # what no step removes
+            found.append(math.inf)
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            short = (weight * (1 - 2 * lr * values) ** (2 * middle) * gap**2).sum() > goal
+            low, high = (middle, high) if short else (low, middle)
+        found.append(high)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ratio", [0.1, 0.9, 1.5])
+def test_times_agree_with_a_thousand_inputs_at_the_step_of_the_paper(ratio):
+    # eta = 0.01, epsilon = 1e-3: 95 % are correct from the loss epsilon / (2 erfinv(0.95)^2) on. The smallest of 1000
+    # eigenvalues decides the late times, so they scatter by several percent from draw to draw.
+    rng = np.random.default_rng(1)
+    seen = []
+    for _ in range(6):
+        x = rng.normal(size=(round(1000 / ratio), 1000))
+        values = np.maximum(np.linalg.eigvalsh(x.T @ x / x.shape[0]), 0.0)
+        seen.append(crossing(values, rng.normal(size=1000) / 1000**0.5, 0.01, needed_loss(1e-3)))
+    expected, measured = LinearEstimator(ratio, 0.01).times(1e-3), np.array(seen, dtype=float)
+    for place, formula in enumerate(expected):
+        column = measured[:, place]
+        if math.isinf(formula):
+            assert np.isinf(column).all()
+            continue
+        assert abs(column.mean() - formula) < 4 * column.std(ddof=1) / 6**0.5 + 0.01 * formula, (column, formula)
 
 
 def test_floors_of_decay_are_half_of_the_printed_ones():

@@ -223,7 +223,7 @@ def needed_loss(tolerance: float, level: float = _CONFIDENT, outputs: int = 1) -
         The loss.
 
     Example:
-        >>> float(accuracy(needed_loss(1e-3), 1e-3))
+        >>> round(float(accuracy(needed_loss(1e-3), 1e-3)), 12)
         0.95
     """
     return outputs * tolerance / (2 * float(special.gammaincinv(outputs / 2, level)))
