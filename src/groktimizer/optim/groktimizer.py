@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from groktimizer.dynamics import critical_momentum
-from groktimizer.optim import calibration, control, guard, losses, restore, settings, updates
+from groktimizer.optim import calibration, control, guard, losses, phase_two, restore, settings
 from groktimizer.optim import status as status_texts
 from groktimizer.optim.base import BaseFactory, Build, default_base
 from groktimizer.optim.detector import Detector
 from groktimizer.optim.groups import check_options, check_parameters
-from groktimizer.penalties import L2
+from groktimizer.penalties import L2, Penalty
 
 _L2 = L2()
 
@@ -39,7 +38,8 @@ class GROKtimizer(Optimizer):
             which needs full batches, or a closure that evaluates one batch).
         weight_decay: Weight lambda of the penalty in phase 2; None shrinks the norm as fast as the loss allows.
         metric: ``"adaptive"`` or ``"euclidean"``.
-        penalty: The complexity that phase 2 minimises; `L2`.
+        penalty: The complexity h that phase 2 minimises, of weight weight_decay: `L2`, or one with a proximal map
+            (`L1`, `GroupL1`, `Nuclear`, `Elastic`), for accelerated proximal steps (see `optim.phase_two`).
         damping: Damping ratio zeta; 1 is critical.
         interpolation: When phase 2 begins: None (smoothed loss below 2 % of its first value), a loss level, a
             `Detector`, or ``float("inf")`` (at once: a model that has memorised already).
@@ -82,7 +82,7 @@ class GROKtimizer(Optimizer):
         weight_decay: float | None = None,
         *,
         metric: Literal["adaptive", "euclidean"] = "adaptive",
-        penalty: L2 = _L2,
+        penalty: Penalty = _L2,
         damping: float = 1.0,
         interpolation: float | Detector | None = None,
         base: Build | None = None,
@@ -132,6 +132,7 @@ class GROKtimizer(Optimizer):
             "extra_passes": 0,
             "metric": metric,
             "calibrated": 1.0,
+            "momentum_age": None,
         }
         self._build_base()
         if at_once:
@@ -242,6 +243,7 @@ class GROKtimizer(Optimizer):
             self._step_base(closure, loss)
         elif action is control.Action.ROLL_BACK:
             guard.roll_back(self.param_groups, self.state)
+            state["momentum_age"] = None
         else:
             if action is control.Action.KEEP:
                 guard.keep(self.param_groups, self.state)
@@ -298,7 +300,9 @@ class GROKtimizer(Optimizer):
 
     # ---------------------------------------------------------------- phase 2
     def _reference_decay(self) -> float:
-        return max(self._decay(group) for group in self.param_groups)
+        """The decay that sets momentum and damped time: the largest of L2; the untuned one where there is no L2."""
+        decays = [self._decay(group) for group in self.param_groups if isinstance(group["penalty"], L2)]
+        return max(decays, default=0.0) or self._settings.pace * self._control["decay_retreat"]
 
     def _decay(self, group: dict[str, Any]) -> float:
         state = self._control
@@ -312,47 +316,36 @@ class GROKtimizer(Optimizer):
         scale = state["lr_retreat"]
         if not group["given"]["lr"]:
             scale *= state["lr_scale"] * state["calibrated"]
-        lr = group["lr"] if scale == 1.0 else group["lr"] * scale
         decay = self._decay(group)
-        return lr, decay, critical_momentum(float(lr), decay or reference, group["damping"])
+        return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
 
     def _shrink(self, closure: Callable[[], Any] | None) -> None:
+        state = self._control
         if self._settings.calibrates(self.param_groups) and calibration.refresh(
-            self.param_groups, self.state, self._control, closure
+            self.param_groups, self.state, state, closure
         ):
             return
         reference = self._reference_decay()
+        flush = state["steps"] % guard.FLUSH_EVERY == 0
+        turns: list[Tensor] = []
         for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
-            if not params:
-                continue
-            grads = guard.dense_gradients(params)
-            lr, decay, momentum = self._numbers(group, reference)
-            if self._settings.adaptive and float(lr) == 0.0:
-                continue  # a paused schedule: at momentum 1 the velocity would only pile up
-            buffers: list[Tensor | None] = [guard.buffer(self.state, param, "momentum_buffer") for param in params]
-            scalars = updates.Scalars(float(lr), decay, momentum, maximize=group["maximize"])
-            if self._settings.adaptive:
-                self._adaptive(group, (params, grads, buffers), scalars, decay or reference)
-            else:
-                updates.euclidean_step(
-                    params, grads, buffers, scalars, lr=lr, foreach=group["foreach"], fused=group["fused"]
-                )
-            if self._control["steps"] % guard.FLUSH_EVERY == 0:
-                guard.flush(params, buffers)
+            numbers = self._numbers(group, reference)
+            age = self._age(group)
+            turn = phase_two.advance(group, self.state, self._settings, numbers, age=age, flush=flush)
+            if turn is not None:
+                turns.append(turn)
+        if turns:
+            turn = torch.stack([each.to(turns[0].device) for each in turns]).sum()
+            phase_two.restart(self.param_groups, self.state, turn, state["momentum_age"])
 
-    def _adaptive(
-        self, group: dict[str, Any], operands: tuple[list[Any], ...], scalars: updates.Scalars, reference: float
-    ) -> None:
-        group["moment_steps"] += 1
-        params = operands[0]
-        before, correction = (1.0 - group["beta2"] ** (group["moment_steps"] - late) for late in (1, 0))
-        columns = [*operands, [guard.moment(self.state, param, before) for param in params]]
-        scalars = scalars._replace(beta2=group["beta2"], correction=correction, eps=group["eps"])
-        kernel = updates.choose(foreach=group["foreach"], compiled=self._settings.compiled, device=params[0].device)
-        scales = [s for param, s in zip(group["params"], group["scales"], strict=True) if param.grad is not None]
-        for lane, numbers in updates.lanes(scales, scalars, group["damping"], reference):
-            kernel(*([column[i] for i in lane] for column in columns), numbers)
+    def _age(self, group: dict[str, Any]) -> Tensor | None:
+        """Steps since the last restart, a tensor on the parameters' device; None for L2."""
+        if isinstance(group["penalty"], L2):
+            return None
+        state = self._control
+        if state["momentum_age"] is None:
+            state["momentum_age"] = torch.ones((), device=group["params"][0].device)
+        return state["momentum_age"]
 
     # ---------------------------------------------------------------- saving and loading
     def state_dict(self) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from groktimizer.penalties import L2
+
+_L2 = L2()
 NORMALISATIONS = (
     nn.LayerNorm,
     nn.GroupNorm,
@@ -96,7 +99,8 @@ def check_options(options: Mapping[str, object]) -> None:
         if name in options and not accepts(_number(value)):
             raise ValueError(f"{name}={value!r}: accepted is {wanted}")
     lr, weight_decay = options.get("lr"), options.get("weight_decay")
-    if lr is not None and weight_decay is not None and _number(lr) * _number(weight_decay) >= 1.0:
+    l2 = isinstance(options.get("penalty", _L2), L2)
+    if l2 and lr is not None and weight_decay is not None and _number(lr) * _number(weight_decay) >= 1.0:
         raise ValueError(
             f"lr={lr!r} with weight_decay={weight_decay!r}: lr * weight_decay must be < 1 (one step would decay "
             f"everything); accepted at this lr is weight_decay < {1.0 / _number(lr):g}"

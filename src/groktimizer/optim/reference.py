@@ -12,6 +12,7 @@ from torch import Tensor
 
 from groktimizer.optim import control, settings
 from groktimizer.optim.detector import LossBelow
+from groktimizer.penalties import L2, Penalty
 
 
 class Reference:
@@ -24,9 +25,11 @@ class Reference:
         metric: ``"adaptive"`` or ``"euclidean"`` (then both lr and weight_decay are needed).
         damping: Damping ratio zeta.
         level: Interpolation level; None is 2 % of the first loss, inf begins in phase 2.
+        penalty: The complexity; None is L2, others need weight_decay and take proximal steps.
 
     Raises:
-        ValueError: If the Euclidean metric is asked for without lr and weight_decay.
+        ValueError: If the Euclidean metric is asked for without lr and weight_decay, another penalty without
+            weight_decay.
     """
 
     def __init__(
@@ -38,7 +41,12 @@ class Reference:
         metric: str = "adaptive",
         damping: float = 1.0,
         level: float | None = None,
+        penalty: Penalty | None = None,
     ) -> None:
+        self.penalty = None if isinstance(penalty, L2) else penalty
+        self.age = 1
+        if self.penalty is not None and weight_decay is None:
+            raise ValueError(f"penalty={penalty!r}: the reference accepts it with weight_decay only")
         if metric == "euclidean" and (lr is None or weight_decay is None):
             raise ValueError("metric='euclidean': the reference accepts it with lr and weight_decay only")
         self.theta = [tensor.detach().to(torch.float64).clone() for tensor in theta]
@@ -79,7 +87,7 @@ class Reference:
             self.theta = [tensor.clone() for tensor in self.snapshot]
             self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
             self.second = [torch.zeros_like(tensor) for tensor in self.theta]
-            self.count = 0
+            self.count, self.age = 0, 1
         else:
             if action is control.Action.KEEP:
                 self.snapshot = [tensor.clone() for tensor in self.theta]
@@ -96,7 +104,7 @@ class Reference:
         level = self.detector.level
         if level is None:
             return control.Action.CONTINUE
-        lr, decay = self._lr(), self._decay()
+        lr, decay = self._lr(), self._pace()
         control.constrain(self.numbers, loss, level, math.sqrt(lr * decay), self.rule, cap=0.25 / lr)
         return control.watch(self.numbers, loss, level, self.first_loss, self.rule)
 
@@ -120,16 +128,37 @@ class Reference:
             lr = settings.BASE_LR * self.scale[i]
             self.theta[i] = self.theta[i] - lr * mean / size
 
+    def _pace(self) -> float:
+        if self.penalty is None:
+            return self._decay()
+        return (settings.ADAPTIVE_DECAY if self.metric == "adaptive" else 1.0) * self.numbers["decay_retreat"]
+
     def _shrink(self, grads: Sequence[Tensor]) -> None:
         self.count += 1
-        lr, decay = self._lr(), self._decay()
+        lr, decay, turn = self._lr(), self._decay(), 0.0
         for i, grad in enumerate(grads):
             eta = lr * self.scale[i]
-            momentum = max(0.0, 1.0 - self.damping * math.sqrt(eta * decay)) ** 2
-            force = grad
+            force, size = grad, None
             if self.metric == "adaptive":
                 self.second[i] = 0.98 * self.second[i] + 0.02 * grad**2
                 size = torch.sqrt(self.second[i] / (1.0 - 0.98**self.count)) + 1e-8
                 force = torch.clamp(grad / size, -1.0, 1.0)
-            self.velocity[i] = momentum * self.velocity[i] + force + decay * self.theta[i]
-            self.theta[i] = self.theta[i] - eta * self.velocity[i]
+            if self.penalty is None:
+                momentum = max(0.0, 1.0 - self.damping * math.sqrt(eta * decay)) ** 2
+                self.velocity[i] = momentum * self.velocity[i] + force + decay * self.theta[i]
+                self.theta[i] = self.theta[i] - eta * self.velocity[i]
+                continue
+            critical = max(0.0, 1.0 - self.damping * math.sqrt(lr * settings.ADAPTIVE_DECAY)) ** 2
+            momentum = critical if size is not None else (self.age - 1) / (self.age + 2)
+            ahead = self.theta[i] + momentum * self.velocity[i]
+            width: float | Tensor = eta * decay
+            if size is not None and self.penalty.separable:
+                width = eta * decay / size
+            moved = self.penalty.prox(ahead - eta * force, width)
+            self.velocity[i] = moved - self.theta[i]
+            self.theta[i] = moved
+            turn += float(((ahead - moved) * self.velocity[i]).sum())
+        if turn > 0.0:
+            self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
+            self.age = 0
+        self.age += 1

@@ -48,6 +48,8 @@ def pack(packed: dict[str, Any], base: Optimizer | None, detector: Detector | No
         The same dict, its groups copied.
     """
     groups = [{key: _copied(value) for key, value in group.items()} for group in packed["param_groups"]]
+    for group in groups:
+        group["penalty"] = repr(group["penalty"])  # a text, which weights_only=True can read
     groups[0]["control"] |= {
         "base": None if base is None else {"kind": type(base).__name__, "state_dict": base.state_dict()},
         "detector": None if detector is None else detector.state_dict(),
@@ -111,7 +113,7 @@ def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str)
         other = saved[0]["control"]["metric"]
         if other != metric:
             raise ValueError(f"state_dict was saved with metric={other!r}: accepted is {metric!r}, this optimizer's")
-        return state_dict, None
+        return state_dict | {"param_groups": _with_penalties(saved, groups)}, None
     betas = saved[0].get("betas", (0.0, 0.0))
     ours = [
         {key: _copied(value) for key, value in group.items() if key != "params"} | {"params": theirs["params"]}
@@ -123,6 +125,15 @@ def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str)
         if "exp_avg_sq" in entry
     }
     return {"state": entries, "param_groups": ours}, float(betas[1])
+
+
+def _with_penalties(saved: list[dict[str, Any]], groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Saved groups with this optimizer's penalties in place of their texts."""
+    for theirs, ours in zip(saved, groups, strict=True):
+        text = theirs.get("penalty", repr(ours["penalty"]))
+        if text != repr(ours["penalty"]):
+            raise ValueError(f"state_dict was saved with penalty={text}: accepted is {ours['penalty']!r}, this group's")
+    return [theirs | {"penalty": ours["penalty"]} for theirs, ours in zip(saved, groups, strict=True)]
 
 
 def take_over(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], beta2: float, *, adaptive: bool) -> None:

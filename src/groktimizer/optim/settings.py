@@ -11,11 +11,13 @@ from torch.optim import Optimizer
 from groktimizer.optim.base import BASE_LR, root_mean_square
 from groktimizer.optim.control import Rule
 from groktimizer.optim.detector import Detector, LossBelow
-from groktimizer.penalties import L2
+from groktimizer.penalties import L2, Penalty
 
 METRICS = ("adaptive", "euclidean")
 ADAPTIVE_LR = 4e-3
 ADAPTIVE_DECAY = 2.0
+# Nominal weight of another penalty, in units of its pull (`phase_two.weigh`): separable ones, and the others.
+SEPARABLE_PULL, JOINT_PULL = 0.8, 0.4
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
 TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
@@ -43,7 +45,7 @@ class Settings:
     """Constructor arguments that belong to the whole optimizer, not to a group."""
 
     metric: str
-    penalty: L2
+    penalty: Penalty
     guard: bool
     compiled: bool
     poll: int | None
@@ -62,8 +64,10 @@ class Settings:
         """
         if self.metric not in METRICS:
             raise ValueError(f"metric={self.metric!r}: accepted are 'adaptive' and 'euclidean'")
-        if not isinstance(self.penalty, L2):
-            raise ValueError(f"penalty={self.penalty!r}: accepted is L2()")
+        check_penalty(self.penalty)
+        if not isinstance(self.penalty, L2) and (self.compiled or fused):
+            name = "compiled" if self.compiled else "fused"
+            raise ValueError(f"{name}=True with penalty={self.penalty!r}: there is no such kernel; accepted: False")
         if capturable:
             raise ValueError("capturable=True is not supported: the host decides the phase switch; accepted: False")
         if differentiable:
@@ -81,6 +85,16 @@ class Settings:
     def adaptive(self) -> bool:
         """Whether the metric is the adaptive one."""
         return self.metric == "adaptive"
+
+    @property
+    def accelerates(self) -> bool:
+        """Whether proximal steps take the accelerated momentum rather than the critical one."""
+        return not self.adaptive
+
+    @property
+    def pace(self) -> float:
+        """The decay that stands for a penalty other than L2 in momentum and damped time."""
+        return ADAPTIVE_DECAY if self.adaptive else EUCLIDEAN_NOMINAL
 
     @property
     def rule(self) -> Rule:
@@ -144,6 +158,19 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
     return LossBelow(absolute=float(interpolation))
 
 
+def check_penalty(penalty: object) -> None:
+    """Refuse what is no penalty.
+
+    Args:
+        penalty: An argument or a group's option.
+
+    Raises:
+        ValueError: One line with what is accepted.
+    """
+    if not isinstance(penalty, Penalty):
+        raise ValueError(f"penalty={penalty!r}: accepted are L2(), L1(), GroupL1(), Nuclear() and Elastic()")
+
+
 def listed(params: Any) -> Any:
     """The constructor's parameters as a list, once.
 
@@ -199,9 +226,14 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
     group["given"] = {"lr": group["lr"] is not None, "weight_decay": group["weight_decay"] is not None}
     if group["lr"] is None:
         group["lr"] = ADAPTIVE_LR if settings.adaptive else EUCLIDEAN_NOMINAL
+    group.setdefault("penalty", settings.penalty)
+    check_penalty(group["penalty"])
+    group["units"] = None
     if group["weight_decay"] is None:
         group["weight_decay"] = EUCLIDEAN_NOMINAL
-        if settings.adaptive:
+        if settings.adaptive and not isinstance(group["penalty"], L2):
+            group["weight_decay"] = SEPARABLE_PULL if group["penalty"].separable else JOINT_PULL
+        elif settings.adaptive:
             group["weight_decay"] = min(ADAPTIVE_DECAY, 0.25 / max(float(group["lr"]), 1e-30))
     group["nominal_lr"] = float(group["lr"])
     group["moment_steps"] = 0
@@ -221,17 +253,20 @@ def level_taken_on(loss: float) -> float:
 
 
 def check_effective(group: dict[str, Any], settings: Settings) -> None:
-    """Check eta * lambda of a completed group in the adaptive metric, the tensors' scales included.
+    """Check a completed group: eta * lambda in the adaptive metric, scales included; tensors that its penalty can take.
 
     Args:
         group: A completed group.
         settings: The optimizer's settings.
 
     Raises:
-        ValueError: If a step would decay everything.
+        ValueError: If a step would decay everything, or a tensor has the wrong order for the penalty.
     """
+    if group["weight_decay"] != 0:
+        for param in group["params"]:
+            group["penalty"].check(param)
     lr, decay = group["nominal_lr"] * max(group["scales"], default=1.0), group["weight_decay"]
-    if settings.adaptive and lr * decay >= 1.0:
+    if isinstance(group["penalty"], L2) and settings.adaptive and lr * decay >= 1.0:
         raise ValueError(
             f"weight_decay={decay!r} with an effective lr of {lr:g}: lr * weight_decay must be < 1; accepted at this "
             f"lr is weight_decay < {1.0 / lr:g}"
