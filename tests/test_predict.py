@@ -43,6 +43,16 @@ def test_the_prediction_is_what_run_then_measures(tmp_path, capsys):
     assert Path(content["picture"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_table_of_the_page_is_what_its_command_says(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "clocks.md").read_text()
+    command = next(line for line in page.splitlines() if line.startswith("    groktimizer predict ridge "))
+    methods = told(command.split()[1:], tmp_path)["methods"]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:3] != "|--"]
+    shown = {row[0].partition(" (")[0]: row[1:] for row in rows if len(row) == 5 and row[0]}
+    keys = ("memorised", "generalised", "settled", "delay")
+    assert shown == {name: [f"{method[key]:,}" for key in keys] for name, method in methods.items()}
+
+
 def test_critical_damping_is_the_square_root(tmp_path):
     methods = told(["predict", "ridge", "--m", "500"], tmp_path)["methods"]
     slow, fast = (methods[name]["settled"] for name in ("gradient descent", "CDM"))
