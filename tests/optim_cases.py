@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from groktimizer import GROKtimizer
+from groktimizer import L1, Elastic, GROKtimizer
 
 INF = float("inf")
 
@@ -62,6 +62,16 @@ CASES = (
         "euclidean-sgd-base",
         {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "base": sgd_base},
     ),
+    Case("adaptive-l1-untuned", {"interpolation": 0.2, "penalty": L1()}),
+    Case(
+        "adaptive-elastic-given",
+        {"lr": 1e-3, "weight_decay": 1e-3, "interpolation": 0.2, "penalty": Elastic(L1(), 0.5)},
+    ),
+    Case(
+        "euclidean-l1-given",
+        {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3, "interpolation": 0.2, "penalty": L1()},
+    ),
+    Case("euclidean-l1-untuned", {"metric": "euclidean", "interpolation": 0.2, "penalty": L1()}),
 )
 
 

@@ -115,7 +115,7 @@ class GROKtimizer(Optimizer):
             "foreach": foreach,
             "fused": fused,
         }
-        check_options(defaults)
+        check_options(defaults | {"penalty": penalty})
         super().__init__(settings.listed(params), defaults)
         settings.check_decays(self.param_groups)
         self.param_groups[0]["control"] = control.begin(self._rule) | {
@@ -181,7 +181,7 @@ class GROKtimizer(Optimizer):
         group = settings.complete(param_group, self.defaults, self._settings)
         known = {id(param) for other in self.param_groups for param in other["params"]}
         check_parameters(settings.tensors(group["params"]), known)
-        check_options({key: group[key] for key in self.defaults if group["given"].get(key, True)})
+        check_options({key: group[key] for key in (*self.defaults, "penalty") if group["given"].get(key, True)})
         super().add_param_group(group)
         group["scales"] = self._settings.scales(group["params"], given=group["given"]["lr"])
         settings.check_effective(group, self._settings)

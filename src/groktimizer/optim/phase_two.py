@@ -26,6 +26,7 @@ from groktimizer.dynamics import critical_momentum
 from groktimizer.optim import guard, updates
 from groktimizer.optim.settings import ADAPTIVE_DECAY, Settings
 from groktimizer.penalties import L2, Penalty
+from groktimizer.penalties.base import raised
 
 State = dict[Any, dict[str, Any]]
 
@@ -98,7 +99,8 @@ def _proximal(
     turn = torch.zeros((), device=columns[0][0].device)
     momentum: float | Tensor = critical_momentum(scalars.lr, ADAPTIVE_DECAY, group["damping"])
     if age is not None:
-        momentum = (age - 1.0) / (age + 2.0)
+        count = age.to(raised(columns[0][0]).dtype)
+        momentum = (count - 1.0) / (count + 2.0)
     for unit, scale, *tensors in zip(units, scales, *columns, strict=True):
         own = scalars._replace(lr=scalars.lr * scale, weight_decay=scalars.weight_decay * unit)
         turn += proximal_step(group["penalty"], tensors, own, momentum).to(turn)

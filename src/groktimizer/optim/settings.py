@@ -263,8 +263,11 @@ def check_effective(group: dict[str, Any], settings: Settings) -> None:
         ValueError: If a step would decay everything, or a tensor has the wrong order for the penalty.
     """
     if group["weight_decay"] != 0:
-        for param in group["params"]:
-            group["penalty"].check(param)
+        try:
+            for param in group["params"]:
+                group["penalty"].check(param)
+        except ValueError as error:
+            raise ValueError(f"{error}; groktimizer.param_groups(model) keeps the penalty off biases") from None
     lr, decay = group["nominal_lr"] * max(group["scales"], default=1.0), group["weight_decay"]
     if isinstance(group["penalty"], L2) and settings.adaptive and lr * decay >= 1.0:
         raise ValueError(
