@@ -19,6 +19,9 @@ SMALL = {
     "ridge": {"n": 10, "m": 40},
     "relu-regression": {"n": 10, "m": 40, "d": 8},
     "digits": {"width": 16},
+    "sparse-recovery": {"n": 20, "s": 2, "N": 10, "depth": 2},
+    "matrix-completion": {"n1": 6, "n2": 5, "r": 1, "N": 20, "depth": 3},
+    "matrix-sensing": {"n1": 4, "n2": 6, "r": 1, "N": 12},
 }
 OPERATIONS = {
     "modular-addition": lambda a, b, c, p: (a + b - c) % p == 0,

@@ -25,8 +25,10 @@ def spectral_map(matrix: Tensor, factor: Callable[[Tensor], Tensor]) -> Tensor:
     Returns:
         Shape (..., m, n); NaN for a matrix that is not finite.
     """
-    finite = matrix.isfinite().all(-1).all(-1)[..., None, None]
-    if not bool(finite.all()):
+    if not math.isfinite(float(matrix.sum())):  # one pass; a sum that overflows only takes the longer way
+        finite = matrix.isfinite().all(-1).all(-1)[..., None, None]
+        if bool(finite.all()):
+            return 2.0 * spectral_map(0.5 * matrix, lambda values: factor(2.0 * values))
         return torch.where(finite, spectral_map(torch.where(finite, matrix, 0.0), factor), torch.nan)
     if matrix.shape[-2] > matrix.shape[-1]:
         return spectral_map(matrix.mT, factor).mT

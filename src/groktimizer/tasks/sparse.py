@@ -1,0 +1,262 @@
+"""Sparse recovery: fewer samples than unknowns, most of them 0 (arXiv 2506.05718, Figures 3, 7, 9 and 19)."""
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of
+from groktimizer.tasks.criterion import Criterion
+from groktimizer.tasks.problem import Batch, Problem, Task
+
+FEATURES = ("gaussian", "coherent")
+INITS = ("random", "ones")
+DEEPEST = 4
+
+
+class ProductVector(nn.Module):
+    """Outputs X a, a the entrywise product of the factors.
+
+    Args:
+        factors: Initial factors, each of shape (n,).
+    """
+
+    def __init__(self, factors: list[Tensor]) -> None:
+        super().__init__()
+        self.factors = nn.ParameterList(nn.Parameter(factor) for factor in factors)
+
+    def vector(self) -> Tensor:
+        """The vector a, shape (n,)."""
+        return reduce(torch.mul, self.factors)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the outputs.
+
+        Args:
+            inputs: X, shape (N, n).
+
+        Returns:
+            Shape (N,).
+        """
+        return inputs @ self.vector()
+
+
+def half_square(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute ½ ‖outputs − targets‖², a sum over the samples.
+
+    Args:
+        outputs: Shape (N,).
+        targets: Shape (N,).
+
+    Returns:
+        A scalar.
+    """
+    return (outputs - targets).square().sum() / 2
+
+
+def relative(distance: Tensor, size: Tensor) -> float:
+    """Divide a distance by a size; by 1 if that is 0.
+
+    Args:
+        distance: A scalar.
+        size: A scalar.
+
+    Returns:
+        The quotient.
+    """
+    return float(distance) / (float(size) or 1.0)
+
+
+def check_scale(depth: int, init_scale: float | None) -> None:
+    """Check depth and initial scale: one factor may start at 0, a product of several would stay there.
+
+    Args:
+        depth: Factors.
+        init_scale: Scale of their entries, None for the default.
+
+    Raises:
+        ValueError: If one is out of its range.
+    """
+    if not 1 <= depth <= DEEPEST:
+        raise ValueError(f"depth={depth}: expected a whole number from 1 to {DEEPEST}")
+    if init_scale is not None and (depth > 1 or init_scale != 0):
+        above_zero(init_scale=init_scale)
+
+
+def default_scale(depth: int) -> float:
+    """The paper's initial scale ζ: 1e-6 for one factor, 1e-2 for each of several."""
+    return 1e-6 if depth == 1 else 1e-2
+
+
+class SparseData(NamedTuple):
+    """What a seed draws, float64.
+
+    Attributes:
+        features: X, shape (N, n).
+        targets: y = X a* + noise, shape (N,).
+        teacher: a*, shape (n,).
+        factors: Initial factors, each of shape (n,).
+    """
+
+    features: Tensor
+    targets: Tensor
+    teacher: Tensor
+    factors: list[Tensor]
+
+    def interpolant(self, start: Tensor | None = None) -> Tensor:
+        """The fit next to a start, where gradient descent at depth 1 ends: a + X⁺(y − X a).
+
+        Args:
+            start: a, shape (n,); None for 0, which gives the fit of least norm.
+
+        Returns:
+            Shape (n,).
+        """
+        begin = torch.zeros_like(self.teacher) if start is None else start
+        return begin + torch.linalg.pinv(self.features) @ (self.targets - self.features @ begin)
+
+
+@dataclass(frozen=True)
+class SparseTask(Task):
+    """Find the s-sparse vector a* from y = X a* with N < n samples; a is a product of `depth` vectors, entry by entry.
+
+    Training loss ½‖Xa − y‖², "test_loss" ½‖a − a*‖²; the conditions are on the relative errors "train_error"
+    ‖Xa − y‖/‖y‖ and "test_error" ‖a − a*‖/‖a*‖. The complexity is the optimizer's: with the ℓ1 norm a* is found where
+    N suffices, with weight decay never. At N = 30 (n = 100, s = 5) some draws are not recoverable by any ℓ1 method;
+    `theory.recoverable` says which.
+
+    Attributes:
+        n: Unknowns.
+        s: Non-zero entries of a*, N(0, 1) each.
+        N: Samples.
+        features: "gaussian" (entries N(0, 1/N)) or "coherent" (X = M Φ with Φ a random orthonormal basis: the first
+            `tau` N rows of M are columns of Φ, so that each of these samples sees one entry of a; the others are
+            N(0, 1/n)).
+        tau: Part of the samples that is coherent.
+        depth: Factors, 1 … 4.
+        init: "random" (signed: ζ N(0, 1/n) per factor) or "ones" (ζ times ones, as in the authors' code; then the
+            factors stay equal, and at an even depth no negative entry can ever be fitted).
+        init_scale: ζ; None for 1e-6 at depth 1 and 1e-2 at others. The paper's large initialisation is 10.
+        snr: E‖a*‖²/(N σ²) with σ² the variance of the label noise; None for no noise.
+        train_tolerance: Level of "train_error".
+        test_tolerance: Level of "test_error".
+        name: Name in the registry.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    n: int = 100
+    s: int = 5
+    N: int = 40
+    features: str = "gaussian"
+    tau: float = 0.0
+    depth: int = 1
+    init: str = "random"
+    init_scale: float | None = None
+    snr: float | None = None
+    train_tolerance: float = 1e-3
+    test_tolerance: float = 1e-2
+    name: str = "sparse-recovery"
+
+    default_steps: ClassVar[int] = 100_000
+    default_every: ClassVar[int] = 10
+
+    def __post_init__(self) -> None:
+        """Check every option."""
+        at_least_one(n=self.n, s=self.s, N=self.N)
+        above_zero(train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
+        one_of("features", self.features, FEATURES)
+        one_of("init", self.init, INITS)
+        check_scale(self.depth, self.init_scale)
+        if self.snr is not None:
+            above_zero(snr=self.snr)
+        if self.s > self.n:
+            raise ValueError(f"s={self.s}: expected at most n={self.n} non-zero entries")
+        if not 0 <= self.tau <= 1:
+            raise ValueError(f"tau={self.tau}: expected a number in [0, 1]")
+        if self.tau and self.features != "coherent":
+            raise ValueError(f"tau={self.tau}: features={self.features!r} have none, expected features='coherent'")
+        if self.coherent > self.n:
+            raise ValueError(f"tau={self.tau}: asks for {self.coherent} coherent samples, there are n={self.n} at most")
+
+    @property
+    def coherent(self) -> int:
+        """Number of samples that see one entry each."""
+        return int(self.tau * self.N + 1e-9)
+
+    @property
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+        return Criterion("train_error", self.train_tolerance, above=False)
+
+    @property
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+        return Criterion("test_error", self.test_tolerance, above=False)
+
+    @property
+    def secondary(self) -> Criterion | None:
+        """Condition of the second column, if any."""
+        return None
+
+    def draw(self, seed: int) -> SparseData:
+        """Draw samples, teacher, noise and initial factors, each from its own stream.
+
+        Args:
+            seed: Seed of all of them.
+
+        Returns:
+            The data.
+        """
+
+        def normal(component: str, *shape: int) -> Tensor:
+            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
+
+        features = normal("features", self.N, self.n) / self.N**0.5
+        if self.features == "coherent":
+            basis = torch.linalg.qr(normal("basis", self.n, self.n))[0]
+            features = features * (self.N / self.n) ** 0.5 @ basis
+            features[: self.coherent] = torch.eye(self.n, dtype=torch.float64)[: self.coherent]
+        teacher = torch.zeros(self.n, dtype=torch.float64)
+        teacher[torch.randperm(self.n, generator=generator(seed, "support"))[: self.s]] = normal("teacher", self.s)
+        noise = 0.0 if self.snr is None else normal("noise", self.N) * math.sqrt(self.s / (self.N * self.snr))
+        scale = default_scale(self.depth) if self.init_scale is None else self.init_scale
+        ones = torch.ones(self.n, dtype=torch.float64)
+        factors = [
+            scale * (ones if self.init == "ones" else normal(f"init/{i}", self.n) / self.n**0.5)
+            for i in range(self.depth)
+        ]
+        return SparseData(features, features @ teacher + noise, teacher, factors)
+
+    def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
+        """Draw samples, teacher and initial factors.
+
+        Args:
+            seed: Seed of all of them, each from its own stream.
+            dtype: Type of parameters and data; the numbers drawn are the same for every type.
+            device: Where they are put.
+
+        Returns:
+            The problem.
+        """
+        data = self.draw(seed)
+        model = ProductVector([factor.to(dtype) for factor in data.factors]).to(device)
+        train = Batch(data.features.to(device, dtype), data.targets.to(device, dtype))
+        teacher = data.teacher.to(device, dtype)
+
+        def measure(network: nn.Module) -> dict[str, float]:
+            assert isinstance(network, ProductVector)
+            residual = network(train.inputs).to(dtype) - train.targets
+            error = network.vector() - teacher
+            return {
+                "train_loss": float(residual.square().sum() / 2),
+                "test_loss": float(error.square().sum() / 2),
+                "train_error": relative(residual.norm(), train.targets.norm()),
+                "test_error": relative(error.norm(), teacher.norm()),
+            }
+
+        return Problem(model, train, None, half_square, measure)

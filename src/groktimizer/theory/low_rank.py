@@ -1,0 +1,291 @@
+"""Low-rank matrices from few measurements: the problem, and how long the nuclear norm takes (arXiv 2506.05718).
+
+Loss ``g = 1/2 ||X A - y||^2`` plus ``weight ||A||_*``, steps of size ``lr``; `theory.low_rank_solvers` runs it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groktimizer.penalties import Nuclear
+from groktimizer.theory.measurements import Dense, Entries, Measurements, places_of
+from groktimizer.theory.recoverable import Verdict, injectivity, recoverable, shortage, tangent
+
+NUCLEAR = Nuclear()
+
+
+@dataclass(frozen=True)
+class TimeLaw:
+    """The two clocks of (sub)gradient descent with a small weight, predicted from the interpolant.
+
+    The subgradient of the nuclear norm moves a matrix by at most ``lr weight sqrt(min(n1, n2))`` a step, and only the
+    part of it outside the span of the measurements moves clock two.
+
+    Args:
+        lr: alpha.
+        weight: beta.
+        interpolant: A^, the fit next to the start, where gradient descent alone would end.
+        distance: ``||A^ - A*||_2->2``.
+        memorised: ``-ln(1 + (1 - rho) ||A0 - A^||_F / (lr weight)) / ln rho``, rho the slowest rate of clock one: when
+            the loss is level with the drift.
+        generalised: ``distance / (lr weight)``, the paper's law; measured, an error of 1e-2 takes 2 to 9 times as long.
+        earliest: Before this the relative error is above the tolerance (ours): the way from A^ to A* less what the
+            tolerance allows, over ``lr weight sqrt(min(n1, n2))``.
+        latest: From this on the projected subgradient's relative error has been below the tolerance (ours); see
+            `LowRank.time_law`. Infinite without a dual certificate or where the step is too coarse for the tolerance.
+        ripple: ``2 lr weight sqrt(min(n1, n2)) / (1 - rho)``: how far from the interpolants the drift keeps A.
+        square: ``||A^ - A*||_F^2``.
+    """
+
+    lr: float
+    weight: float
+    interpolant: Tensor
+    distance: float
+    memorised: float
+    generalised: float
+    earliest: float
+    latest: float
+    ripple: float
+    square: float
+
+    def theorem(self, slack: float) -> float:
+        """Theorem 3.5's steps until some iterate's nuclear norm is within `slack` of the least, to first order.
+
+        Args:
+            slack: eta > 0.
+
+        Returns:
+            ``||A^ - A*||_F^2 / (lr weight slack)``.
+
+        Raises:
+            ValueError: If the slack is not positive.
+        """
+        if not slack > 0:
+            raise ValueError(f"slack={slack}: accepted are numbers > 0")
+        return self.square / (self.lr * self.weight * slack)
+
+
+class LowRank:
+    """A matrix of low rank, measured less often than it has entries.
+
+    Args:
+        measurements: X on matrices (n1, n2).
+        targets: y, shape ``(N,)``.
+        truth: A*, shape (n1, n2); without it there are no recovery errors.
+
+    Raises:
+        ValueError: If shapes disagree or a value is NaN or inf.
+
+    Example:
+        >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
+        >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
+        >>> problem = LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth)
+        >>> str(problem.verdict().outcome)
+        'certified'
+    """
+
+    def __init__(self, measurements: Measurements, targets: Tensor, truth: Tensor | None = None) -> None:
+        if len(measurements.shape) != 2:  # noqa: PLR2004
+            raise ValueError(f"measurements of arrays of shape {measurements.shape}: accepted are matrices")
+        if tuple(targets.shape) != (measurements.count,):
+            raise ValueError(f"targets of shape {tuple(targets.shape)}: accepted is ({measurements.count},)")
+        if truth is not None and tuple(truth.shape) != tuple(measurements.shape):
+            raise ValueError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
+        for name, values in (("targets", targets), ("truth", truth)):
+            if values is not None and not bool(values.isfinite().all()):
+                raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
+        self.measurements = measurements
+        self.targets = targets.double()
+        self.truth = None if truth is None else truth.double()
+
+    @classmethod
+    def completion(
+        cls, pairs: Tensor, targets: Tensor, shape: tuple[int, int], truth: Tensor | None = None
+    ) -> "LowRank":
+        """Some entries are seen.
+
+        Args:
+            pairs: Rows and columns of the entries, shape ``(N, 2)``, int64.
+            targets: The entries, shape ``(N,)``.
+            shape: (n1, n2).
+            truth: A*.
+
+        Returns:
+            The problem.
+        """
+        return cls(Entries(places_of(pairs, shape), shape), targets, truth)
+
+    @classmethod
+    def sensing(cls, matrices: Tensor, targets: Tensor, truth: Tensor | None = None) -> "LowRank":
+        """Inner products with given matrices are seen.
+
+        Args:
+            matrices: Shape ``(N, n1, n2)``.
+            targets: The inner products, shape ``(N,)``.
+            truth: A*.
+
+        Returns:
+            The problem.
+
+        Raises:
+            ValueError: If `matrices` has another order.
+        """
+        if matrices.ndim != 3:  # noqa: PLR2004
+            raise ValueError(f"matrices of shape {tuple(matrices.shape)}: accepted are (N, n1, n2)")
+        return cls(Dense(matrices.double().flatten(1), tuple(matrices.shape[1:])), targets, truth)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n1, n2)."""
+        return self.measurements.shape
+
+    @property
+    def sharpness(self) -> float:
+        """Largest curvature of the loss: ``s_max(X)^2``."""
+        return float(self.measurements.curvatures[0])
+
+    @property
+    def weight_limit(self) -> float:
+        """The weight from which on 0 is the answer: ``||X'y||_2->2``."""
+        return float(NUCLEAR.beta_max(self.measurements.adjoint(self.targets[None])[0]))
+
+    def interpolant(self, start: Tensor | None = None) -> Tensor:
+        """Where gradient descent without weight ends: the fit next to its start.
+
+        Args:
+            start: A0, shape (n1, n2); None for 0, which gives the fit of least Frobenius norm.
+
+        Returns:
+            Shape (n1, n2).
+        """
+        return self.measurements.project(self.begin(start)[None], self.targets)[0]
+
+    def begin(self, start: Tensor | None) -> Tensor:
+        """A checked start.
+
+        Args:
+            start: A0, or None for 0.
+
+        Returns:
+            Shape (n1, n2), float64.
+
+        Raises:
+            ValueError: If it has another shape or is not finite.
+        """
+        if start is None:
+            return torch.zeros(self.shape, dtype=torch.float64)
+        if tuple(start.shape) != tuple(self.shape) or not bool(start.isfinite().all()):
+            raise ValueError(f"start of shape {tuple(start.shape)}: accepted are finite matrices {tuple(self.shape)}")
+        return start.double()
+
+    def verdict(self) -> Verdict:
+        """Whether the measurements determine the matrix.
+
+        Returns:
+            The verdict.
+        """
+        return recoverable(NUCLEAR, self.measurements, self.known_truth())
+
+    def known_truth(self) -> Tensor:
+        """A*.
+
+        Returns:
+            Shape (n1, n2).
+
+        Raises:
+            ValueError: If it is not known.
+        """
+        if self.truth is None:
+            raise ValueError("truth=None: accepted here is the matrix that was measured")
+        return self.truth
+
+    def check_weight(self, weight: Tensor) -> None:
+        """Refuse weights that are not positive, or under which 0 is the answer.
+
+        Args:
+            weight: Any shape.
+
+        Raises:
+            ValueError: If one is.
+        """
+        wrong = weight[~((weight > 0) & weight.isfinite())]
+        if wrong.numel():
+            raise ValueError(f"weight={float(wrong[0]):g}: accepted are finite numbers > 0")
+        limit = self.weight_limit
+        if float(weight.max()) >= limit:
+            raise ValueError(f"weight={float(weight.max()):g}: 0 is the answer, accepted are weights below {limit:.6g}")
+
+    def time_law(self, lr: float, weight: float, start: Tensor | None = None, *, tolerance: float = 1e-2) -> TimeLaw:
+        """Predict both clocks of (sub)gradient descent.
+
+        The latest time: with a dual certificate of norm 1 - m off the tangent space T of A*, s the least singular value
+        of X on T, and D = A - A* unseen by X, ``||A||_* - ||A*||_* >= m ||D off T|| >= (m/c) ||D||_F`` where
+        ``c^2 = 1 + sharpness / s^2``; so a subgradient step of size d = lr weight shortens D by
+        ``d (m/c - d min(n1, n2) / (2 ||D||_F))`` at least.
+
+        Args:
+            lr: alpha, below ``2 / sharpness``.
+            weight: beta > 0.
+            start: A0, shape (n1, n2); None for 0.
+            tolerance: Relative error of the recovery that `TimeLaw.earliest` is about.
+
+        Returns:
+            The law.
+
+        Raises:
+            ValueError: If a setting is not accepted, or recovery is impossible.
+        """
+        truth = self.known_truth()
+        lacking = shortage(NUCLEAR, self.measurements, truth)
+        if lacking is not None:
+            raise ValueError(lacking)
+        self.check_weight(torch.tensor([weight], dtype=torch.float64))
+        self.check_lr(torch.tensor([lr], dtype=torch.float64))
+        first, fit = self.begin(start), self.interpolant(start)
+        error, drift = fit - truth, lr * weight
+        way = max(float(error.norm()) - tolerance * float(truth.norm()), 0.0)
+        rate = float((1 - lr * self.measurements.curvatures).abs().max())
+        width = math.sqrt(min(self.shape))
+        away = 1 + (1 - rate) * float((first - fit).norm()) / drift
+        pull = self._pull() - drift * min(self.shape) / (2 * tolerance * float(truth.norm()))
+        return TimeLaw(
+            lr=lr,
+            weight=weight,
+            interpolant=fit,
+            distance=float(NUCLEAR.dual_norm(error)),
+            memorised=0.0 if rate == 0 else -math.log(away) / math.log(rate),
+            generalised=float(NUCLEAR.dual_norm(error)) / drift,
+            earliest=way / (drift * width),
+            latest=way / (drift * pull) if pull > 0 else math.inf,
+            ripple=2 * drift * width / (1 - rate),
+            square=float(error.square().sum()),
+        )
+
+    def _pull(self) -> float:
+        """Least slope ``m/c`` of the nuclear norm towards the truth along the fits; 0 without a certificate."""
+        margin = self.verdict().margin
+        if margin is None:
+            return 0.0
+        least = injectivity(self.measurements, tangent(NUCLEAR, self.known_truth()))
+        return margin / math.sqrt(1 + self.sharpness / least**2)
+
+    def check_lr(self, lr: Tensor, *, accelerated: bool = False) -> None:
+        """Refuse step sizes that diverge.
+
+        Args:
+            lr: Any shape.
+            accelerated: Whether for accelerated steps, which take half as much.
+
+        Raises:
+            ValueError: If one is not accepted.
+        """
+        wrong = lr[~((lr > 0) & lr.isfinite())]
+        if wrong.numel():
+            raise ValueError(f"lr={float(wrong[0]):g}: accepted are finite numbers > 0")
+        most, top = float(lr.max()), self.sharpness
+        if accelerated and most * top > 1 + 1e-12:
+            raise ValueError(f"lr={most:g}: too large for accelerated steps, accepted are values up to {1 / top:.6g}")
+        if not accelerated and most * top >= 2:  # noqa: PLR2004
+            raise ValueError(f"lr={most:g}: diverges on these measurements, accepted are values below {2 / top:.6g}")

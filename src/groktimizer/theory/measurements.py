@@ -1,0 +1,258 @@
+"""What is seen of an unknown array: linear measurements of it, or some of its entries."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+class Measurements(ABC):
+    """A linear map X from arrays of one shape to N numbers, in float64.
+
+    Every method works on a stack of arrays, shape ``(runs, *shape)``.
+
+    Attributes:
+        shape: Shape of one array.
+    """
+
+    shape: tuple[int, ...]
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """N."""
+
+    @property
+    @abstractmethod
+    def curvatures(self) -> Tensor:
+        """The non-zero squared singular values of X, descending."""
+
+    @abstractmethod
+    def apply(self, arrays: Tensor) -> Tensor:
+        """X A.
+
+        Args:
+            arrays: Shape ``(runs, *shape)``.
+        """
+
+    @abstractmethod
+    def adjoint(self, values: Tensor) -> Tensor:
+        """X' v.
+
+        Args:
+            values: Shape ``(runs, N)``.
+        """
+
+    @abstractmethod
+    def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
+        """The nearest arrays that fit: ``A - X^+ (X A - y)``.
+
+        Args:
+            arrays: Shape ``(runs, *shape)``.
+            targets: y, shape ``(N,)``.
+        """
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """X as a matrix, shape ``(N, entries)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Measurements):
+    """Inner products with N given arrays.
+
+    Args:
+        matrix: X, shape ``(N, entries)``.
+        shape: Shape of one array.
+
+    Raises:
+        ValueError: If the matrix is empty, not finite or does not fit the shape.
+    """
+
+    matrix: Tensor
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Check the matrix."""
+        entries = math.prod(self.shape)
+        if self.matrix.ndim != 2 or self.matrix.shape[1] != entries:  # noqa: PLR2004
+            raise ValueError(f"measurements of shape {tuple(self.matrix.shape)}: accepted are (N, {entries})")
+        if not len(self.matrix):
+            raise ValueError("N=0: there is no measurement, accepted is at least one")
+        if not bool(self.matrix.isfinite().all()):
+            raise ValueError("measurements: hold NaN or inf, accepted are finite numbers")
+
+    @cached_property
+    def _svd(self) -> tuple[Tensor, Tensor, Tensor]:
+        left, values, right = torch.linalg.svd(self.matrix.double(), full_matrices=False)
+        rank = int((values > max(self.matrix.shape) * torch.finfo(torch.float64).eps * values[0]).sum())
+        return left[:, :rank], values[:rank], right[:rank]
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """The pseudoinverse, shape (entries, N)."""
+        left, values, right = self._svd
+        return (right.T / values) @ left.T
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.matrix)
+
+    @property
+    def curvatures(self) -> Tensor:
+        """The non-zero squared singular values of X, descending."""
+        return self._svd[1].square()
+
+    def apply(self, arrays: Tensor) -> Tensor:
+        """X A.
+
+        Args:
+            arrays: Shape ``(runs, *shape)``.
+
+        Returns:
+            Shape ``(runs, N)``.
+        """
+        return arrays.flatten(1) @ self.matrix.T
+
+    def adjoint(self, values: Tensor) -> Tensor:
+        """X' v.
+
+        Args:
+            values: Shape ``(runs, N)``.
+
+        Returns:
+            Shape ``(runs, *shape)``.
+        """
+        return (values @ self.matrix).reshape(-1, *self.shape)
+
+    def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
+        """The nearest arrays that fit (in the sense of least squares if none does).
+
+        Args:
+            arrays: Shape ``(runs, *shape)``.
+            targets: y, shape ``(N,)``.
+
+        Returns:
+            Shape ``(runs, *shape)``.
+        """
+        return arrays - ((self.apply(arrays) - targets) @ self._inverse.T).reshape(arrays.shape)
+
+    def dense(self) -> Tensor:
+        """X as a matrix, shape ``(N, entries)``."""
+        return self.matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Entries(Measurements):
+    """Some of the entries, each of them once.
+
+    Args:
+        places: Their positions in the flattened array, shape ``(N,)``, int64.
+        shape: Shape of one array.
+
+    Raises:
+        ValueError: If there is none, one comes twice or lies outside.
+    """
+
+    places: Tensor
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        """Check the places."""
+        if not len(self.places):
+            raise ValueError("N=0: no entry is observed, accepted is at least one")
+        entries = math.prod(self.shape)
+        if int(self.places.min()) < 0 or int(self.places.max()) >= entries:
+            raise ValueError(f"entries: a position outside 0..{entries - 1}, accepted are entries of {self.shape}")
+        if len(self.places.unique()) < len(self.places):
+            raise ValueError("entries: one is listed twice, accepted is each entry once")
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.places)
+
+    @property
+    def curvatures(self) -> Tensor:
+        """The non-zero squared singular values of X: N ones."""
+        return torch.ones(self.count, dtype=torch.float64)
+
+    @cached_property
+    def unseen(self) -> tuple[tuple[int, int], ...]:
+        """Lines of the array without an observed entry, as (dim, index)."""
+        seen = torch.zeros(math.prod(self.shape), dtype=torch.bool)
+        seen[self.places] = True
+        seen = seen.reshape(self.shape)
+        found: list[tuple[int, int]] = []
+        for dim in range(seen.ndim):
+            lines = seen.movedim(dim, 0).flatten(1).any(1)
+            found += [(dim, int(i)) for i in (~lines).nonzero()]
+        return tuple(found)
+
+    def apply(self, arrays: Tensor) -> Tensor:
+        """The observed entries.
+
+        Args:
+            arrays: Shape ``(runs, *shape)``.
+
+        Returns:
+            Shape ``(runs, N)``.
+        """
+        return arrays.flatten(1)[:, self.places]
+
+    def adjoint(self, values: Tensor) -> Tensor:
+        """The values in their places, 0 elsewhere.
+
+        Args:
+            values: Shape ``(runs, N)``.
+
+        Returns:
+            Shape ``(runs, *shape)``.
+        """
+        arrays = values.new_zeros(len(values), math.prod(self.shape))
+        arrays[:, self.places] = values
+        return arrays.reshape(-1, *self.shape)
+
+    def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
+        """The arrays with the observed entries put in.
+
+        Args:
+            arrays: Shape ``(runs, *shape)``.
+            targets: y, shape ``(N,)``.
+
+        Returns:
+            Shape ``(runs, *shape)``.
+        """
+        entries = arrays.flatten(1).clone()
+        entries[:, self.places] = targets
+        return entries.reshape(arrays.shape)
+
+    def dense(self) -> Tensor:
+        """X as a matrix, shape ``(N, entries)``."""
+        return torch.eye(math.prod(self.shape), dtype=torch.float64)[self.places]
+
+
+def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
+    """Positions in the flattened matrix.
+
+    Args:
+        pairs: Rows and columns, shape ``(N, 2)``, int64.
+        shape: Rows and columns of the matrix.
+
+    Returns:
+        Shape ``(N,)``.
+
+    Raises:
+        ValueError: If a pair lies outside the matrix.
+    """
+    if pairs.ndim != 2 or pairs.shape[1] != 2:  # noqa: PLR2004
+        raise ValueError(f"pairs of shape {tuple(pairs.shape)}: accepted are (N, 2)")
+    limits = torch.tensor(list(shape))
+    if bool(((pairs < 0) | (pairs >= limits)).any()):
+        raise ValueError(f"pairs: one lies outside the matrix, accepted are entries of {tuple(shape)}")
+    return pairs[:, 0] * shape[1] + pairs[:, 1]
