@@ -11,6 +11,7 @@ from rich.table import Table
 from groktimizer import studies
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.peers import takes_penalty
 from groktimizer.results import Record, Store, make_directory, write_bytes, write_json
 from groktimizer.sweeps import split_options, warm_up
 from groktimizer.tasks import make_task
@@ -86,7 +87,10 @@ def specify(
         cap=_cap(arguments),
     )
     settings = studies.parse_settings(task, text, task_options)
-    methods = [studies.parse_method(name, optimizer_options) for name in names]
+    penal = studies.penalty_options(names, arguments.penalty, arguments.weight)
+    methods = [
+        studies.parse_method(name, {**optimizer_options, **(penal if takes_penalty(name) else {})}) for name in names
+    ]
     warm_up()
     for setting in settings:
         for method in methods:

@@ -116,7 +116,11 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.description = "Train one task with one optimizer; say when it memorised and generalised, and draw it."
     parser.allow_abbrev = False
     add = parser.add_argument
-    add("task", metavar="TASK", help="modular-addition, -subtraction, -multiplication, -division, ridge, digits")
+    add(
+        "task",
+        metavar="TASK",
+        help="modular-addition, -subtraction, -multiplication, -division, ridge, digits, sparse-recovery …",
+    )
     add("--optimizer", metavar="NAME", default="groktimizer", help="groktimizer, adamw, adamw-tuned, adam-l2, muon …")
     add("--seed", type=whole(0), default=0, metavar="N", help="seed of data, weights and batches")
     add("--checkpoint-every", type=whole(1), metavar="N", help="steps between saved states (default: 500)")
@@ -131,7 +135,11 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.allow_abbrev = False
     add = parser.add_argument
-    add("task", metavar="TASK", help="modular-addition, -subtraction, -multiplication, -division, ridge, digits")
+    add(
+        "task",
+        metavar="TASK",
+        help="modular-addition, -subtraction, -multiplication, -division, ridge, digits, sparse-recovery …",
+    )
     add("--optimizers", type=names, metavar="A,B,C", help="methods; NAME-tuned is NAME at its reference cell")
     add("--seeds", type=seeds, metavar="K|A,B,C", help="how many fresh seeds, or which (default: 3)")
     add("--tune", action="store_true", help="tune --tune-methods on seeds 1, 2, 3 first; hours, not minutes")
@@ -158,6 +166,8 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 def _common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="options of task or optimizer")
+    add("--penalty", choices=("l1", "l2", "nuclear", "group"), help="complexity, of optimizers that take one")
+    add("--weight", metavar="B", help="its weight, of optimizers that take a penalty (their weight_decay)")
     add("--steps", type=whole(1), metavar="N", help="budget of steps (default: the task's; compare: at most 5000)")
     add("--every", type=interval, metavar="N|log", help="steps between evaluations (default: the task's)")
     add("--threads", type=whole(1), default=1, metavar="N", help="CPU threads of one run")

@@ -7,6 +7,7 @@ from typing import Any
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.progress import Bars, duration, plain_console
 from groktimizer.results import Record, Store
+from groktimizer.studies import penalty_options
 from groktimizer.sweeps import RunSpec, make_spec, run_or_reuse, split_options
 
 QUICK_STEPS = 1_000
@@ -15,11 +16,12 @@ QUICK_STEPS = 1_000
 def specify(arguments: argparse.Namespace) -> RunSpec:
     """Turn the arguments of ``run`` into a complete, checked specification."""
     task_options, optimizer_options = split_options(arguments.task, [arguments.optimizer], arguments.set)
+    penal = penalty_options([arguments.optimizer], arguments.penalty, arguments.weight)
     return make_spec(
         arguments.task,
         arguments.optimizer,
         task_options=task_options,
-        optimizer_options=optimizer_options,
+        optimizer_options=optimizer_options | penal,
         seed=arguments.seed,
         steps=QUICK_STEPS if arguments.quick and arguments.steps is None else arguments.steps,
         every=arguments.every,

@@ -4,6 +4,6 @@ Defaults are those of the package that ships the optimizer. `NAME-tuned` is the 
 """
 
 from groktimizer.peers.composite import Composite
-from groktimizer.peers.registry import PEERS, TUNED_SUFFIX, Peer, peer_names, resolve
+from groktimizer.peers.registry import PEERS, TUNED_SUFFIX, Peer, peer_names, resolve, takes_penalty
 
-__all__ = ["PEERS", "TUNED_SUFFIX", "Composite", "Peer", "peer_names", "resolve"]
+__all__ = ["PEERS", "TUNED_SUFFIX", "Composite", "Peer", "peer_names", "resolve", "takes_penalty"]

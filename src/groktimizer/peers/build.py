@@ -9,7 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from groktimizer._names import lookup, require
+from groktimizer.peers import penalised
 from groktimizer.peers.composite import Composite
+from groktimizer.penalties import L2
 
 Options = Mapping[str, Any]
 BaseFactory = Callable[..., Optimizer]
@@ -69,15 +71,17 @@ def groktimizer(model: nn.Module, options: Options) -> Optimizer:
 
     Args:
         model: The network.
-        options: GROKtimizer's own; "base" as a text.
+        options: GROKtimizer's own; "base" and "penalty" as texts. A penalty other than L2 is laid on weights only.
 
     Returns:
         The optimizer.
     """
     from groktimizer.optim import GROKtimizer  # the other peers do not need it
 
-    own: dict[str, Any] = {**options, "base": parse_base(options["base"])}
-    return GROKtimizer(model.parameters(), **own)
+    penalty = penalised.named_penalty(options["penalty"])
+    own: dict[str, Any] = {**options, "base": parse_base(options["base"]), "penalty": penalty}
+    params = model.parameters() if isinstance(penalty, L2) else penalised.groups(model)
+    return GROKtimizer(params, **own)
 
 
 def sgd(model: nn.Module, options: Options) -> Optimizer:
@@ -132,6 +136,51 @@ def adam_l2(model: nn.Module, options: Options) -> Optimizer:
     """
     coupled = 2 * options["weight_decay"]
     return torch.optim.Adam(model.parameters(), lr=options["lr"], weight_decay=coupled, betas=_betas(options))
+
+
+def adam_subgradient(model: nn.Module, options: Options) -> Optimizer:
+    """Build Adam on loss + β h, h by its subgradient, summed over the weights.
+
+    Args:
+        model: The network.
+        options: "lr", "penalty" (a name), "weight_decay" (β), "beta1", "beta2".
+
+    Returns:
+        The optimizer.
+    """
+    return _subgradient(model, options, adam(model, options))
+
+
+def subgradient(model: nn.Module, options: Options) -> Optimizer:
+    """Build subgradient descent on loss + β h, h summed over the weights.
+
+    Args:
+        model: The network.
+        options: "lr", "penalty" (a name), "weight_decay" (β).
+
+    Returns:
+        The optimizer.
+    """
+    return _subgradient(model, options, torch.optim.SGD(model.parameters(), lr=options["lr"]))
+
+
+def _subgradient(model: nn.Module, options: Options, inner: Optimizer) -> Optimizer:
+    penalty = penalised.named_penalty(options["penalty"])
+    return penalised.Subgradient(inner, penalised.penalised(model), penalty, options["weight_decay"])
+
+
+def proximal(model: nn.Module, options: Options) -> Optimizer:
+    """Build proximal gradient descent on loss + β h: ISTA, singular value thresholding.
+
+    Args:
+        model: The network.
+        options: "lr", "penalty" (a name), "weight_decay" (β).
+
+    Returns:
+        The optimizer.
+    """
+    penalty = penalised.named_penalty(options["penalty"])
+    return penalised.ProximalGradient(penalised.groups(model), options["lr"], penalty, options["weight_decay"])
 
 
 def muon(model: nn.Module, options: Options) -> Optimizer:

@@ -124,6 +124,7 @@ _ENTRIES = (
             "lr": None,
             "weight_decay": None,
             "metric": "adaptive",
+            "penalty": "l2",
             "damping": 1.0,
             "interpolation": None,
             "base": None,
@@ -162,6 +163,27 @@ _ENTRIES = (
         {**ADAM_DEFAULTS, "weight_decay": 1e-6},
         cells(lr=(1e-3, 1e-2), weight_decay=(1e-6, 1e-5, 1e-4, 1e-3)),
         build.adam_l2,
+    ),
+    Peer(
+        "adam-subgradient",
+        "torch.optim.Adam on loss + weight_decay * penalty of the weights, by subgradients (arXiv 2506.05718)",
+        {**ADAM_DEFAULTS, "penalty": "l1", "weight_decay": 1e-6},
+        cells(lr=(1e-3, 1e-2, 1e-1), weight_decay=(1e-7, 1e-6, 1e-5, 1e-4)),
+        build.adam_subgradient,
+    ),
+    Peer(
+        "subgradient",
+        "subgradient descent on loss + weight_decay * penalty of the weights",
+        {"lr": 0.1, "penalty": "l1", "weight_decay": 1e-5},
+        cells(lr=(0.01, 0.1), weight_decay=(1e-6, 1e-5, 1e-4, 1e-3)),
+        build.subgradient,
+    ),
+    Peer(
+        "proximal",
+        "proximal gradient descent on loss + weight_decay * penalty of the weights: ISTA, SVT",
+        {"lr": 0.1, "penalty": "l1", "weight_decay": 1e-5},
+        cells(lr=(0.01, 0.1), weight_decay=(1e-6, 1e-5, 1e-4, 1e-3)),
+        build.proximal,
     ),
     Peer(
         "muon",
@@ -207,6 +229,22 @@ def peer_names() -> tuple[str, ...]:
         The optimizers, then those with a reference cell as NAME-tuned.
     """
     return (*PEERS, *(name + TUNED_SUFFIX for name, peer in PEERS.items() if peer.tuned is not None))
+
+
+def takes_penalty(name: str) -> bool:
+    """Say whether an optimizer lets its complexity be chosen.
+
+    Args:
+        name: A name that `resolve` takes.
+
+    Returns:
+        True if it has the option "penalty".
+
+    Example:
+        >>> [name for name in PEERS if takes_penalty(name)]
+        ['groktimizer', 'adam-subgradient', 'subgradient', 'proximal']
+    """
+    return "penalty" in resolve(name)[0].defaults
 
 
 def resolve(name: str, overrides: Mapping[str, object] | None = None) -> tuple[Peer, dict[str, Any]]:

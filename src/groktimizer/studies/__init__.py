@@ -12,6 +12,7 @@ from groktimizer.studies.protocol import (
     comparison_precision,
     parse_method,
     parse_settings,
+    penalty_options,
 )
 from groktimizer.studies.summary import Row, Spread, summarise
 from groktimizer.studies.tuning import Trial, Tuning, tune
@@ -34,6 +35,7 @@ __all__ = [
     "comparison_precision",
     "parse_method",
     "parse_settings",
+    "penalty_options",
     "summarise",
     "tune",
 ]

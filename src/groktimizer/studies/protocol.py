@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from groktimizer.measures.times import WINDOW_STEPS
-from groktimizer.peers import TUNED_SUFFIX, resolve
+from groktimizer.peers import PEERS, TUNED_SUFFIX, resolve, takes_penalty
 from groktimizer.sweeps import RunSpec, make_spec
 from groktimizer.sweeps.spec import default_precision
 from groktimizer.tasks import make_task
@@ -119,6 +119,29 @@ class Protocol:
         if best is None or self.cap is None:
             return self.steps
         return min(self.steps, max(1, int(self.cap * best)) + WINDOW_STEPS)
+
+
+def penalty_options(names: Sequence[str], penalty: str | None, weight: str | None) -> dict[str, object]:
+    """Options that ``--penalty`` and ``--weight`` stand for.
+
+    Args:
+        names: optimizers; at least one has to take a penalty.
+        penalty: name of the complexity, or None.
+        weight: its weight as a text, or None.
+
+    Returns:
+        "penalty" and "weight_decay", where given.
+
+    Raises:
+        ValueError: if one is given and none of the optimizers takes a penalty.
+    """
+    given = {"penalty": penalty, "weight_decay": weight}
+    own: dict[str, object] = {key: value for key, value in given.items() if value is not None}
+    if own and not any(takes_penalty(name) for name in names):
+        takers = ", ".join(name for name in PEERS if takes_penalty(name))
+        option = "--penalty" if penalty is not None else "--weight"
+        raise ValueError(f"{option} {penalty or weight}: {', '.join(names)} takes no penalty; accepted: {takers}")
+    return own
 
 
 def parse_method(name: str, options: Mapping[str, object] | None = None) -> Method:

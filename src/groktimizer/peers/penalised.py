@@ -1,0 +1,164 @@
+"""Descent on ``loss + weight * h`` for any penalty h: by subgradients (around a torch optimizer) and by proximal steps.
+
+The three iterations of arXiv 2506.05718 (section 3, appendix D) as optimizers: the subgradient one, with Adam or with
+plain gradient descent, and the proximal one (ISTA for the l1 norm, singular value thresholding for the nuclear norm).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from groktimizer._names import lookup
+from groktimizer.optim import param_groups
+from groktimizer.penalties import L1, L2, GroupL1, Nuclear, Penalty
+
+PENALTIES: Mapping[str, Penalty] = {"l2": L2(), "l1": L1(), "nuclear": Nuclear(), "group": GroupL1("rows")}
+
+
+def named_penalty(name: str) -> Penalty:
+    """Find a penalty by the name that the command line uses.
+
+    Args:
+        name: "l2", "l1", "nuclear" or "group" (rows of matrices).
+
+    Returns:
+        The penalty.
+
+    Raises:
+        UnknownName: If there is no such penalty.
+    """  # noqa: DOC502 (raised by lookup)
+    return lookup("penalty", name, PENALTIES)
+
+
+def groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Which tensors a penalty touches: the weights, or everything in a model that has nothing but vectors.
+
+    Args:
+        model: A network.
+
+    Returns:
+        Parameter groups; those that are not penalised have ``weight_decay=0``.
+    """
+    split = param_groups(model)
+    if all(group.get("weight_decay") == 0.0 for group in split):
+        return [{"params": [param for group in split for param in group["params"]]}]
+    return split
+
+
+def penalised(model: nn.Module) -> list[Tensor]:
+    """The tensors that a penalty touches.
+
+    Args:
+        model: A network.
+
+    Returns:
+        Parameters, in the model's order.
+    """
+    return [param for group in groups(model) if group.get("weight_decay") != 0.0 for param in group["params"]]
+
+
+class Subgradient(Optimizer):
+    """A torch optimizer on ``loss + weight * h``: the subgradient of least norm is added to the gradient for its step.
+
+    Args:
+        inner: The optimizer; its state and groups are this one's.
+        targets: The tensors that h is taken of.
+        penalty: h.
+        weight: Its weight, >= 0.
+
+    Raises:
+        ValueError: If a tensor has the wrong order for the penalty.
+    """
+
+    def __init__(self, inner: Optimizer, targets: Iterable[Tensor], penalty: Penalty, weight: float) -> None:
+        self.inner, self.targets, self.penalty, self.weight = inner, list(targets), penalty, weight
+        for param in self.targets:
+            penalty.check(param)
+        super().__init__(inner.param_groups, {})
+        self.param_groups, self.state = inner.param_groups, inner.state
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Take one step; the gradients are as they were afterwards.
+
+        Args:
+            closure: Clears the gradients, computes the loss, calls backward and returns the loss.
+
+        Returns:
+            The closure's loss, or None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        plain = [(param, param.grad) for param in self.targets if param.grad is not None]
+        for param, grad in plain:
+            param.grad = torch.add(grad, self.penalty.subgradient(param), alpha=self.weight)
+        self.inner.step()
+        for param, grad in plain:
+            param.grad = grad
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """The inner optimizer's state.
+
+        Returns:
+            As torch has it.
+        """
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the inner optimizer's state.
+
+        Args:
+            state_dict: As `state_dict` gives it.
+        """
+        self.inner.load_state_dict(state_dict)
+        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+
+
+class ProximalGradient(Optimizer):
+    """``theta <- prox(theta - lr * gradient, lr * weight)``; no momentum.
+
+    Args:
+        params: Groups as `groups` makes them; those with ``weight_decay=0`` take plain gradient steps.
+        lr: Step size, > 0; needs ``lr * sharpness <= 1``.
+        penalty: h.
+        weight: Its weight, >= 0.
+
+    Raises:
+        ValueError: If a tensor has the wrong order for the penalty.
+    """
+
+    def __init__(self, params: list[dict[str, Any]], lr: float, penalty: Penalty, weight: float) -> None:
+        self.penalty = penalty
+        super().__init__(params, {"lr": lr, "weight_decay": weight})
+        for group in self.param_groups:
+            if group["weight_decay"] != 0.0:
+                for param in group["params"]:
+                    penalty.check(param)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Take one step.
+
+        Args:
+            closure: Clears the gradients, computes the loss, calls backward and returns the loss.
+
+        Returns:
+            The closure's loss, or None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    moved = param - group["lr"] * param.grad
+                    step = group["lr"] * group["weight_decay"]
+                    param.copy_(self.penalty.prox(moved, step) if step else moved)
+        return loss
