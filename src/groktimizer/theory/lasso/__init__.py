@@ -5,6 +5,7 @@ from groktimizer.theory.lasso.laws import accelerated, predicted_memorisation, t
 from groktimizer.theory.lasso.path import Event, LassoPath
 from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import Recovery, coherence, fuchs, null_space_constant, recovery
+from groktimizer.theory.lasso.solvers import Runs, solve
 from groktimizer.theory.lasso.times import LassoTimes, Transition, Verdict, judge
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "LassoPath",
     "LassoTimes",
     "Recovery",
+    "Runs",
     "Transition",
     "Verdict",
     "accelerated",
@@ -26,6 +28,7 @@ __all__ = [
     "objective",
     "predicted_memorisation",
     "recovery",
+    "solve",
     "theorem_2_1",
     "theorem_3_3",
     "theorem_3_6",

@@ -28,6 +28,7 @@ Target = npt.ArrayLike | Callable[[Array], float]
 _SINGLE = 16  # steps taken one by one before an active set is decomposed
 _CACHE = 64 * 2**20  # bytes of decompositions that are kept
 _ROUNDING = 8 * np.finfo(np.float64).eps
+_IDLE = 20  # events of the size of rounding after which such events are no longer counted
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class LassoPath:
     """ISTA from a start, ``a <- S_{alpha beta}(a - alpha X'(X a - y))``, without taking its steps.
 
     Stretches between events are found when a step, a time or the events are asked for. Made by `Lasso.trajectory`.
+    Where a coordinate rests on its threshold for ever (equal columns), rounding moves it on and off; after 20 events of
+    that size they are ignored.
 
     Args:
         features: X, shape (N, n).
@@ -60,7 +63,7 @@ class LassoPath:
     """
 
     def __init__(
-        self, features: Array, targets: Array, a0: Array, lr: float, weight: float, max_events: int = 1_000_000
+        self, features: Array, targets: Array, a0: Array, lr: float, weight: float, max_events: int = 100_000
     ) -> None:
         self.features, self.targets, self.lr, self.weight = features, targets, lr, weight
         self._max_events = max_events
@@ -68,6 +71,7 @@ class LassoPath:
         self._states: list[Array] = [a0.copy()]
         self._events: list[Event] = []
         self._done = False
+        self._idle = 0
         self._transposed = np.ascontiguousarray(features.T)
         self._slack = _ROUNDING * float(np.linalg.norm(features, axis=0).max() * np.linalg.norm(targets))
         self._cache: OrderedDict[bytes, Modes] = OrderedDict()
@@ -202,25 +206,29 @@ class LassoPath:
         """Find where the last stretch ends, and begin the next one there; or find that it has no end."""
         if self._done:
             return
-        start, state = self._starts[-1], self._states[-1]
-        signs = np.sign(state)
+        start, before = self._starts[-1], self._states[-1]
+        state, least = before, _ROUNDING * float(np.abs(before).max())
         for k in range(1, _SINGLE + 1):
             state = self._step(state)
-            if (np.sign(state) != signs).any():
-                self._begin(start + k, signs, state)
-                return
+            changed = np.sign(state) != np.sign(before)
+            if changed.any():
+                large = np.maximum(np.abs(state[changed]), np.abs(before[changed])).max() > least
+                self._idle += not large
+                if large or self._idle <= _IDLE:
+                    self._begin(start + k, state)
+                    return
         motion = self._motion(len(self._starts) - 1)
-        k = first_event(event_watch(motion, self.features, self.weight, self._slack))
+        k = first_event(event_watch(motion, self.features, self.weight, self._slack, least))
         if k is None:
             self._done = True
             return
-        self._begin(start + k + 1, signs, self._step(motion.at(k)))
+        self._begin(start + k + 1, self._step(motion.at(k)))
 
-    def _begin(self, step: int, before: Array, state: Array) -> None:
+    def _begin(self, step: int, state: Array) -> None:
         """Note the events of a step and start a stretch with it."""
         if len(self._starts) > self._max_events:
             raise ValueError(f"max_events={self._max_events}: spent at step {step}, raise it or ask for earlier steps")
-        after = np.sign(state)
+        before, after = np.sign(self._states[-1]), np.sign(state)
         for j in np.flatnonzero(before != after):
             kind: Kind = "enters" if before[j] == 0 else "leaves" if after[j] == 0 else "flips"
             self._events.append(Event(step, kind, int(j)))

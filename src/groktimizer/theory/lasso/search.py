@@ -63,7 +63,7 @@ class Watch:
         )
 
 
-def event_watch(motion: Motion, features: Array, weight: float, slack: float) -> Watch:
+def event_watch(motion: Motion, features: Array, weight: float, slack: float, least: float) -> Watch:
     """What must hold at step k for the stretch to describe step k + 1 as well.
 
     Active coordinates keep their sign at k + 1, where ``phi(k + 1) = 1 + f phi(k)``; inactive ones have
@@ -74,6 +74,7 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float) ->
         features: X, shape (N, n).
         weight: beta.
         slack: Excess over beta that counts as rounding.
+        least: Size of a coordinate that counts as rounding.
 
     Returns:
         The watch; its first violation at k means an event at step k + 1.
@@ -91,7 +92,7 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float) ->
         np.concatenate([value, motion.residual @ idle]),
         np.concatenate([own * modes.factors, (idle.T @ modes.left) * (modes.values * motion.push)]),
         None if drift is None else np.concatenate([drift, np.zeros(others)]),
-        np.concatenate([np.zeros(value.size), np.full(others, -weight - slack)]),
+        np.concatenate([np.full(value.size, -least), np.full(others, -weight - slack)]),
         np.concatenate([np.full(value.size, np.inf), np.full(others, weight + slack)]),
     )
 

@@ -1,0 +1,172 @@
+"""Descent on ``1/2 ||X a - y||^2 + beta ||a||_1`` step by step, compiled: what the clocks are compared with.
+
+With G = X'(X a - y), S soft thresholding, and ``Pi(a) = a - X^+ (X a - y)``, the projection on the interpolants:
+
+    "subgradient"  a <- a - alpha (G + beta sign a), sign 0 = 0
+    "projected"    a <- Pi(a - alpha beta sign a)
+    "ista"         a <- S_{alpha beta}(a - alpha G); `Lasso.trajectory` gives the same without taking the steps
+    "accelerated"  the same step from z = a + theta (a - a_before), theta_k = (t_k - 1) / t_{k+1},
+                   t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2, t = 1 anew when ``(z - a)'(a - a_before) > 0`` with a the new
+                   point (Beck and Teboulle 2009; O'Donoghue and Candes 2015)
+
+They need alpha L < 2 (the projected method any alpha), the accelerated one alpha L <= 1. Its run multiplies rounding:
+two computations that differ in the last digit are apart by 1e-3 after a thousand steps, its times by one percent.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_vector
+from groktimizer.theory.quadratic import Array
+
+Method = Literal["subgradient", "projected", "ista", "accelerated"]
+_METHODS = ("subgradient", "projected", "ista", "accelerated")  # in the order of the constants in `kernels`
+_ROOM = 1e-12  # relative, by which alpha L may pass 1
+Steps = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One run, or many with their axis first. Steps are -1 where there is none.
+
+    Args:
+        method: Which.
+        a: Last iterates, shape (..., n).
+        steps: At which errors were kept, shape (K,).
+        train_error: ``||X a - y|| / ||y||``, shape (..., K).
+        recovery_error: ``||a - a*|| / ||a*||``, shape (..., K).
+        memorised: First step with train error <= its tolerance, shape (...).
+        memorised_settled: First step from which it stayed so up to the last step, shape (...).
+        generalised: The same of the recovery error.
+        generalised_settled: The same of the recovery error.
+        restarts: Of the accelerated method, shape (...).
+    """
+
+    method: Method
+    a: Array
+    steps: Steps
+    train_error: Array
+    recovery_error: Array
+    memorised: Steps
+    memorised_settled: Steps
+    generalised: Steps
+    generalised_settled: Steps
+    restarts: Steps
+
+
+def solve(
+    features: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    a0: npt.ArrayLike,
+    lr: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    steps: npt.ArrayLike,
+    teacher: npt.ArrayLike,
+    *,
+    method: Method = "ista",
+    train_tolerance: float = 1e-2,
+    test_tolerance: float = 1e-2,
+) -> Runs:
+    """Run a method, for one pair of lr and weight or for many at once; needs numba (the `lab` extra).
+
+    >>> runs = solve([[1.0, 2.0]], [2.0], [2.0, 0.0], 0.1, [1e-2, 1e-3], [0, 10000], [0.0, 1.0], method="accelerated")
+    >>> bool((runs.generalised_settled > 0).all()), runs.recovery_error.shape
+    (True, (2, 2))
+
+    Args:
+        features: X, shape (N, n).
+        targets: y, shape (N,), not 0.
+        a0: Start, shape (n,), the same for every run.
+        lr: alpha; broadcasts against weight.
+        weight: beta; scalars give one run, arrays one run for each pair.
+        steps: At which errors are kept, increasing whole numbers; the last one ends the run.
+        teacher: a*, shape (n,), not 0.
+        method: "subgradient", "projected", "ista" or "accelerated".
+        train_tolerance: Of memorisation.
+        test_tolerance: Of generalisation.
+
+    Returns:
+        The runs, in the broadcast shape of lr and weight; times are looked at every step.
+
+    Raises:
+        ValueError: If an argument is not accepted, or numba is not installed.
+    """
+    x = check_matrix("features", features)
+    y, start = check_vector("targets", targets, x.shape[0]), check_vector("a0", a0, x.shape[1])
+    wanted = check_vector("teacher", teacher, x.shape[1])
+    rates, weights = np.broadcast_arrays(np.asarray(lr, np.float64), np.asarray(weight, np.float64))
+    grid = _check(x, y, wanted, rates, weights, steps, method)
+    check_positive("train_tolerance", train_tolerance)
+    check_positive("test_tolerance", test_tolerance)
+    try:
+        from groktimizer.theory.lasso import kernels
+    except ImportError:
+        raise ValueError("numba is not installed: pip install groktimizer[lab]") from None
+    sizes, shape = (float(y @ y), float(wanted @ wanted)), rates.shape
+    data = kernels.Data(
+        features=np.ascontiguousarray(x),
+        columns=np.ascontiguousarray(x.T),
+        back=np.array(np.linalg.pinv(x) if method == "projected" else np.zeros(x.T.shape), np.float64, order="C"),
+        targets=np.ascontiguousarray(y),
+        teacher=np.ascontiguousarray(wanted),
+        limits=np.array([train_tolerance**2 * sizes[0], test_tolerance**2 * sizes[1]]),
+        grid=grid,
+    )
+    number, start = _METHODS.index(method), np.ascontiguousarray(start)
+    if shape == ():
+        history, marks = np.empty((2, grid.size)), np.full((2, 2), -1)
+        a, again = kernels.one_run(number, data, start, float(rates), float(weights), history, marks)
+        return _runs(method, a, grid, history, sizes, marks, np.array(again))
+    history, marks = np.empty((2, grid.size, rates.size)), np.full((2, 2, rates.size), -1)
+    starts = np.ascontiguousarray(np.broadcast_to(start[:, None], (start.size, rates.size)))
+    a, again = kernels.many_runs(number, data, starts, rates.flatten(), weights.flatten(), history, marks)
+    history = np.ascontiguousarray(history.transpose(0, 2, 1)).reshape(2, *shape, grid.size)
+    a = np.ascontiguousarray(a.T).reshape(*shape, start.size)
+    return _runs(method, a, grid, history, sizes, marks.reshape(2, 2, *shape), again.reshape(shape))
+
+
+def _check(
+    x: Array, y: Array, teacher: Array, rates: Array, weights: Array, steps: npt.ArrayLike, method: str
+) -> Steps:
+    """Refuse what no run can start from; give the steps as integers."""
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r}: accepted are {', '.join(_METHODS)}")
+    if not y.any() or not teacher.any():
+        raise ValueError("targets, teacher: all zeros, accepted are vectors other than 0")
+    for name, values in (("lr", rates), ("weight", weights)):
+        if not values.size:
+            raise ValueError(f"{name}: empty, accepted is at least one number")
+        for value in values.flat:
+            check_positive(name, float(value))
+    top, most = float(np.linalg.norm(x, 2) ** 2), float(rates.max())
+    if method in {"subgradient", "ista"} and most * top >= 2:  # noqa: PLR2004
+        raise ValueError(f"lr={most:g}: diverges on these features, accepted are values below {2 / top:.6g}")
+    if method == "accelerated" and most * top > 1 + _ROOM:
+        raise ValueError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / top:.6g}")
+    given = np.asarray(steps)
+    if given.ndim != 1 or not given.size or not np.issubdtype(given.dtype, np.integer):
+        raise ValueError("steps: accepted is a list of whole numbers")
+    if given[0] < 0 or (np.diff(given) <= 0).any():
+        raise ValueError("steps: accepted are increasing numbers >= 0")
+    return given.astype(np.int64)
+
+
+def _runs(
+    method: Method, a: Array, grid: Steps, squares: Array, sizes: tuple[float, float], marks: Steps, restarts: Steps
+) -> Runs:
+    """Squares and marks as errors and times."""
+    return Runs(
+        method=method,
+        a=a,
+        steps=grid,
+        train_error=np.sqrt(squares[0] / sizes[0]),
+        recovery_error=np.sqrt(squares[1] / sizes[1]),
+        memorised=marks[0, 0],
+        memorised_settled=marks[0, 1],
+        generalised=marks[1, 0],
+        generalised_settled=marks[1, 1],
+        restarts=restarts,
+    )
