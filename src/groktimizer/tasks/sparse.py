@@ -106,17 +106,10 @@ class SparseData(NamedTuple):
     teacher: Tensor
     factors: list[Tensor]
 
-    def interpolant(self, start: Tensor | None = None) -> Tensor:
-        """The fit next to a start, where gradient descent at depth 1 ends: a + X⁺(y − X a).
-
-        Args:
-            start: a, shape (n,); None for 0, which gives the fit of least norm.
-
-        Returns:
-            Shape (n,).
-        """
-        begin = torch.zeros_like(self.teacher) if start is None else start
-        return begin + torch.linalg.pinv(self.features) @ (self.targets - self.features @ begin)
+    def interpolant(self) -> Tensor:
+        """The fit next to the initial product, where gradient descent at depth 1 ends: a + X⁺(y − X a), shape (n,)."""
+        start = reduce(torch.mul, self.factors)
+        return start + torch.linalg.pinv(self.features) @ (self.targets - self.features @ start)
 
 
 @dataclass(frozen=True)

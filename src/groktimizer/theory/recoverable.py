@@ -108,14 +108,16 @@ def least_complexity(
         return LeastComplexity(start[0], start[0], 0.0, 0, True)
     scale = 0.1 * float(penalty.dual_norm(start[0]))
     z, x, gap, steps = start, start, 1.0, 0
+    slope = torch.zeros_like(start)
     while gap > tolerance and steps < most_steps:
         x = measurements.project(z, targets)
-        u = penalty.prox(2 * x - z, scale, batched=True)
-        z = z + u - x
+        slope = x - z
+        u = penalty.prox(x + slope, scale, batched=True)
+        z = u - slope
         steps += 1
         if steps % 10 == 0:
             gap = float((u - x).norm() / x.norm())
-    return LeastComplexity(x[0], ((x - z) / scale)[0], gap, steps, gap <= tolerance)
+    return LeastComplexity(x[0], slope[0] / scale, gap, steps, gap <= tolerance)
 
 
 @dataclass(frozen=True)
