@@ -259,6 +259,20 @@ def test_where_a_part_does_not_do_the_map_is_exact():
 
 def test_a_large_matrix_below_the_threshold_becomes_zero():
     assert not Nuclear(exact_below=8).prox(1e-3 * draw(90, 100), 1.0).any()
+    assert not Nuclear(exact_below=8).prox(torch.zeros(90, 100), 1.0).any()
+
+
+def test_a_matrix_too_small_to_have_a_part_is_mapped_exactly():
+    for shape in ((2, 2), (2, 9), (3, 3)):
+        theta = draw(*shape)
+        torch.testing.assert_close(Nuclear(exact_below=1).prox(theta, 0.5), Nuclear().prox(theta, 0.5))
+
+
+def test_entries_whose_sum_overflows_are_still_finite():
+    theta = torch.full((4, 6), 2e38)
+    for runs in (theta, torch.stack((theta, torch.eye(4, 6)))):
+        found = Nuclear().prox(runs, 1.0, batched=runs.ndim == 3)
+        torch.testing.assert_close(found, runs.where(runs > 1, 0.0), rtol=1e-5, atol=1e-5)
 
 
 @given(seed=st.integers(0, 10_000), rank=st.integers(0, 5))
@@ -287,9 +301,6 @@ class Sharded:
 
     def is_replicate(self) -> bool:
         return self.whole
-
-    def reshape(self, *shape: int) -> "Sharded":
-        return self
 
 
 def test_nuclear_refuses_a_sharded_matrix_by_name():

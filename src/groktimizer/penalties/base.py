@@ -120,6 +120,22 @@ def flat(theta: Tensor, batched: bool) -> Tensor:
     return theta.reshape(theta.shape[0], math.prod(theta.shape[1:])) if batched else theta.reshape(-1)
 
 
+def check_order(shape: torch.Size, owner: str) -> None:
+    """Refuse vectors and scalars.
+
+    Args:
+        shape: Shape of one tensor.
+        owner: Who refuses, for the error.
+
+    Raises:
+        ValueError: If there are fewer than two dims.
+    """
+    if len(shape) < 2:  # noqa: PLR2004
+        raise ValueError(
+            f"{owner} of a tensor of shape {tuple(shape)}: accepted are tensors with at least 2 dimensions"
+        )
+
+
 def matrices(theta: Tensor, batched: bool, owner: str) -> Tensor:
     """Flatten each tensor from its dim 1 on, as the weight of a convolution is: one row per output channel.
 
@@ -130,14 +146,9 @@ def matrices(theta: Tensor, batched: bool, owner: str) -> Tensor:
 
     Returns:
         Shape ``(rows, columns)``; with `batched`, ``(runs, rows, columns)``.
-
-    Raises:
-        ValueError: If there are too few dims.
     """
     first = 1 if batched else 0
-    if theta.ndim < first + 2:
-        shape = tuple(theta.shape[first:])
-        raise ValueError(f"{owner} of a tensor of shape {shape}: accepted are tensors with at least 2 dimensions")
+    check_order(theta.shape[first:], owner)
     return theta.reshape(*theta.shape[: first + 1], math.prod(theta.shape[first + 1 :]))
 
 

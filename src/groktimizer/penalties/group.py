@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from groktimizer.penalties.base import Penalty, Step, largest, matrices, raised, spread
+from groktimizer.penalties.base import Penalty, Step, check_order, largest, matrices, raised, spread
 
 _DIMS = {"rows": -1, "columns": -2}
 
@@ -58,7 +58,7 @@ class GroupL1(Penalty):
         Raises:
             ValueError: If it has fewer than two dims.
         """  # noqa: DOC502 (raised by the function called)
-        matrices(param, False, repr(self))
+        check_order(param.shape, repr(self))
 
     def _norms(self, theta: Tensor, batched: bool) -> tuple[Tensor, Tensor]:
         """The groups as a matrix, and their norms with the summed dim kept."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from groktimizer.penalties.base import Penalty, Step, largest, matrices, raised, spread
+from groktimizer.penalties.base import Penalty, Step, check_order, largest, matrices, raised, spread
 from groktimizer.penalties.partial_svd import above
 
 
@@ -108,7 +108,7 @@ class Nuclear(Penalty):
         Raises:
             ValueError: If it has fewer than two dims, or is a DTensor of which this process holds a part.
         """
-        matrices(param, False, repr(self))
+        check_order(param.shape, repr(self))
         if any(not place.is_replicate() for place in getattr(param, "placements", ())):
             shape = tuple(param.shape)
             raise ValueError(f"{self!r} of a sharded DTensor of shape {shape}: accepted are tensors held whole")

@@ -114,6 +114,8 @@ def above(matrix: Tensor, threshold: float, tolerance: float) -> Triplets | None
     m, n = matrix.shape
     source = torch.Generator().manual_seed(m * 1_000_003 + n)
     most = min(m, n) // LARGEST_PART
+    if most == 0:
+        return None
 
     def noise(columns: int) -> Tensor:
         return matrix @ torch.randn(n, columns, generator=source, dtype=torch.float64).to(matrix.device, matrix.dtype)
