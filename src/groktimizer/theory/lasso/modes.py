@@ -21,6 +21,7 @@ from groktimizer.theory.quadratic import Array
 
 Steps = npt.ArrayLike
 _FASTEST = 1e6  # decay per step that counts as at once
+_SAFE = 1e-4  # least eigenvalue of a Gram matrix that is good enough, relative to the largest
 _NO_DRIFT = 1e-12  # relative length of a drift that is rounding
 
 
@@ -84,6 +85,8 @@ class Modes:
 def modes_of(features: Array, active: npt.NDArray[np.intp], lr: float) -> Modes:
     """Decompose the columns of an active set; singular values that are rounding belong to the null space.
 
+    Well-conditioned columns take the smaller Gram matrix, which costs half as much and squares the condition.
+
     Args:
         features: X, shape (N, n).
         active: Indices, shape (A,).
@@ -92,7 +95,14 @@ def modes_of(features: Array, active: npt.NDArray[np.intp], lr: float) -> Modes:
     Returns:
         The modes.
     """
-    left, values, right = np.linalg.svd(features[:, active], full_matrices=False)
+    columns = features[:, active]
+    wide = active.size >= features.shape[0]
+    squares, vectors = np.linalg.eigh(columns @ columns.T if wide else columns.T @ columns)
+    if squares.size and squares[0] > _SAFE * squares[-1]:
+        values = np.sqrt(squares)
+        other = (columns.T if wide else columns) @ (vectors / values)
+        return Modes(active, vectors, values, other, lr) if wide else Modes(active, other, values, vectors, lr)
+    left, values, right = np.linalg.svd(columns, full_matrices=False)
     least = max(features.shape[0], active.size) * np.finfo(np.float64).eps
     rank = int((values > least * values[0]).sum()) if values.size else 0
     return Modes(active, left[:, :rank], values[:rank], np.ascontiguousarray(right[:rank].T), lr)

@@ -25,7 +25,7 @@ from groktimizer.theory.quadratic import Array
 
 Kind = Literal["enters", "leaves", "flips"]
 Target = npt.ArrayLike | Callable[[Array], float]
-_SINGLE = 16  # steps taken one by one before an active set is decomposed
+_SINGLE = 12  # steps taken one by one before an active set is decomposed
 _CACHE = 64 * 2**20  # bytes of decompositions that are kept
 _ROUNDING = 8 * np.finfo(np.float64).eps
 _IDLE = 20  # events of the size of rounding after which such events are no longer counted
@@ -207,10 +207,10 @@ class LassoPath:
         if self._done:
             return
         start, before = self._starts[-1], self._states[-1]
-        state, least = before, _ROUNDING * float(np.abs(before).max())
+        state, signs, least = before, np.sign(before), _ROUNDING * float(np.abs(before).max())
         for k in range(1, _SINGLE + 1):
             state = self._step(state)
-            changed = np.sign(state) != np.sign(before)
+            changed = np.sign(state) != signs
             if changed.any():
                 large = np.maximum(np.abs(state[changed]), np.abs(before[changed])).max() > least
                 self._idle += not large
@@ -239,7 +239,7 @@ class LassoPath:
         """One step of ISTA, as a loop takes it."""
         moved = state - self.lr * (self._transposed @ (self.features @ state - self.targets))
         threshold = self.lr * self.weight
-        return moved - np.clip(moved, -threshold, threshold)
+        return moved - np.maximum(np.minimum(moved, threshold), -threshold)
 
     def _inside(self, place: int, steps: npt.NDArray[np.int64]) -> Array:
         """States of one stretch, steps counted from its start; a few steps are taken, more are computed."""

@@ -2,12 +2,13 @@
 
 Every mode is monotone on the steps of one parity (on all steps where no factor is negative), so its values at the ends
 of an interval bound it inside, and sums of such bounds bound whatever is watched. Intervals that the bounds do not
-decide are split in 16, short ones are looked at step by step: a sum of exponentials that crosses and comes back cannot
+decide are split in 64, short ones are looked at step by step: a sum of exponentials that crosses and comes back cannot
 hide.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,8 @@ from groktimizer.theory.lasso.modes import Motion
 from groktimizer.theory.quadratic import Array
 
 LATEST = 2**53  # steps are exact integers in float64 up to here
-_WALK = 48  # an undecided interval of at most so many steps is looked at step by step
-_PARTS = 16
+_WALK = 64  # an undecided interval of at most so many steps is looked at step by step
+_PARTS = 64
 Labels = npt.NDArray[np.int8]
 
 
@@ -42,25 +43,35 @@ class Watch:
     low: Array
     high: Array
 
-    def doubtful(self, first: Array, last: Array) -> npt.NDArray[np.bool_]:
-        """Whether bounds leave it open that a row passes its limit during an interval; shape (intervals, rows)."""
-        begin = self.motion.modes.phi(first)
-        end = self.motion.modes.phi(last) if last is not first else begin
-        up, down = np.maximum(self.rows, 0), np.minimum(self.rows, 0)
-        least, most = np.minimum(begin, end), np.maximum(begin, end)
-        low = self.value + least @ up.T + most @ down.T
-        high = self.value + most @ up.T + least @ down.T
+    @cached_property
+    def _parts(self) -> tuple[Array, Array]:
+        """Positive and negative coefficients, shape (r, rows) each."""
+        return np.maximum(self.rows, 0).T, np.minimum(self.rows, 0).T
+
+    def doubtful(self, edges: Array) -> npt.NDArray[np.bool_]:
+        """Whether bounds leave it open that a row passes its limit between two edges; shape (edges - 1, rows)."""
+        place = self.motion.modes.phi(edges)
+        least, most = np.minimum(place[:-1], place[1:]), np.maximum(place[:-1], place[1:])
+        up, down = self._parts
+        low, high = self.value + least @ up + most @ down, self.value + most @ up + least @ down
         if self.slope is not None:
-            here, there = np.outer(first, self.slope), np.outer(last, self.slope)
-            low, high = low + np.minimum(here, there), high + np.maximum(here, there)
+            along = np.outer(edges, self.slope)
+            low += np.minimum(along[:-1], along[1:])
+            high += np.maximum(along[:-1], along[1:])
         return (low <= self.low) | (high > self.high)
+
+    def outside(self, steps: Array) -> npt.NDArray[np.bool_]:
+        """Whether some row is outside its limits at single steps; shape (steps,)."""
+        value = self.value + self.motion.modes.phi(steps) @ self.rows.T
+        if self.slope is not None:
+            value += np.outer(steps, self.slope)
+        wrong: npt.NDArray[np.bool_] = (value <= self.low) | (value > self.high)
+        return np.logical_or.reduce(wrong, axis=1)
 
     def only(self, rows: npt.NDArray[np.bool_]) -> "Watch":
         """The same watch over some rows."""
         slope = None if self.slope is None else self.slope[rows]
-        return replace(
-            self, value=self.value[rows], rows=self.rows[rows], slope=slope, low=self.low[rows], high=self.high[rows]
-        )
+        return Watch(self.motion, self.value[rows], self.rows[rows], slope, self.low[rows], self.high[rows])
 
 
 def event_watch(motion: Motion, features: Array, weight: float, slack: float, least: float) -> Watch:
@@ -114,30 +125,31 @@ def _exit(watch: Watch, start: int, stride: int, low: int, high: int | None) -> 
         edges = _octaves((LATEST - start) // stride)
     elif high - low < _WALK:
         steps = start + stride * np.arange(low, high + 1, dtype=np.float64)
-        outside = np.flatnonzero(watch.doubtful(steps, steps).any(axis=1))
+        outside = np.flatnonzero(watch.outside(steps))
         return int(steps[outside[0]]) if outside.size else None
     else:
         edges = _split(low, high)
-    firsts, lasts = np.array(edges[:-1]), np.array(edges[1:]) - 1
-    doubtful = watch.doubtful(start + stride * firsts, start + stride * lasts)
+    # Intervals share their edges: the bounds then hold on one step more than is asked for.
+    doubtful = watch.doubtful(start + stride * np.array(edges, np.float64))
     for i in np.flatnonzero(doubtful.any(axis=1)):
-        found = _exit(watch.only(doubtful[i]), start, stride, int(firsts[i]), int(lasts[i]))
+        found = _exit(watch.only(doubtful[i]), start, stride, edges[i], edges[i + 1] - 1)
         if found is not None:
             return found
     return None
 
 
-def _octaves(last: int) -> list[int]:
+@lru_cache(maxsize=256)
+def _octaves(last: int) -> tuple[int, ...]:
     """Edges 0, 1, 2, 4, ... of intervals that cover 0..last; the last edge is last + 1."""
     edges = [0]
     while (following := max(1, 2 * edges[-1])) <= last:
         edges.append(following)
-    return [*edges, last + 1]
+    return (*edges, last + 1)
 
 
-def _split(first: int, last: int) -> list[int]:
+def _split(first: int, last: int) -> tuple[int, ...]:
     """Edges of `_PARTS` nearly equal intervals."""
-    return [first + (last + 1 - first) * i // _PARTS for i in range(_PARTS + 1)]
+    return tuple((first + (last + 1 - first) * np.arange(_PARTS + 1) // _PARTS).tolist())
 
 
 class Measure(Protocol):
@@ -275,7 +287,7 @@ def _find(
     start, stride = steps
     low, high = span
     if high - low < _WALK:
-        edges = list(range(low, high + 2))
+        edges = tuple(range(low, high + 2))
     else:
         whole = np.array([high], np.float64) if not for_ever else np.array([np.inf])
         label = measure.labels(np.array([start + stride * float(low)]), start + stride * whole)[0]
