@@ -8,7 +8,7 @@ hide.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -43,22 +43,16 @@ class Watch:
     low: Array
     high: Array
 
-    @cached_property
-    def _parts(self) -> tuple[Array, Array]:
-        """Positive and negative coefficients, shape (r, rows) each."""
-        return np.maximum(self.rows, 0).T, np.minimum(self.rows, 0).T
-
     def doubtful(self, edges: Array) -> npt.NDArray[np.bool_]:
         """Whether bounds leave it open that a row passes its limit between two edges; shape (edges - 1, rows)."""
         place = self.motion.modes.phi(edges)
-        least, most = np.minimum(place[:-1], place[1:]), np.maximum(place[:-1], place[1:])
-        up, down = self._parts
-        low, high = self.value + least @ up + most @ down, self.value + most @ up + least @ down
+        raises = (self.rows > 0) == (place[-1] >= place[0])  # whether the mode raises the row
+        up = place @ np.where(raises, self.rows, 0).T + self.value
+        down = place @ np.where(raises, 0, self.rows).T
         if self.slope is not None:
-            along = np.outer(edges, self.slope)
-            low += np.minimum(along[:-1], along[1:])
-            high += np.maximum(along[:-1], along[1:])
-        return (low <= self.low) | (high > self.high)
+            up += np.outer(edges, np.maximum(self.slope, 0))
+            down += np.outer(edges, np.minimum(self.slope, 0))
+        return (up[:-1] + down[1:] <= self.low) | (up[1:] + down[:-1] > self.high)
 
     def outside(self, steps: Array) -> npt.NDArray[np.bool_]:
         """Whether some row is outside its limits at single steps; shape (steps,)."""
@@ -90,22 +84,20 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
     Returns:
         The watch; its first violation at k means an event at step k + 1.
     """
-    modes = motion.modes
-    still = np.ones(features.shape[1], dtype=bool)
-    still[modes.active] = False
-    idle = features[:, still]
+    modes, active = motion.modes, motion.modes.active
     own = motion.signs[:, None] * modes.right * motion.push
-    drift = None if motion.drift is None else motion.signs * motion.drift
-    value = motion.signs * motion.state[modes.active] + own.sum(axis=1) + (0 if drift is None else drift)
-    others = idle.shape[1]
-    return Watch(
-        motion,
-        np.concatenate([value, motion.residual @ idle]),
-        np.concatenate([own * modes.factors, (idle.T @ modes.left) * (modes.values * motion.push)]),
-        None if drift is None else np.concatenate([drift, np.zeros(others)]),
-        np.concatenate([np.full(value.size, -least), np.full(others, -weight - slack)]),
-        np.concatenate([np.full(value.size, np.inf), np.full(others, weight + slack)]),
-    )
+    rows = (features.T @ modes.left) * (modes.values * motion.push)
+    rows[active] = own * modes.factors
+    value = motion.residual @ features
+    value[active] = motion.signs * motion.state[active] + own.sum(axis=1)
+    low, high = np.full(value.size, -weight - slack), np.full(value.size, weight + slack)
+    low[active], high[active] = -least, np.inf
+    slope = None
+    if motion.drift is not None:
+        slope = np.zeros(value.size)
+        slope[active] = motion.signs * motion.drift
+        value += slope
+    return Watch(motion, value, rows, slope, low, high)
 
 
 def first_event(watch: Watch) -> int | None:
@@ -122,7 +114,7 @@ def _classes(motion: Motion) -> tuple[tuple[int, int], ...]:
 def _exit(watch: Watch, start: int, stride: int, low: int, high: int | None) -> int | None:
     """`first_event` over the steps ``start + stride i``, low <= i <= high."""
     if high is None:
-        edges = _octaves((LATEST - start) // stride)
+        edges = _powers((LATEST - start) // stride)
     elif high - low < _WALK:
         steps = start + stride * np.arange(low, high + 1, dtype=np.float64)
         outside = np.flatnonzero(watch.outside(steps))
@@ -136,6 +128,15 @@ def _exit(watch: Watch, start: int, stride: int, low: int, high: int | None) -> 
         if found is not None:
             return found
     return None
+
+
+@lru_cache(maxsize=4)
+def _powers(last: int) -> tuple[int, ...]:
+    """Edges 0, 64, 256, 1024, ... of intervals that cover 0..last."""
+    edges = [0, _WALK]
+    while 4 * edges[-1] <= last:
+        edges.append(4 * edges[-1])
+    return (*edges, last + 1)
 
 
 @lru_cache(maxsize=256)
