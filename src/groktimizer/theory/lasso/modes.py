@@ -26,32 +26,14 @@ _NO_DRIFT = 1e-12  # relative length of a drift that is rounding
 
 
 @dataclass(frozen=True)
-class Modes:
-    """The singular system of an active set, and its clock.
+class Clock:
+    """How far modes have come after k steps.
 
     Args:
-        active: Indices of the active set, shape (A,).
-        left: U, shape (N, r).
-        values: sigma > 0, shape (r,).
-        right: V, shape (A, r).
-        lr: alpha.
+        loss: ``alpha sigma^2`` in (0, 2), shape (r,).
     """
 
-    active: npt.NDArray[np.intp]
-    left: Array
-    values: Array
-    right: Array
-    lr: float
-
-    @cached_property
-    def loss(self) -> Array:
-        """``alpha sigma^2``, shape (r,)."""
-        return self.lr * self.values**2
-
-    @property
-    def factors(self) -> Array:
-        """f, shape (r,)."""
-        return 1 - self.loss
+    loss: Array
 
     @cached_property
     def decay(self) -> Array:
@@ -80,6 +62,34 @@ class Modes:
             odd = np.isfinite(k) & (np.mod(np.where(np.isfinite(k), k, 0.0), 2) == 1)
             gone = np.where((self.loss > 1) & odd, -2 - gone, gone)
         return -gone / self.loss
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The singular system of an active set.
+
+    Args:
+        active: Indices of the active set, shape (A,).
+        left: U, shape (N, r).
+        values: sigma > 0, shape (r,).
+        right: V, shape (A, r).
+        lr: alpha.
+    """
+
+    active: npt.NDArray[np.intp]
+    left: Array
+    values: Array
+    right: Array
+    lr: float
+
+    @cached_property
+    def clock(self) -> Clock:
+        """Of all its modes."""
+        return Clock(self.lr * self.values**2)
+
+    def phi(self, steps: Steps) -> Array:
+        """As `Clock.phi`."""
+        return self.clock.phi(steps)
 
 
 def modes_of(features: Array, active: npt.NDArray[np.intp], lr: float) -> Modes:

@@ -26,6 +26,7 @@ from groktimizer.theory.quadratic import Array
 Kind = Literal["enters", "leaves", "flips"]
 Target = npt.ArrayLike | Callable[[Array], float]
 _SINGLE = 12  # steps taken one by one before an active set is decomposed
+_CROWDED = 1000  # length of a stretch after which the next one is decomposed at once
 _CACHE = 64 * 2**20  # bytes of decompositions that are kept
 _ROUNDING = 8 * np.finfo(np.float64).eps
 _IDLE = 20  # events of the size of rounding after which such events are no longer counted
@@ -208,7 +209,8 @@ class LassoPath:
             return
         start, before = self._starts[-1], self._states[-1]
         state, signs, least = before, np.sign(before), _ROUNDING * float(np.abs(before).max())
-        for k in range(1, _SINGLE + 1):
+        crowded = len(self._starts) == 1 or start - self._starts[-2] < _CROWDED
+        for k in range(1, (_SINGLE if crowded else 1) + 1):
             state = self._step(state)
             changed = np.sign(state) != signs
             if changed.any():

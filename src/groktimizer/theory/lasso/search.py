@@ -14,12 +14,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.lasso.modes import Motion
+from groktimizer.theory.lasso.modes import Clock, Motion
 from groktimizer.theory.quadratic import Array
 
 LATEST = 2**53  # steps are exact integers in float64 up to here
 _WALK = 64  # an undecided interval of at most so many steps is looked at step by step
 _PARTS = 64
+_REST = 45.0  # a mode is at rest when exp(-this) of its way is left
 Labels = npt.NDArray[np.int8]
 
 
@@ -28,7 +29,7 @@ class Watch:
     """Linear functions of a stretch that must stay between limits: ``low < value + rows phi(k) + k slope <= high``.
 
     Args:
-        motion: The stretch.
+        clock: The modes that still move.
         value: Their part that does not move, shape (rows,).
         rows: Coefficients of phi, shape (rows, r).
         slope: Coefficients of k, shape (rows,), or None.
@@ -36,7 +37,7 @@ class Watch:
         high: Limits, included, shape (rows,).
     """
 
-    motion: Motion
+    clock: Clock
     value: Array
     rows: Array
     slope: Array | None
@@ -45,7 +46,7 @@ class Watch:
 
     def doubtful(self, edges: Array) -> npt.NDArray[np.bool_]:
         """Whether bounds leave it open that a row passes its limit between two edges; shape (edges - 1, rows)."""
-        place = self.motion.modes.phi(edges)
+        place = self.clock.phi(edges)
         raises = (self.rows > 0) == (place[-1] >= place[0])  # whether the mode raises the row
         up = place @ np.where(raises, self.rows, 0).T + self.value
         down = place @ np.where(raises, 0, self.rows).T
@@ -56,16 +57,22 @@ class Watch:
 
     def outside(self, steps: Array) -> npt.NDArray[np.bool_]:
         """Whether some row is outside its limits at single steps; shape (steps,)."""
-        value = self.value + self.motion.modes.phi(steps) @ self.rows.T
+        value = self.value + self.clock.phi(steps) @ self.rows.T
         if self.slope is not None:
             value += np.outer(steps, self.slope)
         wrong: npt.NDArray[np.bool_] = (value <= self.low) | (value > self.high)
         return np.logical_or.reduce(wrong, axis=1)
 
-    def only(self, rows: npt.NDArray[np.bool_]) -> "Watch":
-        """The same watch over some rows."""
+    def only(self, rows: npt.NDArray[np.bool_], since: float) -> "Watch":
+        """The same watch over some rows from a step on; modes that have come to rest by then are part of the value."""
         slope = None if self.slope is None else self.slope[rows]
-        return Watch(self.motion, self.value[rows], self.rows[rows], slope, self.low[rows], self.high[rows])
+        kept, value = self.rows[rows], self.value[rows]
+        moving = self.clock.decay * since < _REST
+        if moving.all():
+            return Watch(self.clock, value, kept, slope, self.low[rows], self.high[rows])
+        value = value + kept[:, ~moving] @ (1 / self.clock.loss[~moving])
+        clock = Clock(self.clock.loss[moving])
+        return Watch(clock, value, kept[:, moving], slope, self.low[rows], self.high[rows])
 
 
 def event_watch(motion: Motion, features: Array, weight: float, slack: float, least: float) -> Watch:
@@ -87,7 +94,7 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
     modes, active = motion.modes, motion.modes.active
     own = motion.signs[:, None] * modes.right * motion.push
     rows = (features.T @ modes.left) * (modes.values * motion.push)
-    rows[active] = own * modes.factors
+    rows[active] = own * (1 - modes.clock.loss)
     value = motion.residual @ features
     value[active] = motion.signs * motion.state[active] + own.sum(axis=1)
     low, high = np.full(value.size, -weight - slack), np.full(value.size, weight + slack)
@@ -97,18 +104,18 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
         slope = np.zeros(value.size)
         slope[active] = motion.signs * motion.drift
         value += slope
-    return Watch(motion, value, rows, slope, low, high)
+    return Watch(modes.clock, value, rows, slope, low, high)
 
 
 def first_event(watch: Watch) -> int | None:
     """Least k at which a row of the watch is outside its limits, None if there is none up to 2^53."""
-    found = [_exit(watch, start, stride, 0, None) for start, stride in _classes(watch.motion)]
+    found = [_exit(watch, start, stride, 0, None) for start, stride in _classes(watch.clock)]
     return min((k for k in found if k is not None), default=None)
 
 
-def _classes(motion: Motion) -> tuple[tuple[int, int], ...]:
+def _classes(clock: Clock) -> tuple[tuple[int, int], ...]:
     """Start and stride of the classes of steps on which every mode is monotone."""
-    return ((0, 2), (1, 2)) if motion.modes.alternates else ((0, 1),)
+    return ((0, 2), (1, 2)) if clock.alternates else ((0, 1),)
 
 
 def _exit(watch: Watch, start: int, stride: int, low: int, high: int | None) -> int | None:
@@ -124,7 +131,7 @@ def _exit(watch: Watch, start: int, stride: int, low: int, high: int | None) -> 
     # Intervals share their edges: the bounds then hold on one step more than is asked for.
     doubtful = watch.doubtful(start + stride * np.array(edges, np.float64))
     for i in np.flatnonzero(doubtful.any(axis=1)):
-        found = _exit(watch.only(doubtful[i]), start, stride, edges[i], edges[i + 1] - 1)
+        found = _exit(watch.only(doubtful[i], start + stride * edges[i]), start, stride, edges[i], edges[i + 1] - 1)
         if found is not None:
             return found
     return None
@@ -274,7 +281,7 @@ def find(measure: Measure, motion: Motion, last: int | None, wanted: int, forwar
     end = LATEST if last is None else last
     found = [
         _find(measure, (start, stride), (0, (end - start) // stride), wanted, forward, last is None)
-        for start, stride in _classes(motion)
+        for start, stride in _classes(motion.modes.clock)
         if start <= end
     ]
     steps = [k for k in found if k is not None]
