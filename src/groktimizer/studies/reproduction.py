@@ -105,6 +105,7 @@ class Effort:
         seed: First seed.
         quick: Fewer runs and cells.
         fresh: Train again even where a record exists.
+        full: The paper's whole grids where a part is the default.
         workers: Processes that train at a time, None for one per core.
         say: Called with a line of progress.
     """
@@ -112,6 +113,7 @@ class Effort:
     seed: int = 0
     quick: bool = False
     fresh: bool = False
+    full: bool = False
     workers: int | None = None
     say: Say = field(default=lambda _: None)
 
@@ -148,6 +150,12 @@ def rising(claim: str, values: npt.ArrayLike) -> Check:
     """A claim that numbers increase from one to the next."""
     given = np.asarray(values, dtype=np.float64)
     return Check(claim, " < ".join(f"{value:,.0f}" for value in given), bool((np.diff(given) > 0).all()))
+
+
+def falling(claim: str, values: npt.ArrayLike) -> Check:
+    """A claim that numbers decrease from one to the next."""
+    given = np.asarray(values, dtype=np.float64)
+    return Check(claim, " > ".join(f"{value:.3g}" for value in given), bool((np.diff(given) < 0).all()))
 
 
 def level(claim: str, values: npt.ArrayLike, factor: float) -> Check:
