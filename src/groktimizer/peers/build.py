@@ -9,9 +9,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from groktimizer._names import lookup, require
-from groktimizer.peers import penalised
+from groktimizer.optim import penalised
 from groktimizer.peers.composite import Composite
-from groktimizer.penalties import L2
 
 Options = Mapping[str, Any]
 BaseFactory = Callable[..., Optimizer]
@@ -80,7 +79,7 @@ def groktimizer(model: nn.Module, options: Options) -> Optimizer:
 
     penalty = penalised.named_penalty(options["penalty"])
     own: dict[str, Any] = {**options, "base": parse_base(options["base"]), "penalty": penalty}
-    params = model.parameters() if isinstance(penalty, L2) else penalised.groups(model)
+    params = model.parameters() if options["penalty"] == "l2" else penalised.groups(model)
     return GROKtimizer(params, **own)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from groktimizer._names import lookup
-from groktimizer.optim import param_groups
+from groktimizer.optim.groups import param_groups
 from groktimizer.penalties import L1, L2, GroupL1, Nuclear, Penalty
 
 PENALTIES: Mapping[str, Penalty] = {"l2": L2(), "l1": L1(), "nuclear": Nuclear(), "group": GroupL1("rows")}
