@@ -27,6 +27,10 @@ COMMANDS = (
     ("predict", "linear-estimator"),
     ("predict", "network"),
     ("reproduce",),
+    ("data",),
+    ("data", "list"),
+    ("data", "fetch"),
+    ("data", "info"),
 )
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

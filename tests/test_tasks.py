@@ -1,6 +1,7 @@
 """Tasks: right answers, fixed splits, and one line for each mistake."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from groktimizer.models import ModularTransformer
 from groktimizer.tasks import TASKS, make_task
 from groktimizer.tasks.modular import table
 from groktimizer.tasks.problem import squared_error
+from groktimizer.tasks.tables import Samples
 
 SMALL = {
     "modular-addition": {"p": 11},
@@ -19,6 +21,7 @@ SMALL = {
     "ridge": {"n": 10, "m": 40},
     "relu-regression": {"n": 10, "m": 40, "d": 8},
     "digits": {"width": 16},
+    "mnist": {"n_train": 100, "width": 16},
     "sparse-recovery": {"n": 20, "s": 2, "N": 10, "depth": 2},
     "matrix-completion": {"n1": 6, "n2": 5, "r": 1, "N": 20, "depth": 3},
     "matrix-sensing": {"n1": 4, "n2": 6, "r": 1, "N": 12},
@@ -29,6 +32,18 @@ OPERATIONS = {
     "modular-multiplication": lambda a, b, c, p: (a * b - c) % p == 0,
     "modular-division": lambda a, b, c, p: (b * c - a) % p == 0 and b != 0,
 }
+
+
+@cache
+def images(name: str) -> Samples:
+    """5,000 images sorted by class."""
+    pixels = torch.randint(0, 256, (5000, 784), generator=torch.Generator().manual_seed(0)).double()
+    return Samples(pixels, torch.arange(10).repeat_interleave(500))
+
+
+@pytest.fixture(autouse=True)
+def without_network(monkeypatch):
+    monkeypatch.setattr("groktimizer.tasks.mnist.load", images)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -175,6 +190,9 @@ def test_digits_are_split_without_overlap():
         ("ridge", {"tolerance": "inf"}, "tolerance=inf"),
         ("digits", {"n_train": 1797}, "n_train=1797"),
         ("digits", {"init_scale": 0}, "init_scale=0"),
+        ("mnist", {"n_train": 5000}, "n_train=5000: expected at most 4999"),
+        ("mnist", {"loss": "mae"}, "loss='mae'"),
+        ("mnist", {"width": 0}, "width=0"),
     ],
 )
 def test_mistakes_are_told_in_one_line(name, options, message):

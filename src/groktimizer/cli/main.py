@@ -7,7 +7,7 @@ from groktimizer._names import MissingExtra, UnknownName, unknown
 from groktimizer.cli.parser import build_parser
 
 BAD_INPUT, INTERRUPTED = 2, 130
-COMMANDS = ("run", "compare", "predict", "reproduce")
+COMMANDS = ("run", "compare", "predict", "reproduce", "data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +59,10 @@ def _dispatch(words: list[str]) -> int:
         from groktimizer.cli.reproduce import reproduce
 
         return reproduce(arguments)
+    if arguments.command == "data":
+        from groktimizer.cli.data import data
+
+        return data(arguments)
     from groktimizer.cli.compare import compare
 
     return compare(arguments)

