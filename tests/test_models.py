@@ -9,6 +9,7 @@ from groktimizer.models import MLP, ModularMLP, ModularTransformer
 
 MODELS = {
     "modular-mlp": lambda **given: ModularMLP(7, 12, **given),
+    "matrix-mlp": lambda **given: ModularMLP(7, 9, combine="matrix", tables=2, biases=False, **given),
     "modular-transformer": lambda **given: ModularTransformer(7, 12, 3, **given),
     "mlp": lambda **given: MLP((5, 8, 3), 2.0, **given),
 }
@@ -25,6 +26,17 @@ def test_modular_mlp_is_its_formula():
         hidden = model.hidden.bias + model.hidden.weight @ (model.embedding[a] * model.embedding[b])
         wanted = model.output.bias + model.output.weight @ hidden.clamp(min=0)
         torch.testing.assert_close(logits, wanted)
+
+
+def test_matrix_mlp_is_its_formula():
+    """Each embedding is a 3 × 3 matrix; nothing is added, and the second symbol has its own table."""
+    model = ModularMLP(7, 9, combine="matrix", tables=2, biases=False, generator=seeded(), dtype=torch.float64)
+    assert model.second is not None
+    assert {name for name, _ in model.named_parameters()} == {"embedding", "second", "hidden.weight", "output.weight"}
+    pairs = torch.cartesian_prod(torch.arange(7), torch.arange(7))
+    for (a, b), logits in zip(pairs.tolist(), model(pairs), strict=True):
+        both = (model.embedding[a].reshape(3, 3) @ model.second[b].reshape(3, 3)).reshape(9)
+        torch.testing.assert_close(logits, model.output.weight @ (model.hidden.weight @ both).clamp(min=0))
 
 
 def test_transformer_is_attention_over_all_tokens_head_by_head():
@@ -87,6 +99,9 @@ def test_initial_spread():
     [
         (lambda: ModularMLP(0), "p=0"),
         (lambda: ModularMLP(5, -1), "width=-1"),
+        (lambda: ModularMLP(5, 8, combine="matrix"), "width=8: expected a square"),
+        (lambda: ModularMLP(5, combine="sum"), "combine='sum'"),  # pyright: ignore[reportArgumentType]
+        (lambda: ModularMLP(5, tables=3), "tables=3"),  # pyright: ignore[reportArgumentType]
         (lambda: ModularTransformer(5, 10, 3), "heads=3"),
         (lambda: ModularTransformer(5, 10, 0), "heads=0"),
         (lambda: MLP((3,)), "at least two"),

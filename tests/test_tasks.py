@@ -184,6 +184,7 @@ def test_digits_are_split_without_overlap():
         ("modular-addition", {"width": -3}, "width=-3"),
         ("modular-addition", {"batch_size": 0}, "batch_size=0"),
         ("modular-addition", {"model": "transformer", "heads": 5}, "divisor"),
+        ("modular-addition", {"model": "matrix-mlp", "width": 60}, "needs a square number"),
         ("modular-division", {"p": 96}, "needs a prime"),
         ("ridge", {"n": 0}, "n=0"),
         ("ridge", {"nu": -1}, "nu=-1"),

@@ -22,7 +22,9 @@ def normal(*shape: int, std: float = 1.0, generator: Generator = None) -> nn.Par
     return nn.Parameter(torch.randn(shape, dtype=torch.float64, generator=generator) * std)
 
 
-def linear(inputs: int, outputs: int, *, scale: float = 1.0, generator: Generator = None) -> nn.Linear:
+def linear(
+    inputs: int, outputs: int, *, scale: float = 1.0, bias: bool = True, generator: Generator = None
+) -> nn.Linear:
     """Make an affine layer with PyTorch's default initialisation, times a scale.
 
     Weight and bias are uniform on ±scale/√inputs.
@@ -31,15 +33,16 @@ def linear(inputs: int, outputs: int, *, scale: float = 1.0, generator: Generato
         inputs: Number of inputs.
         outputs: Number of outputs.
         scale: Factor on the initial values.
+        bias: Whether it has a bias.
         generator: Source of randomness; None is PyTorch's global one.
 
     Returns:
         A float64 layer.
     """
     with torch.random.fork_rng(devices=[]):  # its own initialisation is overwritten and leaves no trace
-        layer = nn.Linear(inputs, outputs, dtype=torch.float64, device="cpu")
+        layer = nn.Linear(inputs, outputs, bias=bias, dtype=torch.float64, device="cpu")
     bound = scale / math.sqrt(inputs)
-    for parameter in (layer.weight, layer.bias):
+    for parameter in layer.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
     return layer
 

@@ -1,6 +1,7 @@
 """The two networks on which modular arithmetic groks: an MLP and a one-layer transformer."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,29 +10,56 @@ from groktimizer.models._init import Generator, linear, normal, positive
 
 
 class ModularMLP(nn.Module):
-    """Logits b2 + W2 relu(b1 + W1 (E_a ∘ E_b)).
+    """Logits b2 + W2 relu(b1 + W1 (E_a ∘ F_b)), with ∘ the entrywise product or the product of matrices.
 
-    One embedding table E (p × width, N(0, 1)) serves both inputs; W1, b1, W2, b2 are drawn as PyTorch does.
+    The tables E and F (p × width, N(0, 1)) are one and the same or two; W1, b1, W2, b2 are drawn as PyTorch does. With
+    ``combine="matrix", tables=2, biases=False, width=64`` it is the network of arXiv 2506.05718, Figure 1, whose code
+    draws W1 and W2 from N(0, 1/rows) instead.
 
     Args:
         p: Modulus, the number of symbols and of classes.
         width: Width of the embedding and of the hidden layer.
+        combine: "product": entry by entry; "matrix": both embeddings are read as √width × √width matrices, row by row,
+            and multiplied.
+        tables: 1: E serves both inputs; 2: each has its own.
+        biases: Whether b1 and b2 are there.
         generator: Source of randomness; None is PyTorch's global one.
         dtype: Type of the parameters; the numbers drawn are the same for every type.
 
+    Raises:
+        ValueError: If a size is not positive, a word or number of tables is unknown, or matrices cannot be square.
+
     Example:
-        >>> ModularMLP(97)(torch.zeros(5, 2, dtype=torch.long)).shape
-        torch.Size([5, 97])
+        >>> pairs = torch.zeros(5, 2, dtype=torch.long)
+        >>> ModularMLP(97)(pairs).shape, ModularMLP(97, 64, combine="matrix", tables=2, biases=False)(pairs).shape
+        (torch.Size([5, 97]), torch.Size([5, 97]))
     """
 
     def __init__(
-        self, p: int, width: int = 128, *, generator: Generator = None, dtype: torch.dtype = torch.float32
+        self,
+        p: int,
+        width: int = 128,
+        *,
+        combine: Literal["product", "matrix"] = "product",
+        tables: Literal[1, 2] = 1,
+        biases: bool = True,
+        generator: Generator = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         positive(p=p, width=width)
+        if combine not in {"product", "matrix"}:
+            raise ValueError(f"combine={combine!r}: expected product or matrix")
+        if tables not in {1, 2}:
+            raise ValueError(f"tables={tables}: expected 1 or 2")
+        self.side = math.isqrt(width)
+        if combine == "matrix" and self.side**2 != width:
+            raise ValueError(f"width={width}: expected a square number, such as 64, with combine='matrix'")
+        self.combine = combine
         self.embedding = normal(p, width, generator=generator)
-        self.hidden = linear(width, width, generator=generator)
-        self.output = linear(width, p, generator=generator)
+        self.second = normal(p, width, generator=generator) if tables == 2 else None  # noqa: PLR2004
+        self.hidden = linear(width, width, bias=biases, generator=generator)
+        self.output = linear(width, p, bias=biases, generator=generator)
         self.to(dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -43,8 +71,14 @@ class ModularMLP(nn.Module):
         Returns:
             Logits, shape (n, p).
         """
-        left, right = (nn.functional.embedding(inputs[:, i], self.embedding) for i in (0, 1))
-        return self.output(torch.relu(self.hidden(left * right)))
+        left = nn.functional.embedding(inputs[:, 0], self.embedding)
+        right = nn.functional.embedding(inputs[:, 1], self.embedding if self.second is None else self.second)
+        if self.combine == "product":
+            both = left * right
+        else:
+            square = (self.side, self.side)
+            both = (left.unflatten(-1, square) @ right.unflatten(-1, square)).flatten(-2)
+        return self.output(torch.relu(self.hidden(both)))
 
 
 class ModularTransformer(nn.Module):

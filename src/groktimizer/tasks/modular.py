@@ -1,6 +1,7 @@
 """Modular arithmetic: all pairs (a, b), a part of them for training, the class is a ∘ b mod p."""
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import LOSSES, Batch, Problem, Task, classification
 
 OPERATIONS = ("modular-addition", "modular-subtraction", "modular-multiplication", "modular-division")
-MODELS = ("mlp", "transformer")
+MODELS = ("mlp", "matrix-mlp", "transformer")
 LARGEST_P = 4096
 
 
@@ -72,8 +73,10 @@ class ModularTask(Task):
         name: The operation, one of `OPERATIONS`.
         p: Modulus; prime for division.
         train_fraction: Part of all pairs that is trained on (rounded down), inside (0, 1).
-        model: "mlp" (`ModularMLP`) or "transformer" (`ModularTransformer`).
-        width: Width of the network.
+        model: "mlp" (`ModularMLP`), "matrix-mlp" (the same with two tables, a product of matrices and no biases: the
+            network of arXiv 2506.05718, there with width 64 and batch_size 2048) or "transformer"
+            (`ModularTransformer`).
+        width: Width of the network; a square number for "matrix-mlp".
         heads: Attention heads of the transformer.
         loss: "cross-entropy" or "mse" (one-hot targets, mean over samples and classes).
         batch_size: Samples per step, None for all.
@@ -108,6 +111,8 @@ class ModularTask(Task):
         at_least_one(width=self.width, heads=self.heads, batch_size=self.batch_size)
         if self.model == "transformer" and self.width % self.heads:
             raise ValueError(f"heads={self.heads}: expected a divisor of width={self.width}")
+        if self.model == "matrix-mlp" and isqrt(self.width) ** 2 != self.width:
+            raise ValueError(f"width={self.width}: matrix-mlp needs a square number, such as 64")
         if not 0 < self.train_size < self.size:
             raise ValueError(
                 f"train_fraction={self.train_fraction}: leaves {self.train_size} of {self.size} pairs for training, "
@@ -151,6 +156,10 @@ class ModularTask(Task):
         """
         if self.model == "mlp":
             return ModularMLP(self.p, self.width, generator=source, dtype=dtype)
+        if self.model == "matrix-mlp":
+            return ModularMLP(
+                self.p, self.width, combine="matrix", tables=2, biases=False, generator=source, dtype=dtype
+            )
         return ModularTransformer(self.p, self.width, self.heads, generator=source, dtype=dtype)
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
