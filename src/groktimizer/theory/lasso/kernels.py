@@ -62,13 +62,27 @@ def _residual(columns: Array, a: Array, targets: Array, out: Array) -> None:
 
 
 @_compiled
-def _pull(columns: Array, vector: Array, out: Array) -> None:
-    """``X' v``."""
+def _pull(matrix: Array, vector: Array, out: Array) -> None:
+    """``M v``, M by rows."""
     for j in range(out.size):
         total = 0.0
         for i in range(vector.size):
-            total += columns[j, i] * vector[i]
+            total += matrix[j, i] * vector[i]
         out[j] = total
+
+
+@_compiled
+def _gradient(features: Array, vector: Array, out: Array) -> None:
+    """``X' v`` by rows of X, four at a time: long sums side by side instead of many short ones."""
+    out[:] = 0.0
+    whole = vector.size - vector.size % 4
+    for i in range(0, whole, 4):
+        a, b, c, d = vector[i], vector[i + 1], vector[i + 2], vector[i + 3]
+        for j in range(out.size):
+            out[j] += a * features[i, j] + b * features[i + 1, j] + c * features[i + 2, j] + d * features[i + 3, j]
+    for i in range(whole, vector.size):
+        for j in range(out.size):
+            out[j] += vector[i] * features[i, j]
 
 
 @_compiled
@@ -153,19 +167,19 @@ def one_run(
             if kept == data.grid.size:
                 break
         if method == ISTA:
-            _pull(data.columns, residual, direction)
+            _gradient(data.features, residual, direction)
             for j in range(n):
                 a[j] = _shrink(a[j] - lr * direction[j], threshold)
         elif method == ACCELERATED:
             _lead(residual, last, theta, ahead)
-            _pull(data.columns, ahead, direction)
+            _gradient(data.features, ahead, direction)
             turn = _momentum_step(a, previous, direction, lr, threshold, theta)
             following = (1 + np.sqrt(1 + 4 * momentum * momentum)) / 2
             theta = 0.0 if turn > 0 else (momentum - 1) / following
             momentum = 1.0 if turn > 0 else following
             restarts += turn > 0
         elif method == SUBGRADIENT:
-            _pull(data.columns, residual, direction)
+            _gradient(data.features, residual, direction)
             for j in range(n):
                 a[j] -= lr * direction[j] + threshold * np.sign(a[j])
         else:
