@@ -10,10 +10,16 @@ from groktimizer._names import lookup
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.progress import Bars, duration, plain_console
 from groktimizer.results import Store, make_directory, provenance
-from groktimizer.studies import ridge
+from groktimizer.studies import beyond_l2, ridge
 from groktimizer.studies.reproduction import Effort, Reproduced
 
-PAPERS = {"ridge": (ridge.reproduce, "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression")}
+PAPERS = {
+    "ridge": (ridge.reproduce, "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression"),
+    "beyond-l2": (
+        beyond_l2.reproduce,
+        "arXiv 2506.05718, Grokking Beyond the Euclidean Norm of Model Parameters",
+    ),
+}
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
@@ -34,7 +40,12 @@ def reproduce(arguments: argparse.Namespace) -> int:
     whole = True
     with Bars() as bars:
         effort = Effort(
-            arguments.seed, arguments.quick, fresh=arguments.fresh, workers=arguments.workers, say=bars.say
+            arguments.seed,
+            arguments.quick,
+            fresh=arguments.fresh,
+            full=arguments.full,
+            workers=arguments.workers,
+            say=bars.say,
         )
         for name, (make, paper) in chosen.items():
             began = time.monotonic()
@@ -42,8 +53,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
             pictures = [_draw(figure, paper, folder / f"{name}-{_slug(figure.name)}.png") for figure in figures]
             seconds = time.monotonic() - began
             told = [
-                {**figure.content(), "picture": str(picture)}
-                for figure, picture in zip(figures, pictures, strict=True)
+                {**figure.content(), "picture": str(picture)} for figure, picture in zip(figures, pictures, strict=True)
             ]
             content[name] = {"paper": paper, "seconds": seconds, "quick": arguments.quick, "figures": told}
             _tell(paper, figures, pictures, seconds)

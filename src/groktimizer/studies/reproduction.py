@@ -1,6 +1,6 @@
 """What a reproduction consists of: figures as data, and claims that were checked. `report` draws, `cli` prints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -116,6 +116,25 @@ class Effort:
     full: bool = False
     workers: int | None = None
     say: Say = field(default=lambda _: None)
+
+
+def chosen(makers: Mapping[str, Callable[[], Reproduced]], only: Sequence[str]) -> list[Callable[[], Reproduced]]:
+    """The figures that were asked for.
+
+    Args:
+        makers: What makes each figure, by name.
+        only: Names; empty for all.
+
+    Returns:
+        Makers, in their order.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    for name in only:
+        if name not in makers:
+            raise ValueError(f"--figures {name}: expected some of {', '.join(makers)}")
+    return [make for name, make in makers.items() if not only or name in only]
 
 
 def number(time: int | None) -> float:

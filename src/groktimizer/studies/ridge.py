@@ -16,6 +16,7 @@ from groktimizer.studies.reproduction import (
     Line,
     Panel,
     Reproduced,
+    chosen,
     count,
     level,
     near,
@@ -226,7 +227,7 @@ def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Re
 
     Raises:
         ValueError: If there is no such figure.
-    """
+    """  # noqa: DOC502 (raised by chosen)
     makers = {
         "1": lambda: figure_1(effort, store),
         "2": lambda: figure_2(effort),
@@ -236,7 +237,4 @@ def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Re
         "6": lambda: figure_6(effort),
         "7": lambda: figure_7(effort),
     }
-    for name in only:
-        if name not in makers:
-            raise ValueError(f"--figures {name}: expected numbers from 1 to {len(makers)}")
-    return [make() for name, make in makers.items() if not only or name in only]
+    return [make() for make in chosen(makers, only)]
