@@ -20,6 +20,7 @@ SMALL = {
     "modular-division": {"p": 11},
     "ridge": {"n": 10, "m": 40},
     "relu-regression": {"n": 10, "m": 40, "d": 8},
+    "relu-teacher": {"N": 10, "d": 8, "r": 12, "width": 20, "sobolev": 0.5},
     "digits": {"width": 16},
     "mnist": {"n_train": 100, "width": 16},
     "sparse-recovery": {"n": 20, "s": 2, "N": 10, "depth": 2},

@@ -19,6 +19,7 @@ from groktimizer.tasks.problem import Batch, Problem, Task
 from groktimizer.tasks.relu import ReluTask
 from groktimizer.tasks.ridge import RidgeTask
 from groktimizer.tasks.sparse import SparseTask
+from groktimizer.tasks.teacher import TeacherTask
 
 __all__ = [
     "TASKS",
@@ -34,6 +35,7 @@ __all__ = [
     "SparseTask",
     "Task",
     "TaskType",
+    "TeacherTask",
     "make_task",
 ]
 
@@ -50,7 +52,7 @@ class TaskType:
 
     name: str
     summary: str
-    factory: type[ModularTask | RidgeTask | ReluTask | DigitsTask | MnistTask | SparseTask | MatrixTask]
+    factory: type[ModularTask | RidgeTask | ReluTask | TeacherTask | DigitsTask | MnistTask | SparseTask | MatrixTask]
 
     def defaults(self) -> dict[str, object]:
         """List the options with their default values.
@@ -79,6 +81,7 @@ TASKS: Mapping[str, TaskType] = {
         TaskType("modular-division", "(a / b) mod p, p prime, from a part of all pairs", ModularTask),
         TaskType("ridge", "linear regression with more features than samples (arXiv 2601.19791, Figure 2)", RidgeTask),
         TaskType("relu-regression", "a two-layer ReLU network that has to output 0 (same paper, Figure 4)", ReluTask),
+        TaskType("relu-teacher", "a two-layer ReLU network learns another (arXiv 2506.05718, Figure 10)", TeacherTask),
         TaskType("digits", "scikit-learn's digits, few samples, large initialisation, two-layer network", DigitsTask),
         TaskType("mnist", "a thousand images of MNIST, large initialisation, two-layer network", MnistTask),
         TaskType("sparse-recovery", "a sparse vector from few linear samples (arXiv 2506.05718, Figure 3)", SparseTask),

@@ -15,17 +15,32 @@ TEST_SAMPLES = 1000
 
 
 class TwoLayerRelu(nn.Module):
-    """Outputs Σ_j a_j relu(⟨w_j, x⟩), no biases.
+    """Outputs Σ_j a_j relu(⟨w_j, x⟩), no biases; with `slopes` also the Jacobian Σ_j a_j 1[⟨w_j, x⟩ > 0] w_jᵀ.
 
     Args:
         hidden: Initial w, shape (m, d).
-        readout: Initial a, shape (m,).
+        readout: Initial a, shape (m,), or (m, c) for c outputs.
+        slopes: Whether the outputs are followed by the Jacobian, output by output: c + c·d numbers per sample. Needs a
+            readout of two dimensions.
     """
 
-    def __init__(self, hidden: Tensor, readout: Tensor) -> None:
+    def __init__(self, hidden: Tensor, readout: Tensor, *, slopes: bool = False) -> None:
         super().__init__()
         self.hidden = nn.Parameter(hidden)
         self.readout = nn.Parameter(readout)
+        self.slopes = slopes
+
+    def jacobian(self, inputs: Tensor) -> Tensor:
+        """Compute the derivative of each output by each input, in closed form; at a kink the left one.
+
+        Args:
+            inputs: Shape (n, d).
+
+        Returns:
+            Shape (n, c, d).
+        """
+        active = (inputs @ self.hidden.T > 0).to(self.hidden.dtype)
+        return torch.stack([(active * column) @ self.hidden for column in self.readout.unbind(1)], dim=1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the outputs.
@@ -34,9 +49,10 @@ class TwoLayerRelu(nn.Module):
             inputs: Shape (n, d).
 
         Returns:
-            Shape (n,).
+            Shape (n,) or (n, c); with `slopes` (n, c + c·d).
         """
-        return torch.relu(inputs @ self.hidden.T) @ self.readout
+        outputs = torch.relu(inputs @ self.hidden.T) @ self.readout
+        return torch.cat((outputs, self.jacobian(inputs).flatten(1)), dim=1) if self.slopes else outputs
 
 
 @dataclass(frozen=True)
