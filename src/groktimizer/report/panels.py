@@ -19,7 +19,7 @@ def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figu
     Args:
         title: Above all of them.
         sentence: Below the title, what to see.
-        panels: Each with title, x, y (labels), y_log, marks, and lines of label, x, y, style, colour.
+        panels: Each with title, x, y (labels), y_log, marks, perhaps x_log, and lines of label, x, y, style, colour.
 
     Returns:
         The figure.
@@ -62,7 +62,7 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
         (drawn,) = axes.plot(x, y, color=colour, **look)
         if name is not None:  # the legend shows a strong line, whatever the curve's own
             axes.plot([], [], color=drawn.get_color(), lw=2, ls=drawn.get_linestyle(), label=name)
-    axes.set(xscale="log", xlabel=panel["x"], ylabel=panel["y"])
+    axes.set(xscale="log" if panel.get("x_log", True) else "linear", xlabel=panel["x"], ylabel=panel["y"])
     axes.set_title(panel["title"], fontsize=11)
     if panel["marks"]:  # a sweep: the ticks are its values
         values = sorted({float(x) for line in panel["lines"] for x in line["x"]})
@@ -81,8 +81,8 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
 
 def _ticks(values: Sequence[float]) -> list[str]:
     """Labels of a sweep's values: powers of ten as such where they run over many decades."""
-    powers = np.log10(values)
-    if values[-1] >= 1e3 * values[0] and np.allclose(powers, powers.round()):
+    powers = np.log10(np.maximum(values, 1e-300))
+    if values[0] > 0 and values[-1] >= 1e3 * values[0] and np.allclose(powers, powers.round()):
         return [f"$10^{{{power:.0f}}}$" for power in powers]
     return [f"{value:,g}" for value in values]
 

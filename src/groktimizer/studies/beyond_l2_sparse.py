@@ -286,14 +286,16 @@ def figure_19(effort: Effort) -> Reproduced:
     for i, size in enumerate(sizes):
         share = np.array([_rate(SparseTask(N=size, features="coherent", tau=tau), effort.seed, trials) for tau in taus])
         shares.append(share)
-        lines.append(Line(f"N = {size}", 1 - np.array(taus) + 1e-3, share, "solid", i))
+        lines.append(Line(f"N = {size}", np.array(taus), share, "solid", i))
         effort.say(f"Figure 19: N = {size}")
     fall = [float(share[0] - share[-1]) for share in shares]
     checks = (
         Check("coherent samples (τ = 1) recover fewer draws than incoherent ones", _told(fall), min(fall) > 0.5),  # noqa: PLR2004
         count("the share falls with τ (by steps of at most one draw upwards)", np.diff(shares, axis=1) <= 1 / trials),
     )
-    panel = Panel("recovered draws over 1 − τ", "1 − τ", "share", tuple(lines), y_log=False)
+    panel = Panel(
+        "recovered draws", "τ, part of coherent samples", "share", tuple(lines), y_log=False, marks=True, x_log=False
+    )
     return Reproduced("Figure 19", "coherence hurts recovery", (panel,), checks, _shorter(effort))
 
 

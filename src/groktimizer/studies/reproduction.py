@@ -40,8 +40,9 @@ class Panel:
         x: Label of the abscissa.
         y: Label of the ordinate.
         lines: Its curves.
-        y_log: Whether the ordinate is logarithmic; the abscissa always is.
+        y_log: Whether the ordinate is logarithmic.
         marks: Points on the measured lines.
+        x_log: Whether the abscissa is logarithmic.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Panel:
     lines: tuple[Line, ...]
     y_log: bool = True
     marks: bool = False
+    x_log: bool = True
 
 
 @dataclass(frozen=True)
