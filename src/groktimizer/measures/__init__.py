@@ -1,18 +1,36 @@
-"""What is read off a run: grokking times, norms, statistics over seeds."""
+"""What is read off a run: grokking times, norms, losses against the norm, statistics over seeds."""
 
+from groktimizer.measures.landscape import (
+    Landscape,
+    along_path,
+    along_ray,
+    factor_for,
+    least_factor,
+    least_squared_norm,
+    rescale,
+    squared_norm,
+)
 from groktimizer.measures.norms import Norms, norms
 from groktimizer.measures.statistics import PairedDifference, median_with_dnf, paired_bootstrap, wilson_interval
 from groktimizer.measures.times import Condition, Times, grokking_times, window_observed
 
 __all__ = [
     "Condition",
+    "Landscape",
     "Norms",
     "PairedDifference",
     "Times",
+    "along_path",
+    "along_ray",
+    "factor_for",
     "grokking_times",
+    "least_factor",
+    "least_squared_norm",
     "median_with_dnf",
     "norms",
     "paired_bootstrap",
+    "rescale",
+    "squared_norm",
     "wilson_interval",
     "window_observed",
 ]
