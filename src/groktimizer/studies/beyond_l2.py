@@ -26,7 +26,7 @@ def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Re
     """  # noqa: DOC502 (raised by chosen)
     makers = {
         "3": lambda: sparse.figure_3(effort),
-        "4": lambda: sparse.figure_4(effort),
+        "4": lambda: sparse.figure_4(effort, store),
         "5": lambda: matrix.figure_5(effort, store),
         "6": lambda: matrix.figure_6(effort),
         "7": lambda: sparse.figure_7(effort),

@@ -1,16 +1,14 @@
 """arXiv 2506.05718, Figures 5, 6, 8 and 29: low-rank matrices under the nuclear norm, and GROKtimizer on them."""
 
-from collections.abc import Sequence
 from itertools import count as integers
 
 import numpy as np
 import torch
 
 from groktimizer.measures import wilson_interval
-from groktimizer.results import Record, Store
-from groktimizer.studies.beyond_l2_networks import time, train
+from groktimizer.results import Store
+from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time, train
 from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, near, slope
-from groktimizer.sweeps import make_spec
 from groktimizer.tasks import MatrixTask
 from groktimizer.theory.low_rank import LowRank
 from groktimizer.theory.low_rank_solvers import solve
@@ -47,7 +45,8 @@ def figure_5(effort: Effort, store: Store) -> Reproduced:
         early.append(_time(runs.memorised[0]))
         laws.append(law.earliest <= slow[-1] <= law.latest)
         effort.say(f"Figure 5: {len(slow)} of {len(drawn)} problems")
-    ours = _groktimizer(drawn, weight, effort, store)
+    specs = proximal_groktimizer("matrix-completion", "nuclear", weight, [seed for seed, _ in drawn], {})
+    ours = train(specs, effort, store, "Figure 5, GROKtimizer")
     fast = np.array([time(record, "generalised") for record in ours])
     ratio = np.array(slow) / fast
     least = min(late / first for late, first in zip(slow, early, strict=True))
@@ -72,30 +71,6 @@ def figure_5(effort: Effort, store: Store) -> Reproduced:
 
 def _time(step: torch.Tensor) -> float:
     return float(step) if step >= 0 else np.inf
-
-
-def _groktimizer(drawn: Sequence[tuple[int, LowRank]], weight: float, effort: Effort, store: Store) -> list[Record]:
-    """GROKtimizer in the Euclidean metric, phase 2 from the first step: the setting that the closed forms describe."""
-    options = {
-        "metric": "euclidean",
-        "penalty": "nuclear",
-        "lr": LR,
-        "weight_decay": weight,
-        "interpolation": float("inf"),
-    }
-    specs = [
-        make_spec(
-            "matrix-completion",
-            "groktimizer",
-            optimizer_options=options,
-            seed=seed,
-            steps=20_000,
-            every=1,
-            precision="fp64",
-        )
-        for seed, _ in drawn
-    ]
-    return train(specs, effort, store, "Figure 5, GROKtimizer")
 
 
 def figure_6(effort: Effort) -> Reproduced:

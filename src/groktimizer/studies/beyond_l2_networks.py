@@ -74,6 +74,32 @@ def ours(penalty: str, seed: int, steps: int) -> RunSpec:
     return make_spec(TASK, "groktimizer", optimizer_options={"penalty": penalty}, seed=seed, steps=steps, every=5)
 
 
+def proximal_groktimizer(
+    task: str, penalty: str, weight: float, seeds: Sequence[int], task_options: Mapping[str, object]
+) -> list[RunSpec]:
+    """GROKtimizer in the Euclidean metric, phase 2 from the first step: the setting that the closed forms describe."""
+    options = {
+        "metric": "euclidean",
+        "penalty": penalty,
+        "lr": 0.1,
+        "weight_decay": weight,
+        "interpolation": float("inf"),
+    }
+    return [
+        make_spec(
+            task,
+            "groktimizer",
+            task_options=task_options,
+            optimizer_options=options,
+            seed=seed,
+            steps=20_000,
+            every=1,
+            precision="fp64",
+        )
+        for seed in seeds
+    ]
+
+
 def time(record: Record, name: str) -> float:
     """One of a run's times; infinite if it is missing."""
     value = record.summary["times"][name]

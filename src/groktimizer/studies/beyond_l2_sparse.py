@@ -12,6 +12,8 @@ from itertools import islice
 import numpy as np
 
 from groktimizer.measures import wilson_interval
+from groktimizer.results import Store
+from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time, train
 from groktimizer.studies.reproduction import (
     Array,
     Check,
@@ -32,6 +34,7 @@ LR, WEIGHT = 0.1, 1e-5
 TRAIN, TEST = 1e-3, 1e-2
 ROBUST = SparseTask(N=40)
 STEPS = "step"
+FEWER = 100  # times
 ERROR = "relative error"
 SCALED = "a* has N(0, 1) entries, ten times the paper's; so ζ is 100, not 10"
 ROBUST_N = "N = 40, not 30: at 30 many draws have no sparse answer to find (see Figure 27)"
@@ -130,7 +133,7 @@ def _variants(drawn: Sequence[Instance]) -> Check:
     return Check("subgradient, projected and proximal descent: t2 within 5 %, β = 1e-4", told, max(spread) <= 1.05)  # noqa: PLR2004
 
 
-def figure_4(effort: Effort) -> Reproduced:
+def figure_4(effort: Effort, store: Store) -> Reproduced:
     """t2 and the final error over the grid of step sizes and weights; the square-root law beside them."""
     rates = np.array([0.01, 0.1] if effort.quick else [0.005, 0.01, 0.0275, 0.055, 0.0825, 0.1])
     weights = np.geomspace(1e-7, 1e-3, 5)
@@ -160,14 +163,32 @@ def figure_4(effort: Effort) -> Reproduced:
         near("slope of ln t2 over ln αβ, accelerated", slope(weights, fast), -0.5, 0.05),
         near("slope of ln (final error) over ln β at fixed α", slope(weights, floor), 1, 0.05),
         _subgradient_floor(drawn),
-        Check(
-            "accelerated at β = 1e-5: ≥ 100 times fewer steps (median)",
-            f"{np.median([number(t.generalised) for t in found[(rates[-1], weights[2])]]) / fast[2]:,.0f} times",
-            bool(np.median([number(t.generalised) for t in found[(rates[-1], weights[2])]]) >= 100 * fast[2]),
-        ),
+        *_groktimizer(drawn, effort, store),
     )
     effort.say("Figure 4: done")
     return Reproduced("Figure 4", "small αβ: later, but closer", (left, right), checks, _shorter(effort, ROBUST_N))
+
+
+def _groktimizer(drawn: Sequence[Instance], effort: Effort, store: Store) -> tuple[Check, ...]:
+    """GROKtimizer itself on the same problems, ISTA's times by fast-forward."""
+    weights = (1e-3, 1e-4, 1e-5)
+    times: list[list[float]] = []
+    for weight in weights:
+        specs = proximal_groktimizer("sparse-recovery", "l1", weight, [one.seed for one in drawn], {"N": ROBUST.N})
+        times.append(
+            [time(record, "generalised") for record in train(specs, effort, store, f"Figure 4, β = {weight:g}")]
+        )
+    slow = [number(one.times(LR, weights[-1]).generalised) for one in drawn]
+    told = ", ".join(f"{a:,.0f} against {b:,.0f}" for a, b in zip(times[-1], slow, strict=True))
+    fewer = float(np.median([b / a for a, b in zip(times[-1], slow, strict=True)]))
+    return (
+        near("slope of ln t2 over ln β, GROKtimizer (ℓ1)", slope(weights, np.median(times, axis=1)), -0.5, 0.05),
+        Check(
+            "GROKtimizer at β = 1e-5: ≥ 100 times fewer steps than ISTA (median)",
+            f"{fewer:.0f}: {told}",
+            fewer >= FEWER,
+        ),
+    )
 
 
 def _accelerated(drawn: Sequence[Instance], weight: float) -> float:
