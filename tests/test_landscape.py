@@ -70,7 +70,7 @@ def test_balanced_layers_of_a_relu_network_have_the_least_norm():
     assert one + two == pytest.approx(least_squared_norm(a, b))
 
 
-def parts(network: torch.nn.Module) -> tuple[list[torch.Tensor], torch.Tensor]:
+def parts(network: torch.nn.Module) -> tuple[list[torch.nn.Parameter], torch.nn.Parameter]:
     """What stands before and after the ReLU of a two-layer MLP; the last bias is in neither."""
     first = [network.get_parameter("layers.0.weight"), network.get_parameter("layers.0.bias")]
     return first, network.get_parameter("layers.1.weight")
