@@ -234,3 +234,40 @@ def test_mistakes_are_told_in_one_line(name, options, message):
 def test_a_base_that_is_none_is_refused(text: str):
     with pytest.raises(ValueError, match="base"):
         parse_base(text)
+
+
+def test_the_subgradient_is_added_for_the_step_only_and_on_weights_only():
+    model, loss = problem()
+    peer, options = resolve("subgradient", {"lr": 0.1, "penalty": "l1", "weight_decay": 0.3})
+    optimizer = peer.build(model, options)
+    before = [param.detach().clone() for param in model.parameters()]
+    loss().backward()
+    grads = [param.grad for param in model.parameters() if param.grad is not None]
+    kept = [grad.clone() for grad in grads]
+    optimizer.step()
+    for param, start, grad, same in zip(model.parameters(), before, grads, kept, strict=True):
+        pull = start.sign() if start.ndim > 1 else 0.0
+        torch.testing.assert_close(param.detach(), start - 0.1 * (same + 0.3 * pull), rtol=1e-12, atol=0)
+        assert param.grad is grad and torch.equal(grad, same)
+
+
+def test_the_proximal_peer_thresholds_weights_and_leaves_biases():
+    model, loss = problem()
+    peer, options = resolve("proximal", {"lr": 0.1, "penalty": "l1", "weight_decay": 2.0})
+    optimizer = peer.build(model, options)
+    before = [param.detach().clone() for param in model.parameters()]
+    loss().backward()
+    grads = [param.grad for param in model.parameters() if param.grad is not None]
+    optimizer.step()
+    for param, start, grad in zip(model.parameters(), before, grads, strict=True):
+        moved = start - 0.1 * grad
+        wanted = moved.sign() * (moved.abs() - 0.2).clamp_min(0) if start.ndim > 1 else moved
+        torch.testing.assert_close(param.detach(), wanted, rtol=1e-12, atol=1e-15)
+
+
+def test_groktimizer_with_a_penalty_keeps_it_off_biases():
+    model, _ = problem()
+    peer, options = resolve("groktimizer", {"penalty": "nuclear"})
+    groups = peer.build(model, options).param_groups
+    assert [group["weight_decay"] == 0.0 for group in groups] == [False, True]
+    assert all(param.ndim == 1 for param in groups[1]["params"])

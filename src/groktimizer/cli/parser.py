@@ -125,7 +125,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--optimizer", metavar="NAME", default="groktimizer", help="groktimizer, adamw, adamw-tuned, adam-l2, muon …")
     add("--seed", type=whole(0), default=0, metavar="N", help="seed of data, weights and batches")
     add("--checkpoint-every", type=whole(1), metavar="N", help="steps between saved states (default: 500)")
-    add("--precision", choices=PRECISIONS, help="number format (default: fp32; fp64 for ridge)")
+    add("--precision", choices=PRECISIONS, help="number format (default: fp32; fp64 for convex tasks)")
     _common(parser)
 
 

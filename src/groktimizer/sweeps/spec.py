@@ -13,6 +13,7 @@ from groktimizer.results import identity
 from groktimizer.tasks import TASKS, Task, make_task
 
 CODE = 1  # raised when a change of the package changes what the same specification computes
+CONVEX = ("ridge", "sparse-recovery", "matrix-completion", "matrix-sensing")
 Precision = Literal["fp32", "bf16", "fp64"]
 PRECISIONS: Mapping[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp64": "fp64"}
 
@@ -115,7 +116,7 @@ def make_spec(
         seed: seed of data, weights and batches.
         steps: budget, default the task's.
         every: steps between evaluations or "log", default the task's.
-        precision: "fp32", "bf16" or "fp64"; default fp64 for ridge and fp32 otherwise.
+        precision: "fp32", "bf16" or "fp64"; default fp64 for convex tasks and fp32 otherwise.
         threads: CPU threads of one operation, None for PyTorch's own choice.
         device: where to train.
         compile: whether to compile the network.
@@ -159,8 +160,8 @@ def _budget(task: Task, steps: int | None) -> int:
 
 
 def default_precision(task: str) -> Precision:
-    """The precision a task is run in when none is asked for: ridge needs float64 to reach its levels."""
-    return "fp64" if task == "ridge" else "fp32"
+    """The precision a task is run in when none is asked for: convex ones need float64 to reach their levels."""
+    return "fp64" if task in CONVEX else "fp32"
 
 
 def plan(specs: Iterable[RunSpec], seeds: Sequence[int]) -> list[RunSpec]:
