@@ -42,7 +42,7 @@ class Data(NamedTuple):
     grid: Marks
 
 
-def _compiled(function: Function) -> Function:
+def compiled(function: Function) -> Function:
     """Compile at the first call and keep the result beside this file, or in memory where no folder can be written."""
     try:
         return cast(Function, numba.njit(cache=True, fastmath=_FAST, nogil=True)(function))
@@ -50,7 +50,7 @@ def _compiled(function: Function) -> Function:
         return cast(Function, numba.njit(fastmath=_FAST, nogil=True)(function))
 
 
-@_compiled
+@compiled
 def _residual(columns: Array, a: Array, targets: Array, out: Array) -> None:
     """``X a - y``, zeros of a skipped."""
     for i in range(targets.size):
@@ -61,7 +61,7 @@ def _residual(columns: Array, a: Array, targets: Array, out: Array) -> None:
                 out[i] += a[j] * columns[j, i]
 
 
-@_compiled
+@compiled
 def _pull(matrix: Array, vector: Array, out: Array) -> None:
     """``M v``, M by rows."""
     for j in range(out.size):
@@ -71,7 +71,7 @@ def _pull(matrix: Array, vector: Array, out: Array) -> None:
         out[j] = total
 
 
-@_compiled
+@compiled
 def _gradient(features: Array, vector: Array, out: Array) -> None:
     """``X' v`` by rows of X, four at a time: long sums side by side instead of many short ones."""
     out[:] = 0.0
@@ -85,7 +85,7 @@ def _gradient(features: Array, vector: Array, out: Array) -> None:
             out[j] += vector[i] * features[i, j]
 
 
-@_compiled
+@compiled
 def _note(marks: Marks, step: int, met: bool) -> None:
     """Keep the first step with a condition, and the first of those that hold since; -1 for none."""
     if not met:
@@ -97,7 +97,7 @@ def _note(marks: Marks, step: int, met: bool) -> None:
         marks[1] = step
 
 
-@_compiled
+@compiled
 def _away(a: Array, b: Array) -> float:
     """``||a - b||^2``."""
     total = 0.0
@@ -106,13 +106,13 @@ def _away(a: Array, b: Array) -> float:
     return total
 
 
-@_compiled
+@compiled
 def _shrink(moved: float, threshold: float) -> float:
     """``S_threshold(moved)``."""
     return moved - min(max(moved, -threshold), threshold)
 
 
-@_compiled
+@compiled
 def _lead(residual: Array, last: Array, theta: float, ahead: Array) -> None:
     """Residual of the extrapolated point, by linearity; `last` becomes the residual of the current one."""
     for i in range(residual.size):
@@ -120,7 +120,7 @@ def _lead(residual: Array, last: Array, theta: float, ahead: Array) -> None:
         last[i] = residual[i]
 
 
-@_compiled
+@compiled
 def _momentum_step(a: Array, previous: Array, direction: Array, lr: float, threshold: float, theta: float) -> float:
     """Proximal step from the extrapolated point; gives ``(z - new)'(new - a)``."""
     turn = 0.0
@@ -133,7 +133,7 @@ def _momentum_step(a: Array, previous: Array, direction: Array, lr: float, thres
     return turn
 
 
-@_compiled
+@compiled
 def one_run(
     method: int, data: Data, a0: Array, lr: float, weight: float, history: Array, marks: Marks
 ) -> tuple[Array, int]:
@@ -190,7 +190,7 @@ def one_run(
     return a, restarts
 
 
-@_compiled
+@compiled
 def _residuals(data: Data, a: Array, out: Array) -> None:
     """``X a - y`` of runs side by side."""
     np.dot(data.features, a, out)
@@ -199,7 +199,7 @@ def _residuals(data: Data, a: Array, out: Array) -> None:
             out[i, b] -= data.targets[i]
 
 
-@_compiled
+@compiled
 def _aways(a: Array, reference: Array, out: Array) -> None:
     """``||a - reference||^2`` of runs side by side."""
     out[:] = 0.0
@@ -208,7 +208,7 @@ def _aways(a: Array, reference: Array, out: Array) -> None:
             out[b] += (a[j, b] - reference[j]) * (a[j, b] - reference[j])
 
 
-@_compiled
+@compiled
 def _notes(marks: Marks, step: int, squares: Array, limit: float) -> None:
     """`_note` of runs side by side."""
     for b in range(squares.size):
@@ -219,7 +219,7 @@ def _notes(marks: Marks, step: int, squares: Array, limit: float) -> None:
         marks[1, b] = step if marks[1, b] < 0 else marks[1, b]
 
 
-@_compiled
+@compiled
 def _ista_steps(a: Array, direction: Array, lr: Array, threshold: Array) -> None:
     """Proximal steps of runs side by side."""
     for j in range(a.shape[0]):
@@ -228,7 +228,7 @@ def _ista_steps(a: Array, direction: Array, lr: Array, threshold: Array) -> None
             a[j, b] = moved - min(max(moved, -threshold[b]), threshold[b])
 
 
-@_compiled
+@compiled
 def _leads(residual: Array, last: Array, theta: Array, ahead: Array) -> None:
     """`_lead` of runs side by side."""
     for i in range(residual.shape[0]):
@@ -237,7 +237,7 @@ def _leads(residual: Array, last: Array, theta: Array, ahead: Array) -> None:
             last[i, b] = residual[i, b]
 
 
-@_compiled
+@compiled
 def _momentum_steps(
     a: Array, previous: Array, direction: Array, lr: Array, threshold: Array, theta: Array, turn: Array
 ) -> None:
@@ -253,7 +253,7 @@ def _momentum_steps(
             a[j, b] = new
 
 
-@_compiled
+@compiled
 def _restart(momentum: Array, theta: Array, turn: Array, restarts: Marks) -> None:
     """Momentum of the next step of every run."""
     for b in range(turn.size):
@@ -263,7 +263,7 @@ def _restart(momentum: Array, theta: Array, turn: Array, restarts: Marks) -> Non
         restarts[b] += turn[b] > 0
 
 
-@_compiled
+@compiled
 def many_runs(
     method: int, data: Data, a0: Array, lr: Array, weight: Array, history: Array, marks: Marks
 ) -> tuple[Array, Marks]:
@@ -316,3 +316,35 @@ def many_runs(
             np.dot(data.back, residual, direction)
             a -= direction
     return a, restarts
+
+
+@compiled
+def walk(
+    features: Array, columns: Array, targets: Array, signs: Array, a: Array, lr: float, weight: float, steps: int
+) -> int:
+    """Steps of ISTA, in place, up to the first one with other signs.
+
+    Args:
+        features: X, contiguous, as are the others.
+        columns: X'.
+        targets: y.
+        signs: A vector with the signs that are kept, shape (n,).
+        a: The state, written, shape (n,).
+        lr: alpha.
+        weight: beta.
+        steps: Most steps to take.
+
+    Returns:
+        How many were taken.
+    """
+    residual, direction = np.empty(targets.size), np.empty(a.size)
+    for step in range(1, steps + 1):
+        _residual(columns, a, targets, residual)
+        _gradient(features, residual, direction)
+        changed = False
+        for j in range(a.size):
+            a[j] = _shrink(a[j] - lr * direction[j], lr * weight)
+            changed |= np.sign(a[j]) != np.sign(signs[j])
+        if changed:
+            return step
+    return steps

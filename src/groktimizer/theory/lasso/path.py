@@ -1,8 +1,10 @@
 """The path of one run of ISTA, event by event: exact states at any step, exact times of any measure."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -29,6 +31,8 @@ _SINGLE = 12  # steps taken one by one before an active set is decomposed
 _CROWDED = 1000  # length of a stretch after which the next one is decomposed at once
 _CACHE = 64 * 2**20  # bytes of decompositions that are kept
 _ROUNDING = 8 * np.finfo(np.float64).eps
+_SLOW = 24  # stretches after which loops are compiled ones, if numba is there
+_FAR = 128  # what _SINGLE is to a compiled loop
 _IDLE = 20  # events of the size of rounding after which such events are no longer counted
 
 
@@ -45,6 +49,12 @@ class Event:
     step: int
     kind: Kind
     coordinate: int
+
+
+@cache
+def _numba() -> bool:
+    """Whether it is installed."""
+    return find_spec("numba") is not None
 
 
 class LassoPath:
@@ -73,7 +83,7 @@ class LassoPath:
         self._events: list[Event] = []
         self._done = False
         self._idle = 0
-        self._transposed = np.ascontiguousarray(features.T)
+        self._rows, self._transposed = np.ascontiguousarray(features), np.ascontiguousarray(features.T)
         self._slack = _ROUNDING * float(np.linalg.norm(features, axis=0).max() * np.linalg.norm(targets))
         self._cache: OrderedDict[bytes, Modes] = OrderedDict()
         self._cached = 0
@@ -208,11 +218,11 @@ class LassoPath:
         if self._done:
             return
         start, before = self._starts[-1], self._states[-1]
-        state, signs, least = before, np.sign(before), _ROUNDING * float(np.abs(before).max())
+        least = _ROUNDING * float(np.abs(before).max())
         crowded = len(self._starts) == 1 or start - self._starts[-2] < _CROWDED
-        for k in range(1, (_SINGLE if crowded else 1) + 1):
-            state = self._step(state)
-            changed = np.sign(state) != signs
+        compiled = len(self._starts) > _SLOW and _numba()
+        for k, state in self._walk(compiled, crowded):
+            changed = np.sign(state) != np.sign(before)
             if changed.any():
                 large = np.maximum(np.abs(state[changed]), np.abs(before[changed])).max() > least
                 self._idle += not large
@@ -220,11 +230,27 @@ class LassoPath:
                     self._begin(start + k, state)
                     return
         motion = self._motion(len(self._starts) - 1)
-        k = first_event(event_watch(motion, self.features, self.weight, self._slack, least))
+        k = first_event(event_watch(motion, self.features, self.weight, self._slack, least), compiled)
         if k is None:
             self._done = True
             return
         self._begin(start + k + 1, self._step(motion.at(k)))
+
+    def _walk(self, compiled: bool, crowded: bool) -> Iterator[tuple[int, Array]]:
+        """The next few steps of the last stretch and their states; a compiled loop stops only where a sign changes."""
+        before, k = self._states[-1], 0
+        state = before.copy()
+        if not compiled:
+            for k in range(1, (_SINGLE if crowded else 1) + 1):
+                state = self._step(state)
+                yield k, state
+            return
+        from groktimizer.theory.lasso.kernels import walk
+
+        far = _FAR if crowded else 1
+        while k < far:
+            k += walk(self._rows, self._transposed, self.targets, before, state, self.lr, self.weight, far - k)
+            yield k, state.copy()
 
     def _begin(self, step: int, state: Array) -> None:
         """Note the events of a step and start a stretch with it."""

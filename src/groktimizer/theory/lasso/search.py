@@ -107,10 +107,34 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
     return Watch(modes.clock, value, rows, slope, low, high)
 
 
-def first_event(watch: Watch) -> int | None:
-    """Least k at which a row of the watch is outside its limits, None if there is none up to 2^53."""
-    found = [_exit(watch, start, stride, 0, None) for start, stride in _classes(watch.clock)]
+def first_event(watch: Watch, compiled: bool = False) -> int | None:
+    """Least k at which a row of the watch is outside its limits.
+
+    Args:
+        watch: What must hold.
+        compiled: Whether to take the compiled search, which needs numba; the step is the same.
+
+    Returns:
+        The step, None if there is none up to 2^53.
+    """
+    if compiled:
+        found = [_march(watch, start, stride) for start, stride in _classes(watch.clock)]
+    else:
+        found = [_exit(watch, start, stride, 0, None) for start, stride in _classes(watch.clock)]
     return min((k for k in found if k is not None), default=None)
+
+
+def _march(watch: Watch, start: int, stride: int) -> int | None:
+    """`_exit` with `marching`, over all steps of a class: on them each mode goes as ``1 - exp(-decay k)``."""
+    from groktimizer.theory.lasso.marching import first_exit
+
+    clock, value, ways = watch.clock, watch.value, watch.rows / watch.clock.loss
+    slope = np.zeros(value.size) if watch.slope is None else watch.slope
+    if start:
+        value, ways = value + watch.rows.sum(axis=1) + slope, ways * (1 - clock.loss)
+    last = (LATEST - start) // stride
+    found = first_exit(value, stride * slope, ways, stride * clock.decay, watch.low, watch.high, float(last))
+    return start + stride * int(found) if found >= 0 else None
 
 
 def _classes(clock: Clock) -> tuple[tuple[int, int], ...]:
