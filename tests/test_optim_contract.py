@@ -298,7 +298,13 @@ def test_an_empty_step_is_harmless_and_a_group_may_be_added_in_either_phase() ->
 
 
 @pytest.mark.parametrize(
-    "options", [{"lr": 1e-2, "weight_decay": 1e-2}, {"metric": "euclidean", "lr": 0.05, "weight_decay": 1e-3}], ids=str
+    "options",
+    [
+        {"lr": 1e-2, "weight_decay": 1e-2},
+        {"metric": "euclidean", "lr": 0.05, "weight_decay": 1e-3},
+        {"metric": "euclidean", "lr": 0.05, "weight_decay": 1e-3, "penalty": L1()},
+    ],
+    ids=str,
 )
 def test_bfloat16_parameters_follow_the_float64_path(options: dict[str, Any]) -> None:
     half, full = Problem(torch.bfloat16), Problem()

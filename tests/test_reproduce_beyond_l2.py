@@ -11,7 +11,7 @@ from groktimizer.results import Store
 from groktimizer.studies import beyond_l2_depth as depth
 from groktimizer.studies import beyond_l2_networks as networks
 from groktimizer.studies import beyond_l2_sparse as sparse
-from groktimizer.studies.reproduction import Effort, falling
+from groktimizer.studies.reproduction import Effort, falling, train
 from groktimizer.tasks import SparseTask
 
 
@@ -60,7 +60,7 @@ def test_the_law_of_theorem_3_3_holds_within_a_factor_of_two():
 def test_groktimizer_beats_ista_a_hundredfold_on_one_draw(tmp_path: Path):
     one = next(sparse.recoverable(sparse.ROBUST, 0))
     spec = networks.proximal_groktimizer("sparse-recovery", "l1", 1e-5, [one.seed], {"N": 40})
-    record = networks.train(spec, Effort(workers=1), Store(tmp_path), "x")[0]
+    record = train(spec, Effort(workers=1), Store(tmp_path), "x")[0]
     slow = one.times().generalised
     assert slow is not None
     assert 100 * networks.time(record, "generalised") < slow

@@ -60,6 +60,13 @@ def penalised(model: nn.Module) -> list[Tensor]:
     return [param for group in groups(model) if group.get("weight_decay") != 0.0 for param in group["params"]]
 
 
+def _evaluate(closure: Callable[[], Any] | None) -> Any:
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
 class Subgradient(Optimizer):
     """A torch optimizer on ``loss + weight * h``: the subgradient of least norm is added to the gradient for its step.
 
@@ -90,10 +97,7 @@ class Subgradient(Optimizer):
         Returns:
             The closure's loss, or None.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         plain = [(param, param.grad) for param in self.targets if param.grad is not None]
         for param, grad in plain:
             param.grad = torch.add(grad, self.penalty.subgradient(param), alpha=self.weight)
@@ -151,10 +155,7 @@ class ProximalGradient(Optimizer):
         Returns:
             The closure's loss, or None.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = _evaluate(closure)
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:

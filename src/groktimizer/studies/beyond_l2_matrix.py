@@ -7,8 +7,8 @@ import torch
 
 from groktimizer.measures import wilson_interval
 from groktimizer.results import Store
-from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time, train
-from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, near, slope
+from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time
+from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, near, slope, train
 from groktimizer.tasks import MatrixTask
 from groktimizer.theory.low_rank import LowRank
 from groktimizer.theory.low_rank_solvers import solve

@@ -10,8 +10,8 @@ import numpy as np
 
 from groktimizer.measures import median_with_dnf
 from groktimizer.results import Record, Store
-from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count
-from groktimizer.sweeps import RunSpec, SweepEvent, execute, make_spec
+from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, train
+from groktimizer.sweeps import RunSpec, make_spec
 
 TASK = "modular-addition"
 SYMBOLS = {"l1": "ℓ1", "l2": "½ℓ2²", "nuclear": "nuclear norm"}
@@ -28,37 +28,6 @@ CORNERS: Mapping[str, tuple[tuple[float, float], ...]] = {
     "nuclear": ((1e-2, 1e-4), (1e-2, 5e-5), (1e-3, 1e-4)),
 }
 OTHER_NETWORK = "one embedding table, entrywise product, width 128, full batches (Figure 1 of the authors' note)"
-
-
-def train(specs: Sequence[RunSpec], effort: Effort, store: Store, what: str) -> list[Record]:
-    """Train every specification, or take what is recorded.
-
-    Args:
-        specs: What to train.
-        effort: Workers, progress.
-        store: Records.
-        what: Name of the figure, for the progress.
-
-    Returns:
-        Records, one a specification.
-
-    Raises:
-        ValueError: If a run failed.
-    """
-    ended: set[str] = set()
-
-    def tell(event: SweepEvent) -> None:
-        if event.outcome is not None:
-            ended.add(event.spec.identity)
-            effort.say(f"{what}: {len(ended)} of {len({spec.identity for spec in specs})} networks")
-
-    outcomes = execute(specs, store, workers=effort.workers, fresh=effort.fresh, on_event=tell)
-    records: list[Record] = []
-    for outcome in outcomes:
-        if outcome.record is None:
-            raise ValueError(f"{what}: a run failed: {outcome.error}")
-        records.append(outcome.record)
-    return records
 
 
 def subgradient(penalty: str, cell: tuple[float, float], seed: int, steps: int, *, stop: bool = True) -> RunSpec:

@@ -13,7 +13,7 @@ import numpy as np
 
 from groktimizer.measures import wilson_interval
 from groktimizer.results import Store
-from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time, train
+from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time
 from groktimizer.studies.reproduction import (
     Array,
     Check,
@@ -26,6 +26,7 @@ from groktimizer.studies.reproduction import (
     number,
     rising,
     slope,
+    train,
 )
 from groktimizer.tasks import SparseTask
 from groktimizer.theory.lasso import Lasso, LassoTimes, Verdict, judge, recovery, solve, theorem_3_6

@@ -7,6 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.results import Record, Store
+from groktimizer.sweeps import RunSpec, SweepEvent, execute
+
 Array = npt.NDArray[np.float64]
 Style = Literal["solid", "dashed", "faint"]
 Say = Callable[[str], None]
@@ -137,6 +140,37 @@ def chosen(makers: Mapping[str, Callable[[], Reproduced]], only: Sequence[str]) 
         if name not in makers:
             raise ValueError(f"--figures {name}: expected some of {', '.join(makers)}")
     return [make for name, make in makers.items() if not only or name in only]
+
+
+def train(specs: Sequence[RunSpec], effort: Effort, store: Store, what: str) -> list[Record]:
+    """Train every specification, or take what is recorded.
+
+    Args:
+        specs: What to train.
+        effort: Workers, progress.
+        store: Records.
+        what: Name of the figure, for the progress.
+
+    Returns:
+        Records, one a specification.
+
+    Raises:
+        ValueError: If a run failed.
+    """
+    ended: set[str] = set()
+
+    def tell(event: SweepEvent) -> None:
+        if event.outcome is not None:
+            ended.add(event.spec.identity)
+            effort.say(f"{what}: {len(ended)} of {len({spec.identity for spec in specs})} networks")
+
+    outcomes = execute(specs, store, workers=effort.workers, fresh=effort.fresh, on_event=tell)
+    records: list[Record] = []
+    for outcome in outcomes:
+        if outcome.record is None:
+            raise ValueError(f"{what}: a run failed: {outcome.error}")
+        records.append(outcome.record)
+    return records
 
 
 def number(time: int | None) -> float:

@@ -21,8 +21,9 @@ from groktimizer.studies.reproduction import (
     number,
     rising,
     slope,
+    train,
 )
-from groktimizer.sweeps import RunSpec, SweepEvent, execute, make_spec
+from groktimizer.sweeps import RunSpec, make_spec
 
 LR, PAPER_LR = 4e-3, 1e-4
 LEVEL = 0.01
@@ -76,21 +77,9 @@ def trained(cells: Sequence[Cell], seeds: Sequence[int], effort: Effort, store: 
 
     Raises:
         ValueError: If a run failed.
-    """
+    """  # noqa: DOC502 (raised by train)
     specs = [cell.spec(seed) for cell in cells for seed in seeds]
-    ended: set[str] = set()
-
-    def tell(event: SweepEvent) -> None:
-        if event.outcome is not None:
-            ended.add(event.spec.identity)
-            effort.say(f"{what}: {len(ended)} of {len({spec.identity for spec in specs})} networks")
-
-    outcomes = execute(specs, store, workers=effort.workers, fresh=effort.fresh, on_event=tell)
-    records: list[Record] = []
-    for outcome in outcomes:
-        if outcome.record is None:
-            raise ValueError(f"{what}: a run failed: {outcome.error}")
-        records.append(outcome.record)
+    records = train(specs, effort, store, what)
     return [records[k * len(seeds) : (k + 1) * len(seeds)] for k in range(len(cells))]
 
 
