@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from groktimizer.results import Store
+from groktimizer.studies import beyond_l2_data as data
 from groktimizer.studies import beyond_l2_depth as depth
 from groktimizer.studies import beyond_l2_matrix as matrix
 from groktimizer.studies import beyond_l2_networks as networks
@@ -11,7 +12,7 @@ from groktimizer.studies.reproduction import Effort, Reproduced, chosen
 
 
 def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Reproduced]:
-    """Do all figures: the convex ones in minutes, the trained networks (30, groktimizer) in hours.
+    """Do all figures: the convex ones in minutes, the trained networks (11, 30, 35, groktimizer) in hours.
 
     Args:
         effort: How much.
@@ -32,9 +33,11 @@ def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Re
         "7": lambda: sparse.figure_7(effort),
         "8": lambda: matrix.figure_8(effort),
         "9": lambda: depth.figure_9(effort),
+        "11": lambda: data.figure_11(effort, store),
         "19": lambda: sparse.figure_19(effort),
         "27": lambda: sparse.figure_27(effort),
         "30": lambda: networks.figure_30(effort, store),
+        "35": lambda: data.figure_35(effort, store),
         "groktimizer": lambda: networks.against_groktimizer(effort, store),
     }
     return [make() for make in chosen(makers, only)]
