@@ -38,6 +38,8 @@ class Clock:
     @cached_property
     def decay(self) -> Array:
         """``-ln |f|``, shape (r,)."""
+        if not self.loss.size or self.loss.max() < 1:
+            return -np.log1p(-self.loss)
         with np.errstate(divide="ignore"):
             rate = np.where(self.loss > 1, -np.log(np.abs(self.loss - 1)), -np.log1p(-np.minimum(self.loss, 1.0)))
         return np.minimum(rate, _FASTEST)

@@ -92,12 +92,13 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
         The watch; its first violation at k means an event at step k + 1.
     """
     modes, active = motion.modes, motion.modes.active
-    own = motion.signs[:, None] * modes.right * motion.push
-    rows = (features.T @ modes.left) * (modes.values * motion.push)
-    rows[active] = own * (1 - modes.clock.loss)
+    rows = features.T @ modes.left
+    rows *= modes.values * motion.push
+    rows[active] = motion.signs[:, None] * modes.right * (motion.push * (1 - modes.clock.loss))
     value = motion.residual @ features
-    value[active] = motion.signs * motion.state[active] + own.sum(axis=1)
-    low, high = np.full(value.size, -weight - slack), np.full(value.size, weight + slack)
+    value[active] = motion.signs * (motion.state[active] + modes.right @ motion.push)
+    high = np.full(value.size, weight + slack)
+    low = -high
     low[active], high[active] = -least, np.inf
     slope = None
     if motion.drift is not None:
@@ -128,7 +129,7 @@ def _march(watch: Watch, start: int, stride: int) -> int | None:
     """`_exit` with `marching`, over all steps of a class: on them each mode goes as ``1 - exp(-decay k)``."""
     from groktimizer.theory.lasso.marching import first_exit
 
-    clock, value, ways = watch.clock, watch.value, watch.rows / watch.clock.loss
+    clock, value, ways = watch.clock, watch.value, watch.rows * (1 / watch.clock.loss)
     slope = np.zeros(value.size) if watch.slope is None else watch.slope
     if start:
         value, ways = value + watch.rows.sum(axis=1) + slope, ways * (1 - clock.loss)
