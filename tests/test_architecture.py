@@ -26,6 +26,8 @@ COMMANDS = (
     ("predict", "ridge"),
     ("predict", "linear-estimator"),
     ("predict", "network"),
+    ("predict", "sparse"),
+    ("predict", "low-rank"),
     ("reproduce",),
     ("data",),
     ("data", "list"),

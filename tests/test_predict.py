@@ -48,9 +48,11 @@ def test_the_table_of_the_page_is_what_its_command_says(tmp_path):
     command = next(line for line in page.splitlines() if line.startswith("    groktimizer predict ridge "))
     methods = told(command.split()[1:], tmp_path)["methods"]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:3] != "|--"]
-    shown = {row[0].partition(" (")[0]: row[1:] for row in rows if len(row) == 5 and row[0]}
+    shown = {row[0].partition(" (")[0]: row[1:] for row in rows if len(row) == 5}
     keys = ("memorised", "generalised", "settled", "delay")
-    assert shown == {name: [f"{method[key]:,}" for key in keys] for name, method in methods.items()}
+    assert len(methods) == 3
+    for name, method in methods.items():
+        assert shown[name] == [f"{method[key]:,}" for key in keys]
 
 
 def test_critical_damping_is_the_square_root(tmp_path):

@@ -16,7 +16,7 @@ class Commands(Protocol):
 
 
 def add_clocks(commands: Commands) -> None:
-    """Add ``predict`` with its three kinds, and ``reproduce``.
+    """Add ``predict`` with its kinds, and ``reproduce``.
 
     Args:
         commands: The program's subcommands.
@@ -28,6 +28,8 @@ def add_clocks(commands: Commands) -> None:
     _ridge(kinds.add_parser("ridge", help="ridge regression: exact times, bounds, advice"))
     _linear(kinds.add_parser("linear-estimator", help="teacher and student, both linear, Gaussian inputs"))
     _network(kinds.add_parser("network", help="networks, from recorded runs of the same kind"))
+    _sparse(kinds.add_parser("sparse", help="sparse vectors under the l1 norm: exact times, laws, verdict"))
+    _low_rank(kinds.add_parser("low-rank", help="low-rank matrices under the nuclear norm: verdict, law, times"))
     _reproduce(commands.add_parser("reproduce", help="a paper's figures, with a verdict for each claim"))
 
 
@@ -87,6 +89,53 @@ def _network(parser: argparse.ArgumentParser) -> None:
     add("--weight-decay", type=float, metavar="X", help="predict for this decay (with --lr)")
     add("--memorised-norm", type=float, metavar="V", help="squared norm when memorised (default: the runs' median)")
     _common(parser)
+
+
+def _sparse(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Whether an s-sparse vector can be found from N samples, and when: exact times of proximal descent (ISTA) and "
+        "of the accelerated method, which phase 2 of GROKtimizer is, with the laws of arXiv 2506.05718. Draws the "
+        "problem that `run sparse-recovery` trains, or takes yours from .npy files."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("--n", type=whole(1), metavar="N", help="unknowns (default: 100)")
+    add("--s", type=whole(1), metavar="S", help="non-zero ones (default: 5)")
+    add("--N", type=whole(1), metavar="N", help="samples (default: 40)")
+    add("--features", choices=("gaussian", "coherent"), help="which are drawn (default: gaussian)")
+    add("--tau", type=float, metavar="T", help="part of the coherent samples that sees one unknown each (default: 0)")
+    add("--features-file", type=Path, metavar="FILE", help=".npy, N × n: your features instead of drawn ones")
+    add("--targets", type=Path, metavar="FILE", help=".npy, N: your targets (default: features times teacher)")
+    add("--teacher", type=Path, metavar="FILE", help=".npy, n: your a* (default: the fit of least l1 norm)")
+    _descent(parser, weight=1e-5)
+    _common(parser)
+
+
+def _low_rank(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Whether a matrix of rank r can be found from N of its entries or inner products, and when: the verdict, the "
+        "time law of arXiv 2506.05718 with bounds, and the times of the accelerated method and of singular value "
+        "thresholding (SVT), step by step. Draws the problem that `run matrix-completion` trains."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("--kind", dest="measurements", choices=("completion", "sensing"), default="completion", help="what is seen")
+    add("--n1", type=whole(1), default=10, metavar="N", help="rows")
+    add("--n2", type=whole(1), default=10, metavar="N", help="columns")
+    add("--r", type=whole(1), default=2, metavar="R", help="rank")
+    add("--N", type=whole(1), default=80, metavar="N", help="entries or inner products that are seen")
+    add("--tau", type=float, default=0.0, metavar="T", help="part of the entries that has the highest leverage")
+    add("--iterate", action="store_true", help="take the steps of SVT even if they are more than 200,000")
+    _descent(parser, weight=1e-4)
+    _common(parser)
+
+
+def _descent(parser: argparse.ArgumentParser, weight: float) -> None:
+    add = parser.add_argument
+    add("--lr", type=float, metavar="X", help="step size α (default: 0.1, or the largest stable one below it)")
+    add("--weight", type=float, default=weight, metavar="X", help="weight β of the norm")
+    add("--tolerance", type=float, default=1e-3, metavar="X", help="memorised means relative train error ≤ X")
+    add("--test-tolerance", type=float, default=1e-2, metavar="X", help="generalised means recovery error ≤ X")
 
 
 def _reproduce(parser: argparse.ArgumentParser) -> None:

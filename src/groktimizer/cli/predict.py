@@ -5,19 +5,19 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from groktimizer._names import derive_seed
 from groktimizer.cli.files import check_json, write_result
-from groktimizer.cli.progress import plain_console
+from groktimizer.cli.lines import bound, line, read_array, step
+from groktimizer.cli.predict_convex import low_rank, sparse
 from groktimizer.results import Store, make_directory
 from groktimizer.studies import first_passage
 from groktimizer.tasks import RidgeTask
 from groktimizer.theory.linear_estimators import LinearEstimator, delay, needed_loss
-from groktimizer.theory.ridge import Bound, DecayAdvice, GrokkingTime, Ridge
+from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
 from groktimizer.theory.ridge.checks import check_features
 from groktimizer.theory.ridge.forecast import Forecast, curve_steps, forecast
 
@@ -36,41 +36,10 @@ def predict(arguments: argparse.Namespace) -> int:
         0.
     """
     check_json(arguments.json)
-    kinds = {"ridge": _ridge, "linear-estimator": _linear, "network": _network}
+    kinds = {"ridge": _ridge, "linear-estimator": _linear, "network": _network, "sparse": sparse, "low-rank": low_rank}
     content = kinds[arguments.kind](arguments)
     write_result(arguments.json, {"command": shlex.join(["groktimizer", *arguments.words]), **content})
     return 0
-
-
-def _line(text: str) -> None:
-    plain_console().print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _step(time: float | None) -> str:
-    return "never" if time is None or not math.isfinite(time) else f"{time:,.0f}"
-
-
-def read_array(name: str, path: Path) -> Array:
-    """Read a ``.npy`` file.
-
-    Args:
-        name: Of the option.
-        path: The file.
-
-    Returns:
-        The array.
-
-    Raises:
-        ValueError: If it cannot be read as an array of numbers.
-    """
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or "not a .npy file of numbers"
-        raise ValueError(f"--{name} {path}: {reason}; accepted is what numpy.save wrote") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
-        raise ValueError(f"--{name} {path}: holds {getattr(values, 'dtype', 'an archive')}, accepted are real numbers")
-    return values
 
 
 def ridge_problem(arguments: argparse.Namespace) -> tuple[Ridge, Array]:
@@ -136,41 +105,33 @@ def _ridge(arguments: argparse.Namespace) -> dict[str, Any]:
     name = f"predict-ridge-{problem.n}-{problem.m}-{arguments.weight_decay:g}.png"
     picture = style.save(clocks.ridge(found, title), folder / name)
     _tell_ridge(problem, found, title)
-    _line(f"picture      {picture}")
+    line(f"picture      {picture}")
     return {"kind": "ridge", "n": problem.n, "m": problem.m, **_ridge_content(found), "picture": str(picture)}
 
 
 def _tell_ridge(problem: Ridge, found: Forecast, title: str) -> None:
-    _line(f"{title}; rank {problem.rank}, largest curvature {problem.sharpness:.4g}")
-    _line(f"{'':<18}{'momentum':>9}{'t1':>13}{'t2':>15}{'settled':>15}{'delay':>15}")
+    line(f"{title}; rank {problem.rank}, largest curvature {problem.sharpness:.4g}")
+    line(f"{'':<18}{'momentum':>9}{'t1':>13}{'t2':>15}{'settled':>15}{'delay':>15}")
     for name, method in found.methods.items():
         times = method.times
         row = (times.memorised, times.generalised, times.settled, times.delay)
-        cells = "".join(f"{_step(value):>{width}}" for value, width in zip(row, (13, 15, 15, 15), strict=True))
-        _line(f"{name:<18}{method.momentum:>9.6g}{cells}")
-    _line("t1, t2: first step with train, population loss within tolerance; settled: t2 that lasts for ever")
+        cells = "".join(f"{step(value):>{width}}" for value, width in zip(row, (13, 15, 15, 15), strict=True))
+        line(f"{name:<18}{method.momentum:>9.6g}{cells}")
+    line("t1, t2: first step with train, population loss within tolerance; settled: t2 that lasts for ever")
     for text in found.advice:
-        _line(f"advice       {text}")
-    known = "unknown, nothing to forget" if math.isnan(found.predicted) else f"about {_step(found.predicted)}"
-    _line(f"predicted    t2 of gradient descent {known}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
-    _line("bounds (gradient descent, arXiv 2601.19791)")
-    for bound in found.bounds:
-        _line(f"  {_bound(bound)}")
-    _line(f"recommended  {_recommended(found)}")
+        line(f"advice       {text}")
+    known = "unknown, nothing to forget" if math.isnan(found.predicted) else f"about {step(found.predicted)}"
+    line(f"predicted    t2 of gradient descent {known}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
+    line("bounds (gradient descent, arXiv 2601.19791)")
+    for theorem in found.bounds:
+        line(f"  {bound(theorem)}")
+    line(f"recommended  {_recommended(found)}")
     stop = found.stopping
     when = "in the limit" if stop.step is None else f"at step {stop.step:,}"
-    _line(
+    line(
         f"stopping     without decay the population loss is least {when}: {stop.loss:.4g}; "
         f"the best ridge estimator (weight_decay {stop.weight_decay:.4g}) has {stop.decay_loss:.4g}"
     )
-
-
-def _bound(bound: Bound) -> str:
-    value = f"{bound.value:.4g}" if abs(bound.value) < 1 else f"{bound.value:,.0f}"
-    if math.isnan(bound.value):
-        value = "nothing: the log of a number <= 0"
-    held = "conditions hold" if bound.guaranteed else f"not guaranteed: {'; '.join(bound.failing)}"
-    return f"{bound.theorem:<20} {bound.quantity} {value}  ({held})"
 
 
 def _recommended(found: Forecast) -> str:
@@ -179,8 +140,8 @@ def _recommended(found: Forecast) -> str:
         return advice
     times = advice.times
     return (
-        f"gradient descent with weight_decay {advice.weight_decay:.4g} ({advice.reason}): t1 {_step(times.memorised)}, "
-        f"settled {_step(times.settled)}, bias {advice.bias:.3g}"
+        f"gradient descent with weight_decay {advice.weight_decay:.4g} ({advice.reason}): t1 {step(times.memorised)}, "
+        f"settled {step(times.settled)}, bias {advice.bias:.3g}"
     )
 
 
@@ -229,14 +190,14 @@ def _linear(arguments: argparse.Namespace) -> dict[str, Any]:
     name = f"predict-linear-estimator-{arguments.ratio:g}-{arguments.weight_decay:g}.png"
     picture = style.save(clocks.linear(problem, arguments.tolerance, drawn, times), folder / name)
     gap = times[1] - times[0] if math.isfinite(times[1]) else math.inf
-    _line(f"train        step at which 95 % of the training set is correct: {_step(times[0])}")
-    _line(f"generalised  step at which 95 % of unseen inputs are correct: {_step(times[1])}")
-    _line(f"delay        in steps: {_step(gap)}")
-    _line(f"formula (12) delay in the limit of small tolerances without decay: {_step(formula)}")
+    line(f"train        step at which 95 % of the training set is correct: {step(times[0])}")
+    line(f"generalised  step at which 95 % of unseen inputs are correct: {step(times[1])}")
+    line(f"delay        in steps: {step(gap)}")
+    line(f"formula (12) delay in the limit of small tolerances without decay: {step(formula)}")
     advice = _linear_advice(problem, arguments.tolerance)
     for text in advice:
-        _line(f"advice       {text}")
-    _line(f"picture      {picture}")
+        line(f"advice       {text}")
+    line(f"picture      {picture}")
     told = {key: getattr(problem, key) for key in ("ratio", "lr", "weight_decay", "outputs")}
     ends = {"memorised": times[0], "generalised": times[1], "delay": gap, "formula": formula, "advice": advice}
     return {"kind": "linear-estimator", **told, "tolerance": arguments.tolerance, **ends, "picture": str(picture)}
@@ -287,24 +248,24 @@ def _network(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _group(group: first_passage.Group, arguments: argparse.Namespace) -> dict[str, Any]:
-    _line(group.name)
+    line(group.name)
     for reason, count in group.left_out.items():
-        _line(f"    left out     {count} runs {reason}")
+        line(f"    left out     {count} runs {reason}")
     content: dict[str, Any] = {"name": group.name, "runs": len(group.runs), "left_out": dict(group.left_out)}
     law = group.law
     if law is None:
-        _line(f"    no law       {group.reason}")
+        line(f"    no law       {group.reason}")
         return content | {"reason": group.reason}
     error = law.mean_percentage_error
     known = "unknown (needs three runs)" if math.isnan(error) else f"{error:.0f} % in the mean, leaving one out"
-    _line(f"    law          delay = ln(V_mem / {law.critical_norm:.4g}) / (2 · {law.kappa:.3g} · lr · weight_decay)")
-    _line(f"    error        {known}, from {len(group.runs)} runs")
+    line(f"    law          delay = ln(V_mem / {law.critical_norm:.4g}) / (2 · {law.kappa:.3g} · lr · weight_decay)")
+    line(f"    error        {known}, from {len(group.runs)} runs")
     content |= {"kappa": law.kappa, "critical_norm": law.critical_norm, "errors": law.errors, "error_percent": error}
     if arguments.lr is None:
         return content
     norm = arguments.memorised_norm or group.memorised_norm
     steps = law.delay(arguments.lr, arguments.weight_decay, norm)
     low, high = law.interval(arguments.lr, arguments.weight_decay, norm)
-    reach = "no interval (needs three runs)" if math.isinf(high) else f"95 % from {_step(low)} to {_step(high)}"
-    _line(f"    predicted    {_step(steps)} steps after memorising at V_mem {norm:.4g}; {reach}")
+    reach = "no interval (needs three runs)" if math.isinf(high) else f"95 % from {step(low)} to {step(high)}"
+    line(f"    predicted    {step(steps)} steps after memorising at V_mem {norm:.4g}; {reach}")
     return content | {"memorised_norm": norm, "delay": steps, "low": low, "high": high}

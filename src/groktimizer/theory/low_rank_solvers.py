@@ -12,6 +12,7 @@ from torch import Tensor
 from groktimizer.theory.low_rank import NUCLEAR, LowRank
 
 Numbers = float | Tensor
+Watch = Callable[[int, Tensor, Tensor], None]
 PATIENCE = 1000
 BLOCK = 128  # steps between two looks at the errors
 NEVER = -1
@@ -148,6 +149,7 @@ def solve(
     train_tolerance: float = 1e-3,
     recovery_tolerance: float = 1e-2,
     patience: int = PATIENCE,
+    watch: Watch | None = None,
 ) -> LowRankRuns:
     """Run one method for every pair of step size and weight, and read off the clocks.
 
@@ -163,6 +165,8 @@ def solve(
         train_tolerance: Memorised means a relative training error of at most this.
         recovery_tolerance: Generalised means a relative recovery error of at most this.
         patience: The grid stops once every run has stayed recovered for so many steps.
+        watch: Called with a number of steps, and the relative training and recovery errors after that many steps and
+            the next ones, shape (steps, runs) each; NaN without a known truth.
 
     Returns:
         Times, errors and matrices.
@@ -190,14 +194,14 @@ def solve(
     descent, advance = _Descent(problem, rates, weights), METHODS[method]
     matrices = problem.begin(start).expand(len(rates), *problem.shape).clone()
     train, recovery = _Clock(train_tolerance, len(rates)), _Clock(recovery_tolerance, len(rates))
-    _look(problem, [matrices], 0, train, recovery)
+    _look(problem, [matrices], 0, train, recovery, watch)
     step = 0
     while step < steps and not recovery.held(step, patience):
         block: list[Tensor] = []
         for _ in range(min(BLOCK, steps - step)):
             matrices = advance(descent, matrices)
             block.append(matrices)
-        _look(problem, block, step + 1, train, recovery)
+        _look(problem, block, step + 1, train, recovery, watch)
         step += len(block)
     return LowRankRuns(
         method=method,
@@ -214,11 +218,18 @@ def solve(
     )
 
 
-def _look(problem: LowRank, block: list[Tensor], step: int, train: _Clock, recovery: _Clock) -> None:
+def _look(
+    problem: LowRank, block: list[Tensor], step: int, train: _Clock, recovery: _Clock, watch: Watch | None
+) -> None:
     """Measure both relative errors of the matrices after `step`, `step` + 1, ... steps."""
     matrices = torch.cat(block)
     residual = problem.measurements.apply(matrices) - problem.targets
-    train.look(step, (residual.norm(dim=1) / problem.targets.norm()).reshape(len(block), -1))
+    fits = (residual.norm(dim=1) / problem.targets.norm()).reshape(len(block), -1)
+    train.look(step, fits)
+    errors = torch.full_like(fits, torch.nan)
     if problem.truth is not None:
         distance = (matrices - problem.truth).flatten(1).norm(dim=1)
-        recovery.look(step, (distance / problem.truth.norm()).reshape(len(block), -1))
+        errors = (distance / problem.truth.norm()).reshape(len(block), -1)
+        recovery.look(step, errors)
+    if watch is not None:
+        watch(step, fits, errors)

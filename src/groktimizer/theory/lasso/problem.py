@@ -7,7 +7,7 @@ from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, recovery
-from groktimizer.theory.lasso.times import LassoTimes
+from groktimizer.theory.lasso.times import LassoTimes, times_along
 from groktimizer.theory.quadratic import Array
 from groktimizer.theory.ridge.bounds import Bound
 
@@ -86,21 +86,7 @@ class Lasso:
         check_positive("train_tolerance", train_tolerance)
         check_positive("test_tolerance", test_tolerance)
         target = check_vector("teacher", teacher, self.n)
-        path = self.trajectory(a0, lr, weight)
-        train, test = path.time_to("train", train_tolerance), path.time_to(target, test_tolerance)
-        limit = path.limit
-        return LassoTimes(
-            memorised=train.first,
-            memorised_settled=train.settled,
-            generalised=test.first,
-            generalised_settled=test.settled,
-            train_tolerance=train_tolerance,
-            test_tolerance=test_tolerance,
-            memorised_error=float(path.error(train.first or 0, target)),
-            train_floor=float(np.linalg.norm(self.features @ limit - self.targets) / np.linalg.norm(self.targets)),
-            recovery_floor=float(np.linalg.norm(limit - target) / np.linalg.norm(target)),
-            n_events=path.n_events,
-        )
+        return times_along(self.trajectory(a0, lr, weight), target, train_tolerance, test_tolerance)
 
     def estimator(self, weight: float) -> Array:
         """The Lasso estimator: the limit of ISTA from 0, exact on its support.

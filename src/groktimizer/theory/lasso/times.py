@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
+from groktimizer.theory.lasso.path import LassoPath
+from groktimizer.theory.quadratic import Array
+
 _DECAYED = 0.5  # the error at the end over that when memorised: below, something has been forgotten
 
 
@@ -86,7 +91,7 @@ class LassoTimes:
         if self.recovery_floor > self.test_tolerance:
             lines.append(
                 f"test_tolerance={self.test_tolerance:g} cannot be kept: the recovery error ends at "
-                f"{self.recovery_floor:.6g}; `recovery` tells whether the samples allow less, a smaller weight may"
+                f"{self.recovery_floor:.6g}; a smaller weight lowers it if the samples allow that (see `recovery`)"
             )
         return tuple(lines)
 
@@ -117,3 +122,31 @@ def judge(
     if final_error < _DECAYED * memorised_error:
         return Transition(Verdict.WITHOUT_UNDERSTANDING, course)
     return Transition(Verdict.NO_TRANSITION, course)
+
+
+def times_along(path: LassoPath, teacher: Array, train_tolerance: float, test_tolerance: float) -> LassoTimes:
+    """Exact times of a path, and the limits of both errors.
+
+    Args:
+        path: A run of ISTA.
+        teacher: a*, shape (n,), not 0.
+        train_tolerance: Memorised means ``||X a - y|| / ||y||`` <= this.
+        test_tolerance: Generalised means ``||a - a*|| / ||a*||`` <= this.
+
+    Returns:
+        The times.
+    """
+    train, test = path.time_to("train", train_tolerance), path.time_to(teacher, test_tolerance)
+    limit = path.limit
+    return LassoTimes(
+        memorised=train.first,
+        memorised_settled=train.settled,
+        generalised=test.first,
+        generalised_settled=test.settled,
+        train_tolerance=train_tolerance,
+        test_tolerance=test_tolerance,
+        memorised_error=float(path.error(train.first or 0, teacher)),
+        train_floor=float(np.linalg.norm(path.features @ limit - path.targets) / np.linalg.norm(path.targets)),
+        recovery_floor=float(np.linalg.norm(limit - teacher) / np.linalg.norm(teacher)),
+        n_events=path.n_events,
+    )

@@ -1,0 +1,258 @@
+"""Everything the theory says of one sparse problem at once: what `groktimizer predict sparse` prints."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from groktimizer.theory.descent import Array, Descent, grid, known
+from groktimizer.theory.lasso import laws
+from groktimizer.theory.lasso.answers import basis_pursuit
+from groktimizer.theory.lasso.checks import check_positive, check_vector
+from groktimizer.theory.lasso.path import LassoPath
+from groktimizer.theory.lasso.problem import Lasso
+from groktimizer.theory.lasso.recovery import Recovery
+from groktimizer.theory.lasso.solvers import Runs, solve
+from groktimizer.theory.lasso.times import LassoTimes, Transition, times_along
+from groktimizer.theory.ridge.bounds import Bound
+
+PROXIMAL, ACCELERATED = "proximal (ISTA)", "accelerated"
+_ROOM = 1e-12  # relative, by which alpha L may pass 1
+_FIRST, _MORE = 10, 4  # steps over 1 / sqrt(alpha beta) of the first accelerated run, and factor of the next
+_WORK = 2e10  # products that an accelerated run may cost: a minute
+_REST = 1e-3  # distance from the limit, over what the tolerance allows, that counts as there
+_NOISE = 1e-9  # relative distance between targets and X a* that is rounding
+_WORTH = 2.0  # factor between two weights that is worth a line
+
+
+@dataclass(frozen=True, eq=False)
+class SparseForecast:
+    """What will happen.
+
+    Args:
+        lr: alpha.
+        weight: beta.
+        proximal: ISTA, exact.
+        accelerated: The same steps with momentum and restart, taken one by one.
+        times: ISTA's times with the limits of both errors, which are those of every method.
+        recovery: Whether the samples allow to find a*.
+        laws: By what they are about.
+        advice: What to change, one line each.
+    """
+
+    lr: float
+    weight: float
+    proximal: Descent
+    accelerated: Descent
+    times: LassoTimes
+    recovery: Recovery
+    laws: Mapping[str, Bound]
+    advice: tuple[str, ...]
+
+    @property
+    def transition(self) -> Transition:
+        """What ISTA does after it has memorised."""
+        return self.times.transition
+
+    @property
+    def verdict(self) -> str:
+        """Whether a* can be found, in one line."""
+        found = self.recovery
+        if found.recovers:
+            told = f"recovers: a* is the fit of least l1 norm (null-space constant {found.null_space:.3g} < 1)"
+            if found.fuchs < 1:
+                told += f"; Fuchs's certificate {found.fuchs:.3g} < 1: with a small weight no wrong coordinate stays"
+            return told
+        reach = "within" if found.error <= self.times.test_tolerance else "beyond"
+        return (
+            f"does not recover: the fit of least l1 norm lies at relative distance {found.error:.3g} from a*, {reach} "
+            "the tolerance; no run of any length ends at a*, more samples may help"
+        )
+
+
+def forecast(
+    problem: Lasso,
+    a0: npt.ArrayLike,
+    lr: float,
+    weight: float,
+    train_tolerance: float,
+    test_tolerance: float,
+    teacher: npt.ArrayLike | None = None,
+) -> SparseForecast:
+    """Times of ISTA and of the accelerated method, the laws, the verdict and advice.
+
+    >>> rng = np.random.default_rng(0)
+    >>> features, teacher = rng.normal(size=(20, 40)) / 20**0.5, np.zeros(40)
+    >>> teacher[:2] = [1.0, -2.0]
+    >>> found = forecast(Lasso(features, features @ teacher), np.zeros(40), 0.1, 1e-5, 1e-3, 1e-2, teacher)
+    >>> found.recovery.recovers, found.proximal.settled > 50 * found.accelerated.settled
+    (True, True)
+
+    Args:
+        problem: The problem.
+        a0: Start, shape (n,).
+        lr: alpha, at most 1 / L with L the largest eigenvalue of X'X.
+        weight: beta, below beta_max.
+        train_tolerance: Memorised means ``||X a - y|| / ||y||`` <= this.
+        test_tolerance: Generalised means ``||a - a*|| / ||a*||`` <= this.
+        teacher: a*, shape (n,), not 0; None for the fit of least l1 norm.
+
+    Returns:
+        The forecast.
+
+    Raises:
+        ValueError: If an argument is not accepted.
+    """
+    check_positive("train_tolerance", train_tolerance)
+    check_positive("test_tolerance", test_tolerance)
+    target = teacher_of(problem, teacher)
+    path = problem.trajectory(a0, lr, weight)
+    if lr * problem.sharpness > 1 + _ROOM:
+        raise ValueError(
+            f"lr={lr:g}: may diverge with momentum, accepted are values up to {1 / problem.sharpness:.6g} for the "
+            "accelerated method"
+        )
+    can = problem.recovery(target)
+    times = times_along(path, target, train_tolerance, test_tolerance)
+    fast = _accelerated(problem, path, target, times)
+    delay, memorising, floor = problem.laws(a0, lr, weight, target)
+    return SparseForecast(
+        lr=lr,
+        weight=weight,
+        proximal=_proximal(path, target, times),
+        accelerated=fast,
+        times=times,
+        recovery=can,
+        laws={
+            PROXIMAL: delay,
+            "its memorising": memorising,
+            ACCELERATED: _accelerated_law(problem, path, target, times),
+            "l2 alone": floor,
+        },
+        advice=(*_noise(problem, target), *_floors(times, can), *_better_weight(problem, path, target, times, can)),
+    )
+
+
+def teacher_of(problem: Lasso, teacher: npt.ArrayLike | None) -> Array:
+    """A checked a*, by default the fit of least l1 norm.
+
+    Args:
+        problem: The problem.
+        teacher: Shape (n,), or None.
+
+    Returns:
+        Shape (n,).
+    """
+    if teacher is None:
+        return basis_pursuit(problem.features, problem.targets)
+    return check_vector("teacher", teacher, problem.n)
+
+
+def _proximal(path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
+    """ISTA as a curve, drawn past its last time and its last event."""
+    ends = [times.generalised_settled or 0, times.memorised_settled or 0]
+    last = path.events[-1].step if path.n_events else 1
+    steps = grid(2 * max(*ends, last))
+    return Descent(
+        PROXIMAL,
+        times.memorised,
+        times.memorised_settled,
+        times.generalised,
+        times.generalised_settled,
+        steps,
+        path.train_error(steps),
+        path.error(steps, teacher),
+        taken=None,
+        resting=True,
+    )
+
+
+def _accelerated(problem: Lasso, path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
+    """The accelerated run, anew with four times as many steps until it rests at the estimator, which is known."""
+    most = max(int(_WORK / problem.features.size), 1000)
+    limit, steps = path.limit, min(math.ceil(_FIRST / math.sqrt(path.lr * path.weight)), most)
+    while True:
+        runs = solve(
+            problem.features, problem.targets, path.at(0), path.lr, path.weight, grid(steps), teacher,
+            method=ACCELERATED, train_tolerance=times.train_tolerance, test_tolerance=times.test_tolerance,
+        )  # fmt: skip
+        resting = _rests(problem, runs, limit, teacher, times)
+        if resting or steps >= most:
+            break
+        steps = min(_MORE * steps, most)
+    return Descent(
+        ACCELERATED,
+        known(int(runs.memorised)),
+        known(int(runs.memorised_settled)),
+        known(int(runs.generalised)),
+        known(int(runs.generalised_settled)),
+        runs.steps,
+        runs.train_error,
+        runs.recovery_error,
+        taken=steps,
+        resting=resting,
+    )
+
+
+def _rests(problem: Lasso, runs: Runs, limit: Array, teacher: Array, times: LassoTimes) -> bool:
+    """Whether what is left of the way changes neither time: it is small beside the distance to the tolerance."""
+    left = float(np.linalg.norm(runs.a - limit))
+    way = math.sqrt(problem.sharpness) * left / float(np.linalg.norm(problem.targets))
+    away = left / float(np.linalg.norm(teacher))
+    near = _REST * abs(times.recovery_floor - times.test_tolerance)
+    return away <= near and way <= _REST * abs(times.train_floor - times.train_tolerance)
+
+
+def _accelerated_law(problem: Lasso, path: LassoPath, teacher: Array, times: LassoTimes) -> Bound:
+    """`laws.accelerated` until the l1 norm is within the test tolerance of its least value."""
+    memorised = path.at(times.memorised or 0)
+    excess = times.test_tolerance * float(np.abs(teacher).sum())
+    away = float(np.linalg.norm(memorised - path.limit))
+    return laws.accelerated(away, path.lr, path.weight, excess, problem.sharpness)
+
+
+def _noise(problem: Lasso, teacher: Array) -> list[str]:
+    """Say that the targets are not those of a*."""
+    off = np.linalg.norm(problem.features @ teacher - problem.targets) / np.linalg.norm(problem.targets)
+    if off <= _NOISE:
+        return []
+    return [f"targets are not X a* (relative distance {off:.3g}): the verdict is for targets without this noise"]
+
+
+def _floors(times: LassoTimes, recovery: Recovery) -> list[str]:
+    """The lines of `LassoTimes.advice` that are news: without recovery the verdict says where its error ends."""
+    return [line for line in times.advice if recovery.recovers or not line.startswith("test_tolerance")]
+
+
+def _better_weight(
+    problem: Lasso, path: LassoPath, teacher: Array, times: LassoTimes, recovery: Recovery
+) -> tuple[str, ...]:
+    """The largest weight found that keeps both tolerances, with ISTA's exact times; nothing if it is about this one."""
+    if not recovery.recovers:
+        return ()
+    room = min(
+        tolerance / max(floor, np.finfo(np.float64).tiny)
+        for tolerance, floor in (
+            (times.train_tolerance, times.train_floor),
+            (times.test_tolerance, times.recovery_floor),
+        )
+    )
+    weight = min(path.weight * room, problem.max_weight) / 2
+    kept = room > 1
+    for _ in range(10):
+        weight = float(f"{weight:.1e}")
+        if kept and weight < _WORTH * path.weight:
+            return ()
+        other = times_along(
+            problem.trajectory(path.at(0), path.lr, weight), teacher, times.train_tolerance, times.test_tolerance
+        )
+        if other.memorised_settled is not None and other.settled is not None:
+            both = max(other.settled, other.memorised_settled)
+            return (
+                f"weight {weight:g} keeps both tolerances{' as well' if kept else ''}: {PROXIMAL} within both for good "
+                f"from step {both:,}, recovery error {other.recovery_floor:.3g} in the end",
+            )
+        weight /= 2
+    return ()

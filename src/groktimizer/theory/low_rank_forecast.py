@@ -1,0 +1,216 @@
+"""Everything the theory says of one low-rank problem at once: what `groktimizer predict low-rank` prints."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from groktimizer.theory.descent import Descent, grid, known
+from groktimizer.theory.low_rank import LowRank, TimeLaw
+from groktimizer.theory.low_rank_solvers import PATIENCE, solve
+from groktimizer.theory.recoverable import Outcome, Verdict
+from groktimizer.theory.ridge.checks import check_positive
+
+PROXIMAL, ACCELERATED = "proximal (SVT)", "accelerated"
+MOST_STEPS = 200_000  # of one method, unless more are asked for: a minute for a 10 x 10 matrix
+SPREAD = 9  # measured: an error of 1e-2 takes up to so many times the paper's law
+_FIRST, _MORE = 20, 4  # steps over 1 / sqrt(alpha beta) of the first accelerated run, and factor of the next
+_REST = 1e-2  # relative change of the error over the second half of a run that counts as rest
+_WORTH = 2.0  # factor between two weights that is worth a line
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What is known before a step is taken.
+
+    Args:
+        lr: alpha.
+        weight: beta.
+        train_tolerance: Of the relative train error.
+        test_tolerance: Of the relative recovery error.
+        verdict: Whether the measurements determine A*.
+        law: Both clocks of descent; None where recovery is impossible.
+    """
+
+    lr: float
+    weight: float
+    train_tolerance: float
+    test_tolerance: float
+    verdict: Verdict
+    law: TimeLaw | None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no run of any length ends at A*."""
+        return self.verdict.outcome in {Outcome.IMPOSSIBLE, Outcome.MISSES}
+
+    @property
+    def expected(self) -> float:
+        """Steps by which SVT should have recovered A*: the proved bound, or the law times `SPREAD` if that is less."""
+        if self.law is None or self.hopeless:
+            return math.inf
+        return min(self.law.latest, SPREAD * self.law.generalised)
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankForecast:
+    """What happens when the steps are taken.
+
+    Args:
+        accelerated: Proximal steps with momentum and restart.
+        proximal: Plain ones, or None.
+        skipped: Why there are no plain ones; empty if there are.
+        advice: What to change, one line each.
+    """
+
+    accelerated: Descent
+    proximal: Descent | None
+    skipped: str
+    advice: tuple[str, ...]
+
+
+def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerances: tuple[float, float]) -> Outlook:
+    """Verdict and law, without a step.
+
+    Args:
+        problem: The problem, with its truth.
+        start: A0, shape (n1, n2).
+        lr: alpha, at most 1 / L.
+        weight: beta, below the weight from which on 0 is the answer.
+        tolerances: Of train and recovery error.
+
+    Returns:
+        The outlook.
+    """
+    train, test = tolerances
+    check_positive("train_tolerance", train)
+    check_positive("test_tolerance", test)
+    rate = torch.tensor([lr], dtype=torch.float64)
+    problem.check_lr(rate)
+    problem.check_lr(rate, accelerated=True)
+    problem.check_weight(torch.tensor([weight], dtype=torch.float64))
+    verdict = problem.verdict()
+    impossible = verdict.outcome is Outcome.IMPOSSIBLE
+    law = None if impossible else problem.time_law(lr, weight, start, tolerance=test)
+    return Outlook(lr, weight, train, test, verdict, law)
+
+
+def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = False) -> LowRankForecast:
+    """Take the steps: accelerated ones, and plain ones where that is affordable.
+
+    >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
+    >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
+    >>> problem = LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth)
+    >>> start = torch.zeros(3, 3)
+    >>> seen = outlook(problem, start, 0.5, 1e-2, (1e-2, 1e-2))
+    >>> found = forecast(problem, start, seen)
+    >>> seen.law.earliest < found.proximal.generalised < seen.law.latest
+    True
+
+    Args:
+        problem: The problem.
+        start: A0, shape (n1, n2).
+        seen: Its outlook.
+        iterate: Take plain steps however many, and accelerated ones beyond `MOST_STEPS`.
+
+    Returns:
+        The forecast.
+    """
+    most = math.inf if iterate else MOST_STEPS
+    fast = _until_rest(problem, start, seen, most)
+    skipped = _reason(seen, most)
+    slow = None
+    if not skipped:
+        budget = seen.expected if math.isfinite(seen.expected) else SPREAD * MOST_STEPS
+        slow = _run(problem, start, seen, PROXIMAL, math.ceil(1.1 * budget) + PATIENCE)
+    return LowRankForecast(fast, slow, skipped, _advice(problem, start, seen, fast, most))
+
+
+def _reason(seen: Outlook, most: float) -> str:
+    """Why plain steps are not taken, or nothing."""
+    if seen.hopeless:
+        return "no run of any length ends at A*"
+    if seen.expected > most:
+        return f"may take {seen.expected:,.0f} steps; --iterate takes them"
+    return ""
+
+
+def _run(problem: LowRank, start: Tensor, seen: Outlook, name: str, steps: int, weight: float | None = None) -> Descent:
+    """One run with its curve."""
+    errors: list[tuple[Tensor, Tensor]] = []
+    runs = solve(
+        problem,
+        "accelerated" if name == ACCELERATED else "proximal",
+        seen.lr,
+        seen.weight if weight is None else weight,
+        steps,
+        start=start,
+        train_tolerance=seen.train_tolerance,
+        recovery_tolerance=seen.test_tolerance,
+        patience=max(PATIENCE, steps // 20),
+        watch=lambda _, train, recovery: errors.append((train[:, 0], recovery[:, 0])),
+    )
+    train, recovery = (torch.cat(part).numpy() for part in zip(*errors, strict=True))
+    kept = grid(runs.steps)
+    middle, end = float(recovery[len(recovery) // 2]), float(recovery[-1])
+    # A run that has settled stops soon after: where it ends is then no question for its times.
+    resting = int(runs.settled) >= 0 or abs(middle - end) <= _REST * end
+    return Descent(
+        name,
+        known(int(runs.memorised)),
+        known(int(runs.memorised_settled)),
+        known(int(runs.generalised)),
+        known(int(runs.settled)),
+        kept,
+        train[kept],
+        recovery[kept],
+        taken=runs.steps,
+        resting=resting,
+    )
+
+
+def _until_rest(problem: LowRank, start: Tensor, seen: Outlook, most: float, weight: float | None = None) -> Descent:
+    """The accelerated run, anew with four times as many steps until it rests."""
+    drift = seen.lr * (seen.weight if weight is None else weight)
+    steps = min(math.ceil(_FIRST / math.sqrt(drift)) + PATIENCE, most)
+    while True:
+        found = _run(problem, start, seen, ACCELERATED, int(steps), weight)
+        if found.resting or steps >= most:
+            return found
+        steps = min(_MORE * steps, most)
+
+
+def _advice(problem: LowRank, start: Tensor, seen: Outlook, fast: Descent, most: float) -> tuple[str, ...]:
+    """A tolerance that cannot be kept, and the weight that keeps both or that is faster."""
+    if not fast.resting:
+        return ()
+    ends = {
+        "train": (float(fast.train_error[-1]), seen.train_tolerance),
+        "test": (float(fast.recovery_error[-1]), seen.test_tolerance),
+    }
+    lines = [
+        f"{name}_tolerance={tolerance:g} cannot be kept: the error ends at {end:.3g}, the bias of weight; a smaller "
+        "weight lowers it"
+        for name, (end, tolerance) in ends.items()
+        if end > tolerance and not (seen.hopeless and name == "test")
+    ]
+    if seen.hopeless:
+        return tuple(lines)
+    room = min(tolerance / max(end, np.finfo(np.float64).tiny) for end, tolerance in ends.values())
+    weight = min(seen.weight * room, problem.weight_limit) / 2
+    for _ in range(6):
+        weight = float(f"{weight:.1e}")
+        if not lines and weight < _WORTH * seen.weight:
+            break
+        other = _until_rest(problem, start, seen, most, weight)
+        if other.settled is not None and other.memorised_settled is not None:
+            law = problem.time_law(seen.lr, weight, start, tolerance=seen.test_tolerance)
+            lines.append(
+                f"weight {weight:g} keeps both tolerances{'' if lines else ' as well'}: {ACCELERATED} within both from "
+                f"step {max(other.settled, other.memorised_settled):,}, law of {PROXIMAL} t2 ~ {law.generalised:,.0f}"
+            )
+            break
+        weight /= 2
+    return tuple(lines)
