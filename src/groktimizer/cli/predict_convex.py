@@ -102,7 +102,7 @@ def _tell_sparse(found: SparseForecast) -> None:
     line(f"events       {found.times.n_events:,} changes of support or sign on the way of {found.proximal.name}")
     floors = f"train error {found.times.train_floor:.3g}, recovery error {found.times.recovery_floor:.3g}"
     line(f"ends         {floors} (the Lasso estimator of this weight)")
-    line("laws")
+    line("laws" if found.recovery.recovers else "laws (of the way to a*, which no run ends at)")
     for name, law in found.laws.items():
         line(f"  {name:<24}{bound(law)}")
     for text in found.advice:
