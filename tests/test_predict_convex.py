@@ -18,9 +18,8 @@ from groktimizer.theory.low_rank_forecast import ACCELERATED, PROXIMAL, forecast
 from groktimizer.theory.low_rank_solvers import solve as solve_low_rank
 
 SPARSE = ["predict", "sparse", "--n", "40", "--s", "2", "--N", "20", "--weight", "1e-3", "--tolerance", "1e-2"]
-RANK: list[str] = (
-    "predict low-rank --n1 5 --n2 5 --r 1 --N 20 --weight 1e-2 --tolerance 2e-2 --test-tolerance 5e-2".split()
-)
+SMALL = ["predict", "low-rank", "--n1", "5", "--n2", "5", "--r", "1", "--N", "20", "--weight", "1e-2"]
+RANK = [*SMALL, "--tolerance", "2e-2", "--test-tolerance", "5e-2"]
 KEYS = ("memorised", "memorised_settled", "generalised", "settled")
 
 

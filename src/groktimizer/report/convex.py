@@ -35,7 +35,7 @@ def descents(
         figure = Figure(figsize=(5.4 * len(found) + (1.8 if len(found) == 1 else 0), 4.6))
         figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08, rect=(0, 0, 1, 1 - 0.78 / 4.6))
         for axes, one in zip(np.ravel(figure.subplots(1, len(found), squeeze=False, sharey=True)), found, strict=True):
-            axes.set(xscale="log", yscale="log", xlim=(1, 1.2 * last), ylim=(low / 8, 6 * high), xlabel="step")
+            axes.set(xscale="log", yscale="log", xlim=(1, 1.2 * last), ylim=(low / 3, 30 * high), xlabel="step")
             _panel(axes, one, tolerances, last)
             if band is not None:
                 _band(axes, band, last)
@@ -52,7 +52,8 @@ def _panel(axes: Axes, one: Descent, tolerances: tuple[float, float], last: floa
     curves += (("recovery error", one.recovery_error, RED, "t2", one.generalised, tolerances[1]),)
     for name, errors, colour, mark, time, tolerance in curves:
         axes.plot(one.steps[1:], errors[1:], color=colour, lw=2.2, zorder=3, label=name)
-        axes.plot([one.steps[-1], last], [errors[-1]] * 2, color=colour, lw=1.0, ls=":", zorder=2.5)
+        if one.resting:
+            axes.plot([one.steps[-1], last], [errors[-1]] * 2, color=colour, lw=1.0, ls=":", zorder=2.5)
         axes.axhline(tolerance, color=colour, lw=0.9, ls=(0, (1, 3)), zorder=2.2)
         if time is None or time < 1:
             continue
@@ -70,7 +71,7 @@ def _panel(axes: Axes, one: Descent, tolerances: tuple[float, float], last: floa
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
             zorder=4,
         )
-    axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="lower left")
+    axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="upper left", ncols=2)
 
 
 def _band(axes: Axes, band: Band, last: float) -> None:
