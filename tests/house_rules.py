@@ -41,7 +41,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 
 # What `import groktimizer` must not pull in beyond torch's own imports.
 HEAVY = frozenset(
-    "pandas polars matplotlib ray sklearn pyarrow rich scipy yaml pytorch_optimizer lightning transformers numba skglm".split()
+    "pandas polars matplotlib ray sklearn pyarrow rich scipy yaml pytorch_optimizer lightning transformers numba "
+    "skglm".split()
 )
 
 

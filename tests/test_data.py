@@ -174,7 +174,7 @@ def test_no_network_is_one_line(shelf: Path, monkeypatch, capsys):
 
 
 def test_without_pip_it_says_how_to_get_it(tiny: Table, monkeypatch, capsys):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.metadata.distributions", lambda **_: iter(()))
     assert "pip is not installed: pip install 'groktimizer[lab]'" in complaint(["data", "fetch", "mnist-5k"], capsys)
 
 

@@ -118,8 +118,8 @@ def network() -> nn.Sequential:
 
 def test_each_group_has_its_own_penalty() -> None:
     model = network()
-    embedding, *layers = (model[0].weight, model[2].weight, model[4].weight)
-    biases = [model[2].bias, model[4].bias]
+    embedding, *layers = (model.get_parameter(name) for name in ("0.weight", "2.weight", "4.weight"))
+    biases = [model.get_parameter(name) for name in ("2.bias", "4.bias")]
     groups = [
         {"params": [embedding], "penalty": L1(), "weight_decay": 0.02},
         {"params": layers, "penalty": Nuclear(), "weight_decay": 0.2},

@@ -17,7 +17,7 @@ METRICS = ("adaptive", "euclidean")
 ADAPTIVE_LR = 4e-3
 ADAPTIVE_DECAY = 2.0
 # Nominal weight of another penalty, in units of its pull (`phase_two.weigh`): separable ones, and the others.
-SEPARABLE_PULL, JOINT_PULL = 0.8, 0.4
+SEPARABLE_PULL, JOINT_PULL = 0.1, 0.4
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
 TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale

