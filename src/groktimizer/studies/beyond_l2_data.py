@@ -98,9 +98,9 @@ def figure_35(effort: Effort, store: Store) -> Reproduced:
         ),
     )
     lines = [
-        Line(name, runs[0].history["step"][1:], runs[0].history["test_accuracy"][1:], "solid", colour)
+        Line(name, runs[0].history["step"][1:], 1 - runs[0].history["test_accuracy"][1:], "solid", colour)
         for colour, (name, runs) in enumerate(found.items())
     ]
-    panel = Panel("MNIST, 1,000 images, initial weights × 8", "step", "test accuracy", tuple(lines), y_log=False)
+    panel = Panel("MNIST, 1,000 images, initial weights × 8", "step", "test error (share)", tuple(lines))
     changed = (f"width 256, α = 1e-3, {steps:,} steps: the paper gives none of them",)
     return Reproduced("Figure 35", "MNIST under ℓ1, ℓ2 and the nuclear norm", (panel,), checks, changed)
