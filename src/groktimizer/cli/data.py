@@ -7,7 +7,7 @@ import torch
 
 from groktimizer._names import lookup
 from groktimizer.cli.files import check_json, write_result
-from groktimizer.cli.progress import plain_console
+from groktimizer.cli.lines import line
 from groktimizer.tasks.tables import TABLES, Table, fetch, load
 from groktimizer.tasks.wheels import cache_directory
 
@@ -40,13 +40,9 @@ def _fetch(arguments: argparse.Namespace) -> int:
     for table in chosen:
         path = fetch(table)
         word = "already there" if before[table.name] == "cached" else "fetched"
-        _line(f"{table.name:<12} {word}: {path} ({path.stat().st_size / 1e3:,.0f} kB)")
+        line(f"{table.name:<12} {word}: {path} ({path.stat().st_size / 1e3:,.0f} kB)")
     write_result(arguments.json, {"command": "data fetch", "tables": [_content(table) for table in chosen]})
     return 0
-
-
-def _line(text: str) -> None:
-    plain_console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _content(table: Table) -> dict[str, Any]:
@@ -76,8 +72,8 @@ def _list(tables: list[dict[str, Any]]) -> None:
     ]
     widths = [max(len(row[k]) for row in (head, *rows)) for k in range(len(head))]
     for row in (head, *rows):
-        _line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    _line(f"cache {cache_directory()}")
+        line("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    line(f"cache {cache_directory()}")
 
 
 def _tell(table: Table, content: dict[str, Any]) -> None:
@@ -99,7 +95,7 @@ def _tell(table: Table, content: dict[str, Any]) -> None:
     elif content["state"] == "cached":
         words |= {"file": str(table.path), "seen": _seen(table)}
     for name, text in words.items():
-        _line(f"{name:<8} {text}")
+        line(f"{name:<8} {text}")
 
 
 def _seen(table: Table) -> str:

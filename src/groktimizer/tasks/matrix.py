@@ -174,11 +174,6 @@ class MatrixTask(Task):
         """Condition of t2 and of settled."""
         return Criterion("test_error", self.test_tolerance, above=False)
 
-    @property
-    def secondary(self) -> Criterion | None:
-        """Condition of the second column, if any."""
-        return None
-
     def draw(self, seed: int) -> MatrixData:
         """Draw A*, what is seen of it, and initial factors, each from its own stream.
 

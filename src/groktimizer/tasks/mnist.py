@@ -67,11 +67,6 @@ class MnistTask(Task):
         best = REFERENCE[max(known) if known else min(REFERENCE)]
         return Criterion("test_accuracy", round(PART_OF_REFERENCE * best, 3), above=True)
 
-    @property
-    def secondary(self) -> Criterion | None:
-        """Condition of the second column, if any."""
-        return None
-
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Shuffle and split the images and draw a network.
 

@@ -102,9 +102,9 @@ class Task(ABC):
         """Condition of t2 and of settled."""
 
     @property
-    @abstractmethod
     def secondary(self) -> Criterion | None:
-        """Condition of the second column, or None."""
+        """Condition of the second column; None unless a task has one."""
+        return None
 
     @abstractmethod
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:

@@ -101,11 +101,6 @@ class ReluTask(Task):
         """Condition of t2 and of settled."""
         return Criterion("test_loss", self.tolerance, above=False)
 
-    @property
-    def secondary(self) -> Criterion | None:
-        """Condition of the second column, if any."""
-        return None
-
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw inputs and initial weights.
 

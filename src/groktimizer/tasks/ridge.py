@@ -95,11 +95,6 @@ class RidgeTask(Task):
         """Condition of t2 and of settled."""
         return Criterion("test_loss", self.tolerance, above=False)
 
-    @property
-    def secondary(self) -> Criterion | None:
-        """Condition of the second column, if any."""
-        return None
-
     def draw(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw features, teacher and initial parameters, each from its own stream.
 

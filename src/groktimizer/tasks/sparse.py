@@ -191,11 +191,6 @@ class SparseTask(Task):
         """Condition of t2 and of settled."""
         return Criterion("test_error", self.test_tolerance, above=False)
 
-    @property
-    def secondary(self) -> Criterion | None:
-        """Condition of the second column, if any."""
-        return None
-
     def draw(self, seed: int) -> SparseData:
         """Draw samples, teacher, noise and initial factors, each from its own stream.
 

@@ -107,11 +107,6 @@ class TeacherTask(Task):
         """Condition of t2 and of settled."""
         return Criterion("test_error", self.test_tolerance, above=False)
 
-    @property
-    def secondary(self) -> Criterion | None:
-        """Condition of the second column, if any."""
-        return None
-
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw teacher, inputs and student.
 
