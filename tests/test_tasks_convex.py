@@ -12,6 +12,7 @@ from groktimizer.penalties import L1, L2, Nuclear, Penalty
 from groktimizer.tasks import make_task
 from groktimizer.tasks.matrix import MatrixTask, ProductMatrix, leverage
 from groktimizer.tasks.problem import Problem, Task
+from groktimizer.tasks.products import Product
 from groktimizer.tasks.sparse import ProductVector, SparseTask
 from groktimizer.theory.measurements import Dense, Entries
 from groktimizer.theory.recoverable import Outcome, recoverable
@@ -96,10 +97,10 @@ def test_depth_is_the_number_of_factors(depth: int):
     sparse = SparseTask(n=12, s=2, N=8, depth=depth).build(0, dtype=torch.float64).model
     assert isinstance(sparse, ProductVector)
     assert len(list(sparse.parameters())) == depth
-    torch.testing.assert_close(sparse.vector(), torch.stack(list(sparse.parameters())).prod(0))
+    torch.testing.assert_close(sparse.product(), torch.stack(list(sparse.parameters())).prod(0))
     matrix = MatrixTask(n1=5, n2=4, r=1, N=12, depth=depth, init="identity", init_scale=0.5).build(0).model
     assert isinstance(matrix, ProductMatrix)
-    torch.testing.assert_close(matrix.matrix(), 0.5**depth * torch.eye(5, 4))
+    torch.testing.assert_close(matrix.product(), 0.5**depth * torch.eye(5, 4))
 
 
 # which errors are measured
@@ -115,7 +116,8 @@ def test_the_errors_are_relative(name: str):
         with torch.no_grad():
             p.copy_(torch.randn(p.shape, dtype=torch.float64))
     network = problem.model
-    learnt = network.vector() if isinstance(network, ProductVector) else network.matrix()  # pyright: ignore[reportCallIssue]
+    assert isinstance(network, Product)
+    learnt = network.product()
     found = problem.evaluate(network)
     residual = network(problem.train.inputs) - data.targets
     assert found["train_loss"] == pytest.approx(float(residual.square().sum().detach()) / 2)

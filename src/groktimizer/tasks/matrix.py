@@ -6,12 +6,11 @@ from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of
-from groktimizer.tasks.criterion import Criterion
-from groktimizer.tasks.problem import Batch, Problem, Task
-from groktimizer.tasks.sparse import check_scale, default_scale, half_square, relative
+from groktimizer.tasks.problem import Batch, ErrorTask, Problem
+from groktimizer.tasks.products import Product, check_scale, default_scale, recover
 from groktimizer.theory.low_rank import LowRank
 
 MEASUREMENTS = ("matrix-completion", "matrix-sensing")
@@ -19,18 +18,14 @@ TRUTHS = ("orthogonal", "gaussian")
 INITS = ("random", "identity")
 
 
-class ProductMatrix(nn.Module):
+class ProductMatrix(Product):
     """Outputs entries of A, or inner products with it; A the product of the factors.
 
     Args:
         factors: Initial factors, shapes (n1, k), (k, k), …, (k, n2).
     """
 
-    def __init__(self, factors: list[Tensor]) -> None:
-        super().__init__()
-        self.factors = nn.ParameterList(nn.Parameter(factor) for factor in factors)
-
-    def matrix(self) -> Tensor:
+    def product(self) -> Tensor:
         """The matrix A, shape (n1, n2)."""
         return reduce(torch.matmul, self.factors)
 
@@ -43,7 +38,7 @@ class ProductMatrix(nn.Module):
         Returns:
             Shape (N,).
         """
-        matrix = self.matrix()
+        matrix = self.product()
         if inputs.dtype == torch.int64:
             return matrix[inputs[:, 0], inputs[:, 1]]
         return inputs.flatten(1) @ matrix.flatten()
@@ -92,7 +87,7 @@ def leverage(teacher: Tensor, rank: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class MatrixTask(Task):
+class MatrixTask(ErrorTask):
     """Find the matrix A* of rank r from N of its entries, or N inner products; A is a product of `depth` matrices.
 
     Training loss ½ Σ (⟨X_i, A⟩ − y_i)², "test_loss" ½‖A − A*‖_F²; the conditions are on the relative errors
@@ -164,16 +159,6 @@ class MatrixTask(Task):
         """Whether entries are observed."""
         return self.name == "matrix-completion"
 
-    @property
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-        return Criterion("train_error", self.train_tolerance, above=False)
-
-    @property
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-        return Criterion("test_error", self.test_tolerance, above=False)
-
     def draw(self, seed: int) -> MatrixData:
         """Draw A*, what is seen of it, and initial factors, each from its own stream.
 
@@ -236,17 +221,4 @@ class MatrixTask(Task):
         model = ProductMatrix([factor.to(dtype) for factor in data.factors]).to(device)
         inputs = data.inputs.to(device) if self.completes else data.inputs.to(device, dtype)
         train = Batch(inputs, data.targets.to(device, dtype))
-        teacher = data.teacher.to(device, dtype)
-
-        def measure(network: nn.Module) -> dict[str, float]:
-            assert isinstance(network, ProductMatrix)
-            residual = network(train.inputs).to(dtype) - train.targets
-            error = network.matrix() - teacher
-            return {
-                "train_loss": float(residual.square().sum() / 2),
-                "test_loss": float(error.square().sum() / 2),
-                "train_error": relative(residual.norm(), train.targets.norm()),
-                "test_error": relative(error.norm(), teacher.norm()),
-            }
-
-        return Problem(model, train, None, half_square, measure)
+        return recover(model, train, data.teacher.to(device, dtype))

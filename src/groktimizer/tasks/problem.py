@@ -126,6 +126,39 @@ class Task(ABC):
         return {name: getattr(self, name) for name in names}
 
 
+class LossTask(Task):
+    """Base of tasks whose conditions are train_loss ≤ `tolerance` and test_loss ≤ `tolerance`, an option of theirs."""
+
+    tolerance: float
+
+    @property
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+        return Criterion("train_loss", self.tolerance, above=False)
+
+    @property
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+        return Criterion("test_loss", self.tolerance, above=False)
+
+
+class ErrorTask(Task):
+    """Base of tasks with conditions on the relative errors, train_error ≤ `train_tolerance` and so for the test."""
+
+    train_tolerance: float
+    test_tolerance: float
+
+    @property
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+        return Criterion("train_error", self.train_tolerance, above=False)
+
+    @property
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+        return Criterion("test_error", self.test_tolerance, above=False)
+
+
 def full(outputs: Tensor) -> Tensor:
     """Take outputs of 16 bits to float32 and leave the others.
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer.tasks._checks import above_zero, at_least_one, generator
-from groktimizer.tasks.criterion import Criterion
-from groktimizer.tasks.problem import Batch, Problem, Task
+from groktimizer.tasks.problem import Batch, LossTask, Problem
 from groktimizer.tasks.ridge import half_mean_square
 
 TEST_SAMPLES = 1000
@@ -56,7 +55,7 @@ class TwoLayerRelu(nn.Module):
 
 
 @dataclass(frozen=True)
-class ReluTask(Task):
+class ReluTask(LossTask):
     """Setting of arXiv 2601.19791, Figure 4: teacher 0, a_j ~ N(0, 1/m), w_j ~ N(0, (ν²/d) I_d), both layers trained.
 
     Inputs are N(0, I_d). Training loss (1/2n) Σ N(x_i)², test loss the mean of N(x)² over 1,000 other inputs, no ½,
@@ -90,16 +89,6 @@ class ReluTask(Task):
         """Check every option."""
         at_least_one(n=self.n, m=self.m, d=self.d, batch_size=self.batch_size)
         above_zero(nu=self.nu, tolerance=self.tolerance)
-
-    @property
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-        return Criterion("train_loss", self.tolerance, above=False)
-
-    @property
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-        return Criterion("test_loss", self.tolerance, above=False)
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw inputs and initial weights.

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer.tasks._checks import above_zero, at_least_one, generator
-from groktimizer.tasks.criterion import Criterion
-from groktimizer.tasks.problem import Batch, Problem, Task
+from groktimizer.tasks.problem import Batch, LossTask, Problem
 
 
 class LinearModel(nn.Module):
@@ -48,7 +47,7 @@ def half_mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class RidgeTask(Task):
+class RidgeTask(LossTask):
     """Setting of arXiv 2601.19791, Figure 2: φ_i ~ N(0, I_m/m), ‖θ*‖ = `teacher_norm`, θ(0) ~ N(0, ν² I_m).
 
     Training loss (1/2n)‖Φθ − y‖² with y = Φθ*, population loss E⟨θ − θ*, φ⟩² = ‖θ − θ*‖²/m, which is the history's
@@ -84,16 +83,6 @@ class RidgeTask(Task):
         """Check every option."""
         at_least_one(n=self.n, m=self.m, batch_size=self.batch_size)
         above_zero(nu=self.nu, teacher_norm=self.teacher_norm, tolerance=self.tolerance)
-
-    @property
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-        return Criterion("train_loss", self.tolerance, above=False)
-
-    @property
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-        return Criterion("test_loss", self.tolerance, above=False)
 
     def draw(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw features, teacher and initial parameters, each from its own stream.

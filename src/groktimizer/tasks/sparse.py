@@ -6,29 +6,24 @@ from functools import reduce
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of
-from groktimizer.tasks.criterion import Criterion
-from groktimizer.tasks.problem import Batch, Problem, Task
+from groktimizer.tasks.problem import Batch, ErrorTask, Problem
+from groktimizer.tasks.products import Product, check_scale, default_scale, recover
 
 FEATURES = ("gaussian", "coherent")
 INITS = ("random", "ones")
-DEEPEST = 4
 
 
-class ProductVector(nn.Module):
+class ProductVector(Product):
     """Outputs X a, a the entrywise product of the factors.
 
     Args:
         factors: Initial factors, each of shape (n,).
     """
 
-    def __init__(self, factors: list[Tensor]) -> None:
-        super().__init__()
-        self.factors = nn.ParameterList(nn.Parameter(factor) for factor in factors)
-
-    def vector(self) -> Tensor:
+    def product(self) -> Tensor:
         """The vector a, shape (n,)."""
         return reduce(torch.mul, self.factors)
 
@@ -41,54 +36,7 @@ class ProductVector(nn.Module):
         Returns:
             Shape (N,).
         """
-        return inputs @ self.vector()
-
-
-def half_square(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Compute ½ ‖outputs − targets‖², a sum over the samples.
-
-    Args:
-        outputs: Shape (N,).
-        targets: Shape (N,).
-
-    Returns:
-        A scalar.
-    """
-    return (outputs - targets).square().sum() / 2
-
-
-def relative(distance: Tensor, size: Tensor) -> float:
-    """Divide a distance by a size; by 1 if that is 0.
-
-    Args:
-        distance: A scalar.
-        size: A scalar.
-
-    Returns:
-        The quotient.
-    """
-    return float(distance) / (float(size) or 1.0)
-
-
-def check_scale(depth: int, init_scale: float | None) -> None:
-    """Check depth and initial scale: one factor may start at 0, a product of several would stay there.
-
-    Args:
-        depth: Factors.
-        init_scale: Scale of their entries, None for the default.
-
-    Raises:
-        ValueError: If one is out of its range.
-    """
-    if not 1 <= depth <= DEEPEST:
-        raise ValueError(f"depth={depth}: expected a whole number from 1 to {DEEPEST}")
-    if init_scale is not None and (depth > 1 or init_scale != 0):
-        above_zero(init_scale=init_scale)
-
-
-def default_scale(depth: int) -> float:
-    """The paper's initial scale ζ: 1e-6 for one factor, 1e-2 for each of several."""
-    return 1e-6 if depth == 1 else 1e-2
+        return inputs @ self.product()
 
 
 class SparseData(NamedTuple):
@@ -113,7 +61,7 @@ class SparseData(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SparseTask(Task):
+class SparseTask(ErrorTask):
     """Find the s-sparse vector a* from y = X a* with N < n samples; a is a product of `depth` vectors, entry by entry.
 
     Training loss ½‖Xa − y‖², "test_loss" ½‖a − a*‖²; the conditions are on the relative errors "train_error"
@@ -181,16 +129,6 @@ class SparseTask(Task):
         """Number of samples that see one entry each."""
         return int(self.tau * self.N + 1e-9)
 
-    @property
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-        return Criterion("train_error", self.train_tolerance, above=False)
-
-    @property
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-        return Criterion("test_error", self.test_tolerance, above=False)
-
     def draw(self, seed: int) -> SparseData:
         """Draw samples, teacher, noise and initial factors, each from its own stream.
 
@@ -234,17 +172,4 @@ class SparseTask(Task):
         data = self.draw(seed)
         model = ProductVector([factor.to(dtype) for factor in data.factors]).to(device)
         train = Batch(data.features.to(device, dtype), data.targets.to(device, dtype))
-        teacher = data.teacher.to(device, dtype)
-
-        def measure(network: nn.Module) -> dict[str, float]:
-            assert isinstance(network, ProductVector)
-            residual = network(train.inputs).to(dtype) - train.targets
-            error = network.vector() - teacher
-            return {
-                "train_loss": float(residual.square().sum() / 2),
-                "test_loss": float(error.square().sum() / 2),
-                "train_error": relative(residual.norm(), train.targets.norm()),
-                "test_error": relative(error.norm(), teacher.norm()),
-            }
-
-        return Problem(model, train, None, half_square, measure)
+        return recover(model, train, data.teacher.to(device, dtype))

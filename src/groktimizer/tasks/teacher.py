@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer.tasks._checks import above_zero, at_least_one, generator
-from groktimizer.tasks.criterion import Criterion
-from groktimizer.tasks.problem import Batch, Problem, Task, full
+from groktimizer.tasks.problem import Batch, ErrorTask, Problem, full
 from groktimizer.tasks.relu import TwoLayerRelu
 
 TEST_SAMPLES = 1000
@@ -47,7 +46,7 @@ class Sobolev:
 
 
 @dataclass(frozen=True)
-class TeacherTask(Task):
+class TeacherTask(ErrorTask):
     """Learn y = B* relu(A* x), x and A* ~ N(0, 1), B* ~ N(0, 1)/r, from N samples with a network of the same form.
 
     Setting of arXiv 2506.05718, Figures 10 and 11.
@@ -96,16 +95,6 @@ class TeacherTask(Task):
         above_zero(init_scale=self.init_scale, train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
         if not (isfinite(self.sobolev) and self.sobolev >= 0):
             raise ValueError(f"sobolev={self.sobolev}: expected a finite number ≥ 0")
-
-    @property
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-        return Criterion("train_error", self.train_tolerance, above=False)
-
-    @property
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-        return Criterion("test_error", self.test_tolerance, above=False)
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw teacher, inputs and student.

@@ -1,0 +1,95 @@
+"""What the tasks of real images share: few of them to train on, and a two-layer network with large initial weights."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from groktimizer.models import MLP
+from groktimizer.tasks._checks import above_zero, at_least_one, generator
+from groktimizer.tasks.criterion import Criterion
+from groktimizer.tasks.problem import Batch, Objective, Problem, Task, classification
+
+PART_OF_REFERENCE = 0.95
+
+
+class ImageTask(Task):
+    """Base of tasks with `n_train` of all images to train on and the rest to test on.
+
+    Generalised means a test accuracy of 0.95 times what tuned AdamW reaches (`reference`) with the largest number of
+    images listed that is not above `n_train`.
+
+    Attributes:
+        samples: Number of images.
+        pixels: Of an image.
+        classes: Number of classes.
+        reference: Test accuracy of tuned AdamW by the number of training images.
+        n_train: Training images.
+        init_scale: Factor on the initial weights.
+        width: Hidden units.
+        batch_size: Samples per step, None for all.
+    """
+
+    samples: ClassVar[int]
+    pixels: ClassVar[int]
+    classes: ClassVar[int]
+    reference: ClassVar[Mapping[int, float]]
+    n_train: int
+    init_scale: float
+    width: int
+    batch_size: int | None
+
+    def __post_init__(self) -> None:
+        """Check every option."""
+        at_least_one(n_train=self.n_train, width=self.width, batch_size=self.batch_size)
+        above_zero(init_scale=self.init_scale)
+        if self.n_train >= self.samples:
+            raise ValueError(
+                f"n_train={self.n_train}: expected at most {self.samples - 1} of the {self.samples} images"
+            )
+
+    @property
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+        return Criterion("train_accuracy", 0.99, above=True)
+
+    @property
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+        known = [n for n in self.reference if n <= self.n_train]
+        best = self.reference[max(known) if known else min(self.reference)]
+        return Criterion("test_accuracy", round(PART_OF_REFERENCE * best, 3), above=True)
+
+    def split(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Shuffle the images.
+
+        Args:
+            seed: Seed of the shuffle.
+
+        Returns:
+            Indices to train on, shape (n_train,), and to test on, shape (samples − n_train,).
+        """
+        order = torch.randperm(self.samples, generator=generator(seed, "split"))
+        return order[: self.n_train], order[self.n_train :]
+
+    def assemble(
+        self, train: Batch, test: Batch, objective: Objective, seed: int, dtype: torch.dtype, device: str | torch.device
+    ) -> Problem:
+        """Draw the network and put everything in its place.
+
+        Args:
+            train: Images, shape (n_train, pixels), and classes.
+            test: The others.
+            objective: Loss from logits and classes.
+            seed: Seed of the initial weights.
+            dtype: Type of parameters and pixels.
+            device: Where network and data are put.
+
+        Returns:
+            The problem.
+        """
+        train, test = (Batch(part.inputs.to(device, dtype), part.targets.to(device)) for part in (train, test))
+        sizes = (self.pixels, self.width, self.classes)
+        network = MLP(sizes, self.init_scale, generator=generator(seed, "init"), dtype=dtype).to(device)
+        return Problem(network, train, test, objective, classification(train, test, objective), self.batch_size)
