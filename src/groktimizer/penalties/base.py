@@ -25,18 +25,17 @@ class Penalty(ABC):
     name: ClassVar[str]
 
     @property
-    @abstractmethod
     def separable(self) -> bool:
-        """Whether h is a sum over the entries."""
+        """Whether h is a sum over the entries; False unless a subclass says otherwise."""
+        return False
 
     @property
-    @abstractmethod
     def kinked(self) -> bool:
-        """Whether h has a kink at 0."""
+        """Whether h has a kink at 0; True unless a subclass says otherwise."""
+        return True
 
-    @abstractmethod
-    def check(self, param: Tensor) -> None:
-        """Refuse a tensor that h is not defined on.
+    def check(self, param: Tensor) -> None:  # noqa: B027 (nothing to refuse is a sound default)
+        """Refuse a tensor that h is not defined on; every tensor is accepted unless a subclass says otherwise.
 
         Args:
             param: One parameter.

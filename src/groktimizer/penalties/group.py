@@ -39,16 +39,6 @@ class GroupL1(Penalty):
         if self.groups not in _DIMS:
             raise ValueError(f"groups={self.groups!r}: expected 'rows' or 'columns'")
 
-    @property
-    def separable(self) -> bool:
-        """False: the entries of a group move together."""
-        return False
-
-    @property
-    def kinked(self) -> bool:
-        """True: 0 is the answer above a finite weight."""
-        return True
-
     def check(self, param: Tensor) -> None:
         """Refuse vectors and scalars, which have no rows.
 

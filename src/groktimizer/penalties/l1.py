@@ -25,18 +25,6 @@ class L1(Penalty):
         """True: one term per entry."""
         return True
 
-    @property
-    def kinked(self) -> bool:
-        """True: 0 is the answer above a finite weight."""
-        return True
-
-    def check(self, param: Tensor) -> None:
-        """Accept every tensor.
-
-        Args:
-            param: One parameter.
-        """
-
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
         """The sum of absolute values.
 

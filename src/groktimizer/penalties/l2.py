@@ -33,13 +33,6 @@ class L2(Penalty):
         """False: no weight makes 0 the answer unless the gradient is 0 there."""
         return False
 
-    def check(self, param: Tensor) -> None:
-        """Accept every tensor.
-
-        Args:
-            param: One parameter.
-        """
-
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
         """Half the squared norm.
 

@@ -89,16 +89,6 @@ class Nuclear(Penalty):
         if not (self.tolerance > 0 and math.isfinite(self.tolerance)):
             raise ValueError(f"tolerance={self.tolerance}: expected a finite number > 0")
 
-    @property
-    def separable(self) -> bool:
-        """False: the entries of a matrix move together."""
-        return False
-
-    @property
-    def kinked(self) -> bool:
-        """True: 0 is the answer above a finite weight."""
-        return True
-
     def check(self, param: Tensor) -> None:
         """Refuse vectors, scalars, and matrices split over several devices.
 
