@@ -1,12 +1,14 @@
 """What every test shares: one thread, fixed seeds, no window, and the global state of torch put back afterwards."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+from groktimizer.cli import main
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -27,3 +29,22 @@ def settled_world() -> Iterator[None]:
     yield
     torch.set_default_dtype(dtype)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
+    """Runs a command that has to fail with exit code 2, nothing on stdout, and one line on stderr, which it returns."""
+
+    def run(words: list[str]) -> str:
+        try:
+            code = main(words)
+        except SystemExit as stop:
+            code = stop.code
+        told = capsys.readouterr()
+        assert code == 2
+        assert told.out == ""
+        assert told.err.count("\n") == 1
+        assert told.err.startswith("groktimizer") and "Traceback" not in told.err
+        return told.err
+
+    return run

@@ -1,5 +1,6 @@
 """The rules of the house as functions of source text, so that test_architecture.py can show each of them fail."""
 
+import argparse
 import ast
 import inspect
 from collections.abc import Iterator, Mapping
@@ -139,4 +140,18 @@ def public_api(module: ModuleType) -> str:
             for member, what in sorted(vars(value).items()):
                 if not member.startswith("_"):
                     lines.append(f"{name}.{member}{'' if isinstance(what, property) else _signature(what)}")
+    return "\n".join(lines) + "\n"
+
+
+def command_line(parser: argparse.ArgumentParser) -> str:
+    """Commands, arguments, options, choices and defaults, read off the parser."""
+    lines = [f"{parser.prog}: {parser.description}"]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            lines += ["", *(command_line(sub) for sub in action.choices.values())]
+        elif not isinstance(action, argparse._HelpAction):
+            name = " ".join(action.option_strings) or str(action.metavar)
+            choices = f" of {'|'.join(map(str, action.choices))}" if action.choices else ""
+            value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or ''}".rstrip()
+            lines.append(f"  {name}{value}{choices} [{action.default}] {action.help}")
     return "\n".join(lines) + "\n"

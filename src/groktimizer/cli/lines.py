@@ -1,12 +1,15 @@
-"""What the predictions print and read: plain lines, steps, bounds, ``.npy`` files."""
+"""What the commands print and the predictions read: plain lines, steps, bounds, ``.npy`` files."""
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from groktimizer.cli.progress import plain_console
-from groktimizer.theory.ridge import Bound
+
+if TYPE_CHECKING:
+    from groktimizer.theory.ridge import Bound
 
 Array = np.ndarray
 
@@ -21,7 +24,7 @@ def step(time: float | None) -> str:
     return "never" if time is None or not math.isfinite(time) else f"{time:,.0f}"
 
 
-def bound(found: Bound) -> str:
+def bound(found: "Bound") -> str:
     """A bound with its name, and the conditions that fail."""
     value = f"{found.value:.4g}" if abs(found.value) < 1 else f"{found.value:,.0f}"
     if math.isnan(found.value):

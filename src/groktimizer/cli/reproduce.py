@@ -8,7 +8,8 @@ from typing import Any
 
 from groktimizer._names import lookup
 from groktimizer.cli.files import check_json, write_result
-from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.cli.lines import line
+from groktimizer.cli.progress import Bars, duration
 from groktimizer.results import Store, make_directory, provenance
 from groktimizer.studies import beyond_l2, ridge
 from groktimizer.studies.reproduction import Effort, Reproduced
@@ -76,11 +77,6 @@ def _draw(figure: Reproduced, paper: str, path: Path) -> Path:
 
 
 def _tell(paper: str, figures: list[Reproduced], pictures: list[Path], seconds: float) -> None:
-    say = plain_console().print
-
-    def line(text: str) -> None:
-        say(text, highlight=False, markup=False, soft_wrap=True)
-
     line(paper)
     for figure, picture in zip(figures, pictures, strict=True):
         line(f"{figure.name}  {figure.verdict}: {figure.title}")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from groktimizer.cli.files import check_json, write_result
-from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.cli.lines import line
+from groktimizer.cli.progress import Bars, duration
 from groktimizer.results import Record, Store
 from groktimizer.studies import penalty_options
 from groktimizer.sweeps import RunSpec, make_spec, run_or_reuse, split_options
@@ -83,20 +84,19 @@ def _content(record: Record, store: Store, picture: Path) -> dict[str, Any]:
 
 def _tell(record: Record, store: Store, picture: Path, reused: bool) -> None:
     summary, times = record.summary, record.summary["times"]
-    say = plain_console().print
 
-    def line(name: str, text: object) -> None:
-        say(f"{name:<12} {text}", highlight=False, markup=False, soft_wrap=True)
+    def tell(name: str, text: object) -> None:
+        line(f"{name:<12} {text}")
 
-    line("status", f"{summary['status']}: {summary['advice']}")
+    tell("status", f"{summary['status']}: {summary['advice']}")
     for name in ("memorised", "generalised", "settled"):
-        line(name, "not" if times[name] is None else f"step {times[name]:,}")
-    line("resolution", f"evaluated every {times['evaluated_every']:,} steps at most, over {summary['steps']:,} steps")
+        tell(name, "not" if times[name] is None else f"step {times[name]:,}")
+    tell("resolution", f"evaluated every {times['evaluated_every']:,} steps at most, over {summary['steps']:,} steps")
     if summary["optimizer_status"]:
-        line("optimizer", summary["optimizer_status"])
+        tell("optimizer", summary["optimizer_status"])
     speed = f"{summary['passes']:,} passes, optimizer state {summary['state_bytes'] / 1e3:,.0f} kB"
-    line("cost", f"{duration(summary['seconds'])}, {speed}")
+    tell("cost", f"{duration(summary['seconds'])}, {speed}")
     if reused:
-        line("reused", f"recorded {record.provenance['created']}; --fresh runs it again")
-    line("record", store.path(record.identity))
-    line("picture", picture)
+        tell("reused", f"recorded {record.provenance['created']}; --fresh runs it again")
+    tell("record", store.path(record.identity))
+    tell("picture", picture)
