@@ -182,9 +182,9 @@ class GROKtimizer(Optimizer):
         known = {id(param) for other in self.param_groups for param in other["params"]}
         check_parameters(settings.tensors(group["params"]), known)
         check_options({key: group[key] for key in (*self.defaults, "penalty") if group["given"].get(key, True)})
-        super().add_param_group(group)
-        group["scales"] = self._settings.scales(group["params"], given=group["given"]["lr"])
+        group["scales"] = self._settings.scales(settings.tensors(group["params"]), given=group["given"]["lr"])
         settings.check_effective(group, self._settings)
+        super().add_param_group(group)
         if self.base is not None:
             for fresh in settings.base_groups([group], split=self._splits, offset=len(self.param_groups) - 1):
                 self.base.add_param_group(fresh)
@@ -321,10 +321,12 @@ class GROKtimizer(Optimizer):
 
     def _shrink(self, closure: Callable[[], Any] | None) -> None:
         state = self._control
-        if self._settings.calibrates(self.param_groups) and calibration.refresh(
-            self.param_groups, self.state, state, closure
-        ):
-            return
+        if self._settings.calibrates(self.param_groups):
+            if not state.get("probes_left"):
+                for group in self.param_groups:
+                    phase_two.weigh(group, self.state, self._settings)  # a probe is a step away from where theta is
+            if calibration.refresh(self.param_groups, self.state, state, closure):
+                return
         reference = self._reference_decay()
         flush = state["steps"] % guard.FLUSH_EVERY == 0
         turns: list[Tensor] = []

@@ -150,14 +150,14 @@ class Reference:
                 continue
             critical = max(0.0, 1.0 - self.damping * math.sqrt(lr * settings.ADAPTIVE_DECAY)) ** 2
             momentum = critical if size is not None else (self.age - 1) / (self.age + 2)
-            ahead = self.theta[i] + momentum * self.velocity[i]
+            ahead = self.theta[i] - eta * momentum * self.velocity[i]
             width: float | Tensor = eta * decay
             if size is not None and self.penalty.separable:
                 width = eta * decay / size
             moved = self.penalty.prox(ahead - eta * force, width)
-            self.velocity[i] = moved - self.theta[i]
+            self.velocity[i] = (self.theta[i] - moved) / eta
+            turn += float(((ahead - moved) * (moved - self.theta[i])).sum())
             self.theta[i] = moved
-            turn += float(((ahead - moved) * self.velocity[i]).sum())
         if turn > 0.0:
             self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
             self.age = 0

@@ -65,9 +65,6 @@ class Settings:
         if self.metric not in METRICS:
             raise ValueError(f"metric={self.metric!r}: accepted are 'adaptive' and 'euclidean'")
         check_penalty(self.penalty)
-        if not isinstance(self.penalty, L2) and (self.compiled or fused):
-            name = "compiled" if self.compiled else "fused"
-            raise ValueError(f"{name}=True with penalty={self.penalty!r}: there is no such kernel; accepted: False")
         if capturable:
             raise ValueError("capturable=True is not supported: the host decides the phase switch; accepted: False")
         if differentiable:
@@ -253,21 +250,29 @@ def level_taken_on(loss: float) -> float:
 
 
 def check_effective(group: dict[str, Any], settings: Settings) -> None:
-    """Check a completed group: eta * lambda in the adaptive metric, scales included; tensors that its penalty can take.
+    """Check a completed group: its kernels; eta * lambda in the adaptive metric; tensors that its penalty can take.
 
     Args:
         group: A completed group.
         settings: The optimizer's settings.
 
     Raises:
-        ValueError: If a step would decay everything, or a tensor has the wrong order for the penalty.
+        ValueError: If there is no such kernel for its penalty, a step would decay everything, or a tensor has the wrong
+            order for the penalty.
     """
+    kernels = {"compiled": settings.compiled, "fused": group["fused"], "foreach": group["foreach"]}
+    for name, asked in kernels.items():
+        if asked and not isinstance(group["penalty"], L2):
+            raise ValueError(
+                f"{name}=True with penalty={group['penalty']!r}: there is no such kernel; accepted: False, or None"
+            )
     if group["weight_decay"] != 0:
         try:
-            for param in group["params"]:
+            for param in tensors(group["params"]):
                 group["penalty"].check(param)
         except ValueError as error:
-            raise ValueError(f"{error}; groktimizer.param_groups(model) keeps the penalty off biases") from None
+            remedy = "groktimizer.param_groups(model) keeps the penalty off biases; else L1() takes any tensor"
+            raise ValueError(f"{error}; {remedy}") from None
     lr, decay = group["nominal_lr"] * max(group["scales"], default=1.0), group["weight_decay"]
     if isinstance(group["penalty"], L2) and settings.adaptive and lr * decay >= 1.0:
         raise ValueError(

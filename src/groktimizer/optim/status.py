@@ -57,6 +57,11 @@ def _shrinking(control: dict[str, Any], norm: float, observed: bool) -> str:
     if control["rollbacks"]:
         times = "once" if control["rollbacks"] == 1 else f"{control['rollbacks']} times"
         text += f", rolled back {times}"
+    if norm == 0.0:
+        return text + (
+            ": every penalised parameter is 0; a model that has not memorised needs a level for interpolation, "
+            "one that has, a lower weight_decay"
+        )
     start = control["start_norm"] or norm
     if norm < COLLAPSED * start or _fell_to_nothing(control, norm / start if start else 1.0):
         return text + f": collapsed, the norm fell from {start:.3g} to {norm:.3g}; lower weight_decay"
