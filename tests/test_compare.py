@@ -31,7 +31,7 @@ def law(spec: RunSpec) -> float:
     options = spec.optimizer_options
     if options["lr"] == 3e-2 and spec.seed % 2 == 0:
         return math.inf
-    return round(2.0 / (options["lr"] * options["weight_decay"])) + spec.seed
+    return round(2.0 / (options["lr"] * (options["weight_decay"] or 1.0))) + spec.seed
 
 
 class Runner:
@@ -58,6 +58,20 @@ def test_tuning_chooses_the_cell_that_brute_force_chooses():
     assert tuning.method.kind == "tuned"
     assert [len(wave) for wave in run.waves] == [2, tuning.cells - 2, 3 * 2]
     assert {spec.seed for wave in run.waves for spec in wave} == {1, 2, 3}
+
+
+def test_tuning_holds_the_penalty_and_takes_the_grid_that_fits_it():
+    run, protocol = Runner(), Protocol(seeds=[101], steps=5_000)
+    setting = Setting("mlp", "modular-addition")
+    tuning = tune(setting, "groktimizer", protocol, run, {"penalty": "nuclear", "nesterov": True})
+    assert tuning.cells == len(PEERS["groktimizer"].penalised_grid) >= 8
+    specs = [spec for wave in run.waves for spec in wave]
+    assert {spec.optimizer_options["penalty"] for spec in specs} == {"nuclear"}
+    assert {spec.optimizer_options["weight_decay"] for spec in specs} == {None}
+    assert tuning.method.options["penalty"] == "nuclear"
+    held = tune(setting, "adam-subgradient", protocol, run, {"penalty": "l2", "weight_decay": "1e-4"})
+    assert held.cells == 3  # one for each lr
+    assert {trial.options["weight_decay"] for trial in held.trials} == {"1e-4"}
 
 
 def test_tuning_caps_at_three_times_the_best_so_far():

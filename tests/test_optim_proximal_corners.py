@@ -155,7 +155,7 @@ def test_a_refused_group_is_not_kept() -> None:
     assert len(opt.base.param_groups) == before
 
 
-@pytest.mark.parametrize("option", ["compiled", "fused", "foreach"])
+@pytest.mark.parametrize("option", ["compiled", "fused"])
 def test_kernels_that_do_not_exist_are_refused_for_a_group_too(option: str) -> None:
     metric = "euclidean" if option == "fused" else "adaptive"
     groups = [{"params": [nn.Parameter(torch.ones(3))], "penalty": L1()}]

@@ -5,6 +5,7 @@ import io
 import math
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from groktimizer.models import MLP
+from groktimizer.optim.penalised import ProximalGradient, Subgradient
 from groktimizer.peers import PEERS, Composite, peer_names, resolve
 from groktimizer.peers.build import parse_base
+from groktimizer.penalties import L1
 
 
 def problem(seed: int = 0) -> tuple[nn.Module, Callable[[], Tensor]]:
@@ -170,11 +173,17 @@ def pickled(pair: tuple[nn.Module, Composite]) -> tuple[nn.Module, Composite]:
     return pickle.loads(pickle.dumps(pair))
 
 
+def subgradient(model: nn.Module) -> Optimizer:
+    peer, options = resolve("adam-subgradient", {"lr": 0.01, "penalty": "nuclear", "weight_decay": 0.3})
+    return peer.build(model, options)
+
+
+@pytest.mark.parametrize("build", [composite, subgradient])
 @pytest.mark.parametrize("way", [copied, pickled])
-def test_a_copied_composite_goes_on_alike(way):
+def test_a_copied_optimizer_around_others_goes_on_alike(way, build):
     """Gradients are given by hand, so that copy and original see the same."""
     model, loss = problem()
-    optimizer = composite(model)
+    optimizer = build(model)
     run(optimizer, loss, 5)
     twin, twin_optimizer = way((model, optimizer))
     for network, method in ((model, optimizer), (twin, twin_optimizer)):
@@ -249,6 +258,33 @@ def test_the_subgradient_is_added_for_the_step_only_and_on_weights_only():
         pull = start.sign() if start.ndim > 1 else 0.0
         torch.testing.assert_close(param.detach(), start - 0.1 * (same + 0.3 * pull), rtol=1e-12, atol=0)
         assert param.grad is grad and torch.equal(grad, same)
+
+
+def test_a_subgradient_optimizer_takes_groups_and_restores_gradients_after_an_error():
+    model, loss = problem()
+    optimizer = subgradient(model)
+    extra = torch.ones(3, requires_grad=True)
+    optimizer.add_param_group({"params": [extra], "lr": 0.5})
+    loss().backward()
+    extra.grad = torch.ones_like(extra)
+    optimizer.step()
+    torch.testing.assert_close(extra.detach(), torch.full((3,), 0.5))
+    grads = [param.grad for param in model.parameters()]
+    optimizer.inner.step = lambda: 1 / 0  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step()
+    assert all(param.grad is grad for param, grad in zip(model.parameters(), grads, strict=True))
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", -0.1), ("weight", math.nan), ("weight", -1.0), ("weight", "a")])
+def test_penalised_descent_refuses_numbers_in_one_line(name: str, value: object):
+    params = [torch.ones(2, 2, requires_grad=True)]
+    options: dict[str, Any] = {"lr": 0.1, "penalty": L1(), "weight": 1.0, name: value}
+    with pytest.raises(ValueError, match=rf"^{name}={value!r}: accepted is a finite number >= 0$"):
+        ProximalGradient([{"params": params}], **options)
+    if name == "weight":
+        with pytest.raises(ValueError, match=rf"^weight={value!r}: accepted"):
+            Subgradient(torch.optim.SGD(params, lr=0.1), params, L1(), options["weight"])
 
 
 def test_the_proximal_peer_thresholds_weights_and_leaves_biases():

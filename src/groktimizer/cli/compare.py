@@ -32,6 +32,8 @@ def compare(arguments: argparse.Namespace) -> int:
     """
     started = time.monotonic()
     settings, methods, protocol = specify(arguments)
+    tuned = arguments.tune_methods if arguments.tune else ()
+    given = {"penalty": arguments.penalty, "weight_decay": arguments.weight}
     check_json(arguments.json)
     store = Store(arguments.out)
     page = make_directory(arguments.page or arguments.out)
@@ -41,7 +43,8 @@ def compare(arguments: argparse.Namespace) -> int:
             methods,
             protocol,
             store,
-            tuned=arguments.tune_methods if arguments.tune else (),
+            tuned=tuned,
+            held={name: text for name, text in given.items() if text is not None},
             workers=arguments.workers,
             fresh=arguments.fresh,
             reference=arguments.reference,

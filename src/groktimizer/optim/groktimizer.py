@@ -48,7 +48,8 @@ class GROKtimizer(Optimizer):
         beta2: Decay rate of second moments where phase 1 brings none of its own.
         eps: Added to the root second moment.
         maximize: Climb the objective (then ``interpolation=float("inf")`` or a detector is needed).
-        foreach: As in torch: None chooses, True/False forces or forbids the foreach kernels.
+        foreach: As in torch: None chooses, True/False forces or forbids the foreach kernels of L2; proximal steps take
+            one tensor after the other.
         fused: Euclidean only: PyTorch's fused SGD kernel.
         compiled: Adaptive only: the update as one `torch.compile` kernel (compiles on its first step).
         capturable: Refused: the phase switch is decided on the host.

@@ -4,6 +4,7 @@ The three iterations of arXiv 2506.05718 (section 3, appendix D) as optimizers: 
 plain gradient descent, and the proximal one (ISTA for the l1 norm, singular value thresholding for the nuclear norm).
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -60,6 +61,12 @@ def penalised(model: nn.Module) -> list[Tensor]:
     return [param for group in groups(model) if group.get("weight_decay") != 0.0 for param in group["params"]]
 
 
+def _check(**values: float) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < math.inf:
+            raise ValueError(f"{name}={value!r}: accepted is a finite number >= 0")
+
+
 def _evaluate(closure: Callable[[], Any] | None) -> Any:
     if closure is None:
         return None
@@ -77,15 +84,48 @@ class Subgradient(Optimizer):
         weight: Its weight, >= 0.
 
     Raises:
-        ValueError: If a tensor has the wrong order for the penalty.
+        ValueError: If a tensor has the wrong order for the penalty, or the weight is negative or not finite.
     """
 
     def __init__(self, inner: Optimizer, targets: Iterable[Tensor], penalty: Penalty, weight: float) -> None:
+        _check(weight=weight)
         self.inner, self.targets, self.penalty, self.weight = inner, list(targets), penalty, weight
         for param in self.targets:
             penalty.check(param)
-        super().__init__(inner.param_groups, {})
-        self.param_groups, self.state = inner.param_groups, inner.state
+        super().__init__([dict(group) for group in inner.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add tensors to the inner optimizer; they are not penalised.
+
+        Args:
+            param_group: As the inner optimizer takes it.
+        """
+        if self.__dict__.get("param_groups") is self.inner.param_groups:
+            self.inner.add_param_group(param_group)
+        else:
+            super().add_param_group(param_group)  # while torch makes this object
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that deepcopy and pickle need.
+
+        Returns:
+            Attributes by name.
+        """
+        names = ("inner", "targets", "penalty", "weight")
+        return super().__getstate__() | {name: self.__dict__[name] for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Put the content of a copy in place; state and groups are the inner optimizer's again.
+
+        Args:
+            state: As `__getstate__` gives it.
+        """
+        super().__setstate__(state)
+        self._share()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -101,9 +141,11 @@ class Subgradient(Optimizer):
         plain = [(param, param.grad) for param in self.targets if param.grad is not None]
         for param, grad in plain:
             param.grad = torch.add(grad, self.penalty.subgradient(param), alpha=self.weight)
-        self.inner.step()
-        for param, grad in plain:
-            param.grad = grad
+        try:
+            self.inner.step()
+        finally:
+            for param, grad in plain:
+                param.grad = grad
         return loss
 
     def state_dict(self) -> dict[str, Any]:
@@ -121,7 +163,7 @@ class Subgradient(Optimizer):
             state_dict: As `state_dict` gives it.
         """
         self.inner.load_state_dict(state_dict)
-        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+        self._share()
 
 
 class ProximalGradient(Optimizer):
@@ -134,10 +176,11 @@ class ProximalGradient(Optimizer):
         weight: Its weight, >= 0.
 
     Raises:
-        ValueError: If a tensor has the wrong order for the penalty.
+        ValueError: If a tensor has the wrong order for the penalty, or a number is negative or not finite.
     """
 
     def __init__(self, params: list[dict[str, Any]], lr: float, penalty: Penalty, weight: float) -> None:
+        _check(lr=lr, weight=weight)
         self.penalty = penalty
         super().__init__(params, {"lr": lr, "weight_decay": weight})
         for group in self.param_groups:

@@ -260,7 +260,7 @@ def check_effective(group: dict[str, Any], settings: Settings) -> None:
         ValueError: If there is no such kernel for its penalty, a step would decay everything, or a tensor has the wrong
             order for the penalty.
     """
-    kernels = {"compiled": settings.compiled, "fused": group["fused"], "foreach": group["foreach"]}
+    kernels = {"compiled": settings.compiled, "fused": group["fused"]}
     for name, asked in kernels.items():
         if asked and not isinstance(group["penalty"], L2):
             raise ValueError(

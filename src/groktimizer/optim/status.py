@@ -57,7 +57,7 @@ def _shrinking(control: dict[str, Any], norm: float, observed: bool) -> str:
     if control["rollbacks"]:
         times = "once" if control["rollbacks"] == 1 else f"{control['rollbacks']} times"
         text += f", rolled back {times}"
-    if norm == 0.0:
+    if norm == 0.0 and not control["start_norm"]:
         return text + (
             ": every penalised parameter is 0; a model that has not memorised needs a level for interpolation, "
             "one that has, a lower weight_decay"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType, NoneType
 from typing import Any
@@ -32,6 +32,8 @@ class Peer:
         tuned: Reference cell, overrides of the defaults; None if none was measured.
         tuned_source: Where the reference cell was measured.
         kinds: Types of options of which the default does not tell.
+        penalised_grid: The grid under a penalty other than the default one, where weights mean something else; empty if
+            the grid serves both.
     """
 
     name: str
@@ -42,6 +44,21 @@ class Peer:
     tuned: Cell | None = None
     tuned_source: str = ""
     kinds: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
+    penalised_grid: tuple[Cell, ...] = ()
+
+    def holding(self, held: Mapping[str, object]) -> "Peer":
+        """The same optimizer with a grid in which some options are held fixed.
+
+        Args:
+            held: Overrides that every cell gets, such as the penalty.
+
+        Returns:
+            A peer; cells that no longer differ are one.
+        """
+        other = held.get("penalty", self.defaults.get("penalty")) != self.defaults.get("penalty")
+        grid = self.penalised_grid if other and self.penalised_grid else self.grid
+        cells = [{**cell, **held} for cell in grid]
+        return replace(self, grid=tuple(cell for k, cell in enumerate(cells) if cell not in cells[:k]))
 
     def options(self, overrides: Mapping[str, object]) -> dict[str, Any]:
         """Complete overrides to all options.
@@ -133,6 +150,8 @@ _ENTRIES = (
         cells(lr=(1e-3, 1.5e-3, 2e-3, 3e-3), weight_decay=(2.0, 3.0)),
         build.groktimizer,
         kinds={key: NUMBER_OR_NONE for key in ("lr", "weight_decay", "interpolation")} | {"base": WORD_OR_NONE},
+        # Weights that are not given follow from the parameters (`optim.phase_two.weigh`); lr and damping are left.
+        penalised_grid=cells(lr=(1e-3, 2e-3, 4e-3, 8e-3), damping=(0.7, 1.0)),
     ),
     Peer(
         "sgd",

@@ -6,7 +6,7 @@ from typing import Any
 
 from groktimizer._names import lookup
 from groktimizer.measures import median_with_dnf
-from groktimizer.peers import PEERS
+from groktimizer.peers import PEERS, takes_penalty
 from groktimizer.results import Store
 from groktimizer.studies.protocol import Method, Protocol, Setting
 from groktimizer.studies.summary import Row, summarise, verdict
@@ -58,6 +58,7 @@ def compare(
     store: Store,
     *,
     tuned: Sequence[str] = (),
+    held: Mapping[str, object] | None = None,
     workers: int | None = None,
     fresh: bool = False,
     reference: str | None = None,
@@ -76,6 +77,7 @@ def compare(
         protocol: seeds, budget and precision.
         store: where records are.
         tuned: names of optimizers to tune; each adds a row "NAME (tuned)".
+        held: options that tuning leaves as they are, such as the penalty, of optimizers that take one.
         workers: processes at a time, None for one per core.
         fresh: whether to run again what is recorded.
         reference: label of the method that verdicts refer to; None is the strongest AdamW among the rows.
@@ -108,7 +110,7 @@ def compare(
         tunings: list[Tuning] = []
         for name in tuned:
             say(f"{setting.task}, {setting.name}: tuning {name}")
-            tunings.append(tune(setting, name, protocol, run))
+            tunings.append(tune(setting, name, protocol, run, held if takes_penalty(name) else None))
         say(f"{setting.task}, {setting.name}: comparing on seeds {', '.join(map(str, protocol.seeds))}")
         rows = _rows(setting, [*methods, *(tuning.method for tuning in tunings)], protocol, run)
         against = rows[chosen]

@@ -51,7 +51,9 @@ class Tuning:
     method: Method
 
 
-def tune(setting: Setting, optimizer: str, protocol: Protocol, run: Runner) -> Tuning:
+def tune(
+    setting: Setting, optimizer: str, protocol: Protocol, run: Runner, held: Mapping[str, object] | None = None
+) -> Tuning:
     """Choose the best cell of an optimizer's grid.
 
     All cells run on the first tuning seed: the two that the reference cell suggests first, then the others, each
@@ -64,11 +66,13 @@ def tune(setting: Setting, optimizer: str, protocol: Protocol, run: Runner) -> T
         optimizer: name of the optimizer.
         protocol: seeds and budget.
         run: executes specifications.
+        held: options that are not tuned, such as the penalty; those that the optimizer does not have are left out.
 
     Returns:
         The choice and every trial.
     """
     peer, _ = resolve(optimizer)
+    peer = peer.holding({key: value for key, value in (held or {}).items() if key in peer.defaults})
     order = prior_order(peer)
     first, *others = protocol.tuning_seeds
     trials: list[Trial] = []
