@@ -327,6 +327,13 @@ def test_separable_penalties_take_every_order(penalty: Penalty):
     assert penalty.value(torch.ones(3), batched=True).shape == (3,)
 
 
+def test_an_elastic_subgradient_is_summed_in_full_precision():
+    theta = torch.tensor([256.0, -1.0], dtype=torch.bfloat16)
+    found = Elastic(L1(), 1.0 / 256).subgradient(theta)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), torch.tensor([2.0, -1.0039]), rtol=4e-3, atol=0)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -339,6 +346,13 @@ def test_separable_penalties_take_every_order(penalty: Penalty):
         (lambda: Elastic("l1", 1.0), "penalty='l1'"),  # pyright: ignore[reportArgumentType]
         (lambda: L1().prox(torch.ones(2), -1.0), "step=-1.0"),
         (lambda: L1().prox(torch.ones(2), math.nan), "step=nan"),
+        (lambda: GroupL1(["rows"]), r"groups=\['rows'\]"),  # pyright: ignore[reportArgumentType]
+        (lambda: Elastic(L1(), "1"), "l2='1'"),  # pyright: ignore[reportArgumentType]
+        (lambda: Nuclear(tolerance="x"), "tolerance='x'"),  # pyright: ignore[reportArgumentType]
+        (lambda: L1().prox(torch.ones(2), "a"), "step='a'"),  # pyright: ignore[reportArgumentType]
+        (lambda: Elastic(L1(), 1.0).prox(torch.ones(2), math.inf), "step=inf: expected a finite number"),
+        (lambda: L1().prox(torch.ones(2, dtype=torch.int64), 0.5), "theta of type torch.int64"),
+        (lambda: Nuclear().value(torch.ones(2, 2, dtype=torch.complex64)), "theta of type torch.complex64"),
         (lambda: L1().prox(torch.ones(2), torch.ones(3)), r"step of shape \(3,\): expected a number or \(2,\)"),
     ],
 )

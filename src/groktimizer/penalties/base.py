@@ -94,15 +94,32 @@ class Penalty(ABC):
         return size if self.kinked else torch.where(size > 0, torch.inf, size)
 
 
+def is_number(value: object) -> bool:
+    """Say whether something is a real number; True and False are not.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        Whether it is an int or a float.
+    """
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def raised(theta: Tensor) -> Tensor:
     """Take 16-bit tensors to float32 and leave the others.
 
     Args:
-        theta: Any shape.
+        theta: Any shape, floating point.
 
     Returns:
         The same values in float32 or float64.
+
+    Raises:
+        ValueError: If it holds integers or complex numbers.
     """
+    if not theta.is_floating_point():
+        raise ValueError(f"theta of type {theta.dtype}: accepted are floating-point tensors")
     return theta.float() if theta.dtype in {torch.bfloat16, torch.float16} else theta
 
 
@@ -164,11 +181,12 @@ def spread(step: Step, theta: Tensor, *, batched: bool, separable: bool) -> Step
         The number, or a tensor of theta's type that broadcasts against `theta`.
 
     Raises:
-        ValueError: If a number is negative or NaN, or a tensor is of another shape.
+        ValueError: If a number is negative or not finite, or a tensor is of another shape. (The values of a tensor are
+            not looked at: that would wait for the device.)
     """
     if not isinstance(step, Tensor):
-        if not step >= 0:
-            raise ValueError(f"step={step}: expected a number ≥ 0")
+        if not is_number(step) or not 0 <= step < math.inf:
+            raise ValueError(f"step={step!r}: expected a finite number ≥ 0")
         return float(step)
     step = step.to(theta.device, theta.dtype)
     if step.ndim == 0 or (separable and step.shape == theta.shape):

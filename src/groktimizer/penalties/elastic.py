@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from groktimizer.penalties.base import Penalty, Step, raised, spread
+from groktimizer.penalties.base import Penalty, Step, is_number, raised, spread
 from groktimizer.penalties.l2 import L2
 
 
@@ -37,8 +37,8 @@ class Elastic(Penalty):
         """Check both options."""
         if not isinstance(self.penalty, Penalty):
             raise ValueError(f"penalty={self.penalty!r}: expected a penalty, such as L1()")
-        if not (self.l2 >= 0 and math.isfinite(self.l2)):
-            raise ValueError(f"l2={self.l2}: expected a finite number ≥ 0")
+        if not is_number(self.l2) or not (self.l2 >= 0 and math.isfinite(self.l2)):
+            raise ValueError(f"l2={self.l2!r}: expected a finite number ≥ 0")
 
     @property
     def separable(self) -> bool:
@@ -80,7 +80,8 @@ class Elastic(Penalty):
         Returns:
             A tensor shaped like `theta`.
         """
-        return self.penalty.subgradient(theta, batched=batched) + self.l2 * theta
+        values = raised(theta)
+        return (self.penalty.subgradient(values, batched=batched) + self.l2 * values).to(theta.dtype)
 
     def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
         """The complexity's map at ``theta / (1 + step l2)`` with step ``step / (1 + step l2)``.

@@ -36,7 +36,7 @@ class GroupL1(Penalty):
 
     def __post_init__(self) -> None:
         """Check the option."""
-        if self.groups not in _DIMS:
+        if not isinstance(self.groups, str) or self.groups not in _DIMS:
             raise ValueError(f"groups={self.groups!r}: expected 'rows' or 'columns'")
 
     def check(self, param: Tensor) -> None:

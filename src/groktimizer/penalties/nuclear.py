@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from groktimizer.penalties.base import Penalty, Step, check_order, largest, matrices, raised, spread
+from groktimizer.penalties.base import Penalty, Step, check_order, is_number, largest, matrices, raised, spread
 from groktimizer.penalties.partial_svd import above
 
 
@@ -86,8 +86,8 @@ class Nuclear(Penalty):
         """Check both options."""
         if isinstance(self.exact_below, bool) or not isinstance(self.exact_below, int) or self.exact_below < 1:
             raise ValueError(f"exact_below={self.exact_below!r}: expected a whole number ≥ 1")
-        if not (self.tolerance > 0 and math.isfinite(self.tolerance)):
-            raise ValueError(f"tolerance={self.tolerance}: expected a finite number > 0")
+        if not is_number(self.tolerance) or not (self.tolerance > 0 and math.isfinite(self.tolerance)):
+            raise ValueError(f"tolerance={self.tolerance!r}: expected a finite number > 0")
 
     def check(self, param: Tensor) -> None:
         """Refuse vectors, scalars, and matrices split over several devices.
