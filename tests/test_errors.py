@@ -28,6 +28,7 @@ from groktimizer.training.checkpoint import save_checkpoint
 
 TINY = ["run", "modular-addition", "--set", "p=5", "width=4", "--steps", "3", "--every", "1"]
 RUN, COMPARE = ["run", "modular-addition"], ["compare", "modular-addition"]
+SPARSE = ["run", "sparse-recovery"]
 
 # words of the command line -> words that its one line contains
 COMMANDS = [
@@ -97,6 +98,30 @@ COMMANDS = [
     ([*RUN, "--set", "guard=perhaps"], "guard='perhaps': expected true or false"),
     (["run", "digits", "--set", "n_train=0"], "n_train=0"),
     (["run", "ridge", "--set", "n=0"], "n=0"),
+    (
+        [*SPARSE, "--optimizer", "proximal", "--set", "lr=1"],
+        "lr=1: descent diverges on this problem, accepted are",
+    ),
+    ([*SPARSE, "--optimizer", "subgradient", "--set", "lr=0.5"], "lr=0.5: descent diverges on this problem, accepted"),
+    ([*SPARSE, "--optimizer", "sgd", "--set", "lr=2", "momentum=0.9"], "lr=2: descent diverges on this problem"),
+    (
+        [*SPARSE, "--penalty", "l1", "--set", "metric=euclidean", "lr=0.3", "interpolation=inf"],
+        "lr=0.3: accelerated proximal steps diverge on this problem, accepted are values up to",
+    ),
+    ([*SPARSE, "--penalty", "l1", "--weight", "1e3"], "weight=1000: 0 is the answer, accepted on this problem are"),
+    ([*SPARSE, "--optimizer", "proximal", "--weight", "1e3"], "weight=1000: 0 is the answer, accepted on this problem"),
+    (
+        ["run", "matrix-completion", "--optimizer", "proximal", "--penalty", "nuclear", "--weight", "9"],
+        "weight=9: 0 is the answer, accepted on this problem are weights below",
+    ),
+    (
+        ["run", "ridge", "--optimizer", "sgd", "--set", "lr=300"],
+        "lr=300: descent diverges on this problem, accepted",
+    ),
+    (
+        ["compare", "sparse-recovery", "--optimizers", "proximal", "--set", "lr=1"],
+        "lr=1: descent diverges on this problem",
+    ),
     ([*TINY, "--out", "{file}"], "cannot write in the directory {file}"),
     ([*TINY, "--out", "{file}/below"], "cannot write in the directory {file}/below"),
     ([*TINY, "--json", "{file}/x.json"], "cannot write in the directory {file}"),

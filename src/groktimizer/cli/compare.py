@@ -97,7 +97,9 @@ def specify(
     warm_up()
     for setting in settings:
         for method in methods:
-            protocol.spec(setting, method.optimizer, method.options, protocol.seeds[0], protocol.steps)
+            for seed in protocol.seeds:
+                spec = protocol.spec(setting, method.optimizer, method.options, seed, protocol.steps)
+                studies.check_limits(spec)
     return settings, methods, protocol
 
 

@@ -1,6 +1,7 @@
 """Studies: comparisons under equal conditions, with the rules of docs/comparison.md in code."""
 
 from groktimizer.studies.compare import Comparison, Panel, compare
+from groktimizer.studies.limits import check_limits
 from groktimizer.studies.protocol import (
     CAP,
     DEFAULT_METHODS,
@@ -31,6 +32,7 @@ __all__ = [
     "Spread",
     "Trial",
     "Tuning",
+    "check_limits",
     "compare",
     "comparison_precision",
     "parse_method",
