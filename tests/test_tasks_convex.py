@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,9 +12,12 @@ from groktimizer.cli import main
 from groktimizer.penalties import L1, L2, Nuclear, Penalty
 from groktimizer.tasks import make_task
 from groktimizer.tasks.matrix import MatrixTask, ProductMatrix, leverage
+from groktimizer.tasks.mnist import MnistTask
+from groktimizer.tasks.modular import ModularTask
 from groktimizer.tasks.problem import Problem, Task
 from groktimizer.tasks.products import Product
 from groktimizer.tasks.sparse import ProductVector, SparseTask
+from groktimizer.tasks.teacher import TeacherTask
 from groktimizer.theory.measurements import Dense, Entries
 from groktimizer.theory.recoverable import Outcome, recoverable
 
@@ -236,6 +240,44 @@ def test_mistakes_are_told_in_one_line(name: str, options: dict, message: str):
     with pytest.raises(ValueError, match=message) as caught:
         make_task(name, options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SparseTask(n=10.5), "n=10.5: expected a whole number ≥ 1"),
+        (lambda: SparseTask(N="40"), "N='40': expected a whole number ≥ 1"),
+        (lambda: SparseTask(N=True), "N=True: expected a whole number ≥ 1"),
+        (lambda: SparseTask(s=2.0), "s=2.0: expected a whole number ≥ 1"),
+        (lambda: SparseTask(tau="a"), r"tau='a': expected a number in \[0, 1\]"),
+        (lambda: SparseTask(snr="9"), "snr='9': expected a finite number > 0"),
+        (lambda: SparseTask(depth=1.5), "depth=1.5: expected a whole number from 1 to 4"),
+        (lambda: SparseTask(init=3), "init=3: expected random or ones"),
+        (lambda: MatrixTask(r=1.5), "r=1.5: expected a whole number ≥ 1"),
+        (lambda: MatrixTask(tau=True), r"tau=True: expected a number in \[0, 1\]"),
+        (lambda: MatrixTask(test_tolerance="small"), "test_tolerance='small': expected a finite number > 0"),
+        (lambda: MnistTask(n_train=10.5), "n_train=10.5: expected a whole number ≥ 1"),
+        (lambda: ModularTask(p=7.0), "p=7.0: expected a whole number from 2"),
+        (lambda: ModularTask(train_fraction="half"), "train_fraction='half': expected a number inside"),
+        (lambda: TeacherTask(sobolev=True), "sobolev=True: expected a finite number ≥ 0"),
+    ],
+)
+def test_wrong_types_in_python_are_one_line_too(make: Callable[[], Task], message: str):
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_without_an_observed_entry_is_refused_where_it_is_to_be_trained(refused):
+    """Drawing stays possible: the studies count such draws as not recovered, `predict low-rank` names them."""
+    task = MatrixTask(N=12)
+    verdict = task.draw(0).problem().verdict()
+    assert verdict.outcome is Outcome.IMPOSSIBLE
+    with pytest.raises(ValueError, match=r"N=12 and seed=0: no entry of (row|column) \d .* larger N or another seed"):
+        task.build(0)
+    told = refused(["run", "matrix-completion", "--penalty", "nuclear", "--set", "N=12"])
+    assert "recovery is impossible" in told
+    MatrixTask(N=80).build(0)
 
 
 def test_one_factor_may_start_at_zero():

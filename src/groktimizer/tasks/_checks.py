@@ -18,8 +18,8 @@ def at_least_one(**sizes: int | None) -> None:
         ValueError: If one is not.
     """
     for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise ValueError(f"{name}={size}: expected a whole number ≥ 1")
+        if size is not None and not (is_whole(size) and size >= 1):
+            raise ValueError(f"{name}={size!r}: expected a whole number ≥ 1")
 
 
 def above_zero(**values: float) -> None:
@@ -32,11 +32,35 @@ def above_zero(**values: float) -> None:
         ValueError: If one is not.
     """
     for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name}={value}: expected a finite number > 0")
+        if not (is_number(value) and math.isfinite(value) and value > 0):
+            raise ValueError(f"{name}={value!r}: expected a finite number > 0")
 
 
-def one_of(name: str, value: str, accepted: Iterable[str]) -> None:
+def part(**values: float) -> None:
+    """Check that numbers are parts of a whole.
+
+    Args:
+        values: Numbers by the name of their option.
+
+    Raises:
+        ValueError: If one is not in [0, 1].
+    """
+    for name, value in values.items():
+        if not (is_number(value) and 0 <= value <= 1):
+            raise ValueError(f"{name}={value!r}: expected a number in [0, 1]")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an int; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is an int or a float; True and False are neither."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def one_of(name: str, value: object, accepted: Iterable[str]) -> None:
     """Check that a word is one of a few.
 
     Args:
@@ -48,6 +72,8 @@ def one_of(name: str, value: str, accepted: Iterable[str]) -> None:
         ValueError: If it is none of them.
     """
     words = list(accepted)
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r}: expected {' or '.join(words)}")
     if value not in words:
         guess = nearest(value, words)
         hint = f"did you mean {guess!r}? " if guess is not None else ""
@@ -67,6 +93,6 @@ def generator(seed: int, component: str) -> torch.Generator:
     Raises:
         ValueError: If the seed is not a whole number.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    if not is_whole(seed):
         raise ValueError(f"seed={seed!r}: expected a whole number")
     return torch.Generator().manual_seed(derive_seed(seed, component))

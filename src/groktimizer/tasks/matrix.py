@@ -8,10 +8,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of
+from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of, part
 from groktimizer.tasks.problem import Batch, ErrorTask, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
-from groktimizer.theory.low_rank import LowRank
+from groktimizer.theory.low_rank import NUCLEAR, LowRank
+from groktimizer.theory.recoverable import shortage
 
 MEASUREMENTS = ("matrix-completion", "matrix-sensing")
 TRUTHS = ("orthogonal", "gaussian")
@@ -141,8 +142,7 @@ class MatrixTask(ErrorTask):
         narrow, entries = min(self.n1, self.n2), self.n1 * self.n2
         if self.r > narrow:
             raise ValueError(f"r={self.r}: expected a rank of at most min(n1, n2)={narrow}")
-        if not 0 <= self.tau <= 1:
-            raise ValueError(f"tau={self.tau}: expected a number in [0, 1]")
+        part(tau=self.tau)
         if not self.completes:
             if self.tau:
                 raise ValueError(f"tau={self.tau}: only matrix-completion selects entries, expected 0")
@@ -216,8 +216,15 @@ class MatrixTask(ErrorTask):
 
         Returns:
             The problem.
+
+        Raises:
+            ValueError: If no method can recover A* from what is seen of it, as with a row or column without an entry.
         """
         data = self.draw(seed)
+        problem = data.problem()
+        lacking = shortage(NUCLEAR, problem.measurements, data.teacher)
+        if lacking is not None:
+            raise ValueError(f"N={self.N} and seed={seed}: {lacking}; give a larger N or another seed")
         model = ProductMatrix([factor.to(dtype) for factor in data.factors]).to(device)
         inputs = data.inputs.to(device) if self.completes else data.inputs.to(device, dtype)
         train = Batch(inputs, data.targets.to(device, dtype))

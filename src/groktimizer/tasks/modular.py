@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer.models import ModularMLP, ModularTransformer
-from groktimizer.tasks._checks import at_least_one, generator, one_of
+from groktimizer.tasks._checks import at_least_one, generator, is_number, is_whole, one_of
 from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import LOSSES, Batch, Problem, Task, classification
 
@@ -100,12 +100,12 @@ class ModularTask(Task):
     def __post_init__(self) -> None:
         """Check every option."""
         one_of("name", self.name, OPERATIONS)
-        if not 2 <= self.p <= LARGEST_P:
-            raise ValueError(f"p={self.p}: expected a whole number from 2 to {LARGEST_P}")
+        if not (is_whole(self.p) and 2 <= self.p <= LARGEST_P):
+            raise ValueError(f"p={self.p!r}: expected a whole number from 2 to {LARGEST_P}")
         if self.name == "modular-division" and not is_prime(self.p):
             raise ValueError(f"p={self.p}: modular-division needs a prime p (otherwise some b have no inverse)")
-        if not 0 < self.train_fraction < 1:
-            raise ValueError(f"train_fraction={self.train_fraction}: expected a number inside (0, 1)")
+        if not (is_number(self.train_fraction) and 0 < self.train_fraction < 1):
+            raise ValueError(f"train_fraction={self.train_fraction!r}: expected a number inside (0, 1)")
         one_of("model", self.model, MODELS)
         one_of("loss", self.loss, LOSSES)
         at_least_one(width=self.width, heads=self.heads, batch_size=self.batch_size)

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of
+from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of, part
 from groktimizer.tasks.problem import Batch, ErrorTask, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
 
@@ -117,8 +117,7 @@ class SparseTask(ErrorTask):
             above_zero(snr=self.snr)
         if self.s > self.n:
             raise ValueError(f"s={self.s}: expected at most n={self.n} non-zero entries")
-        if not 0 <= self.tau <= 1:
-            raise ValueError(f"tau={self.tau}: expected a number in [0, 1]")
+        part(tau=self.tau)
         if self.tau and self.features != "coherent":
             raise ValueError(f"tau={self.tau}: features={self.features!r} have none, expected features='coherent'")
         if self.coherent > self.n:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from groktimizer.tasks._checks import above_zero, at_least_one, generator
+from groktimizer.tasks._checks import above_zero, at_least_one, generator, is_number
 from groktimizer.tasks.problem import Batch, ErrorTask, Problem, full
 from groktimizer.tasks.relu import TwoLayerRelu
 
@@ -93,8 +93,8 @@ class TeacherTask(ErrorTask):
         """Check every option."""
         at_least_one(N=self.N, d=self.d, r=self.r, c=self.c, width=self.width, batch_size=self.batch_size)
         above_zero(init_scale=self.init_scale, train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
-        if not (isfinite(self.sobolev) and self.sobolev >= 0):
-            raise ValueError(f"sobolev={self.sobolev}: expected a finite number ≥ 0")
+        if not (is_number(self.sobolev) and isfinite(self.sobolev) and self.sobolev >= 0):
+            raise ValueError(f"sobolev={self.sobolev!r}: expected a finite number ≥ 0")
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw teacher, inputs and student.
