@@ -140,6 +140,9 @@ def test_a_recorded_path_gives_its_norms_and_losses():
         ([2, 1, 0, 0.2], "U"),
         ([2, 1, 3, math.inf], "U"),
         ([2, 1, 3, math.nan], "U"),
+        ([math.nan, 1, 50, 100], "U"),
+        ([math.inf, 1, 1, 1], "L"),
+        ([math.nan] * 4, "flat"),
         ([1, 1, 2, 3], "rising"),
         ([1, 1, 1, 1.01], "flat"),
         ([0, 0, 0, 0], "flat"),
@@ -169,6 +172,29 @@ def test_shapes_are_named_whatever_the_order_of_the_points(losses, shape):
 def test_mistakes_are_one_line(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "degree"),
+    [
+        (torch.float32, 2.0**80, 2.0),
+        (torch.float32, 2.0**-80, 2.0),
+        (torch.float32, 2.0**-150, 0.1),
+        (torch.float16, 2.0**20, 0.1),
+        (torch.float64, 2.0**600, 2.0),
+    ],
+)
+def test_what_the_tensors_cannot_hold_is_refused_before_anything_is_multiplied(dtype, factor: float, degree: float):
+    inner, outer = torch.full((3,), 3.0, dtype=dtype), torch.full((3,), 5.0, dtype=dtype)
+    with pytest.raises(ValueError, match=f"normal {str(dtype).removeprefix('torch.')}, give a factor nearer 1"):
+        rescale(inner, outer, factor, degree)
+    assert inner.tolist() == [3.0] * 3 and outer.tolist() == [5.0] * 3
+
+
+def test_an_entry_that_would_overflow_counts_as_well_as_the_factor():
+    with pytest.raises(ValueError, match="nearer 1"):
+        rescale(torch.tensor([1e30]), torch.ones(1), 1e20)
+    rescale(torch.tensor([1e30]), torch.ones(1), 1e5)
 
 
 def test_a_measure_that_fails_leaves_the_network_as_it_was():

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 Array = NDArray[np.float64]
 Shape = Literal["L", "U", "rising", "flat"]
 BISECTIONS = 200
-LARGEST_EXPONENT = 1022  # of 2, in float64
 
 
 def _above_zero(**values: float) -> None:
@@ -49,8 +48,8 @@ class Landscape:
         """Name the shape of a loss from the smallest norm to the largest, with ℓ its values and m the least of them.
 
         It falls if ℓ(smallest) > (1 + tolerance) m, and rises again if ℓ(largest) − m is more than `tolerance` times
-        the fall ℓ(smallest) − m (without a fall: if ℓ(largest) > (1 + tolerance) m). What is not a number counts as
-        infinite.
+        the fall ℓ(smallest) − m (without a fall, or from infinity: if ℓ(largest) > (1 + tolerance) m). What is not a
+        number counts as infinite.
 
         Args:
             name: Which loss; not negative.
@@ -67,8 +66,11 @@ class Landscape:
         """
         ordered = self._loss(name)[np.argsort(self.norms, kind="stable")]
         first, last, least = ordered[0], ordered[-1], ordered.min()
+        if not np.isfinite(least):
+            return "flat"
         falls = first > (1 + tolerance) * least
-        rises = last - least > tolerance * (first - least) if falls else last > (1 + tolerance) * least
+        fall = first - least if np.isfinite(first) else least  # from infinity: as where nothing falls
+        rises = last - least > tolerance * (fall if falls else least)
         return ("U" if rises else "L") if falls else ("rising" if rises else "flat")
 
     def _loss(self, name: str) -> Array:
@@ -168,7 +170,8 @@ def rescale(
         degree: L > 0.
 
     Raises:
-        ValueError: If factor or degree is not finite and positive, or λ^−L is no number above 0.
+        ValueError: If factor or degree is not finite and positive, or the tensors cannot hold λ, λ^−L or what becomes
+            of their largest entry; nothing is multiplied then.
 
     Example:
         >>> A, B, x = torch.randn(5, 3), torch.randn(2, 5), torch.randn(3)
@@ -178,12 +181,25 @@ def rescale(
         True
     """
     _above_zero(factor=factor, degree=degree)
-    exponent = -degree * math.log2(factor)
-    if not abs(exponent) < LARGEST_EXPONENT:
-        raise ValueError(f"factor={factor}: factor^(-{degree:g}) is not a number above 0, give a factor nearer 1")
-    for part, scale in ((inner, factor), (outer, factor**-degree)):
-        for tensor in (part,) if isinstance(part, Tensor) else part:
-            tensor.mul_(scale)
+    inside, outside = ([part] if isinstance(part, Tensor) else list(part) for part in (inner, outer))
+    power = math.log2(factor)
+    for tensor, exponent in (*((one, power) for one in inside), *((one, -degree * power) for one in outside)):
+        if not _holds(tensor, exponent):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            told = f"2^{exponent:g}, or an entry times it, is no normal {kind}"
+            raise ValueError(f"factor={factor:g}: {told}, give a factor nearer 1")
+    for tensor in inside:
+        tensor.mul_(factor)
+    for tensor in outside:
+        tensor.mul_(factor**-degree)
+
+
+def _holds(tensor: Tensor, exponent: float) -> bool:
+    """Whether 2^exponent, and the largest entry times it, are numbers of full precision in the tensor's type."""
+    kind = torch.finfo(tensor.dtype)
+    largest = float(tensor.abs().max()) if tensor.numel() else 0.0
+    reached = [exponent, exponent + math.log2(largest)] if 0 < largest < math.inf else [exponent]
+    return math.log2(kind.tiny) <= min(reached) and max(reached) <= math.log2(kind.max)
 
 
 def squared_norm(a: float, b: float, factor: float, degree: float = 1.0) -> float:
