@@ -119,3 +119,26 @@ def test_help_is_there(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
     assert stop.value.code == 0 and "usage: groktimizer" in capsys.readouterr().out
+
+
+def test_the_command_line_answers_before_torch_is_loaded():
+    """So that Ctrl-C during start-up meets the handler, and help is instant."""
+    code = "import sys\nfrom groktimizer.cli import main\nassert 'torch' not in sys.modules\nmain(['--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("usage: groktimizer") and "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_torch_loads_is_one_message():
+    code = (
+        "import importlib.abc, sys\n"
+        "class Impatient(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'torch':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from groktimizer.cli import main\n"
+        "sys.exit(main(['run', 'ridge']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "interrupted: " in done.stderr and "Traceback" not in done.stderr

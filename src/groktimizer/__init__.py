@@ -1,7 +1,11 @@
 """GROKtimizer, the grokking clocks and the laboratory: networks that generalise soon after they memorise."""
 
-from groktimizer.optim import Detector, GROKtimizer, LossBelow, param_groups
-from groktimizer.penalties import L1, L2, Elastic, GroupL1, Nuclear
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from groktimizer.optim import Detector, GROKtimizer, LossBelow, param_groups
+    from groktimizer.penalties import L1, L2, Elastic, GroupL1, Nuclear
 
 __version__ = "0.1.0"
 __all__ = [
@@ -16,3 +20,20 @@ __all__ = [
     "__version__",
     "param_groups",
 ]
+_PENALTIES = ("L1", "L2", "Elastic", "GroupL1", "Nuclear")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: torch is loaded then, so that the command line answers before."""
+    if name in {"optim", "penalties"}:
+        return import_module(f"groktimizer.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'groktimizer' has no attribute {name!r}")
+    value = getattr(import_module("groktimizer.penalties" if name in _PENALTIES else "groktimizer.optim"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})
