@@ -27,6 +27,8 @@ CORNERS: Mapping[str, tuple[tuple[float, float], ...]] = {
     "l2": ((1e-2, 1e-5), (1e-2, 5e-6), (1e-3, 1e-5)),
     "nuclear": ((1e-2, 1e-4), (1e-2, 5e-5), (1e-3, 1e-4)),
 }
+TWICE = 2
+Cell = tuple[tuple[float, float], Sequence[Record]]
 OTHER_NETWORK = "one embedding table, entrywise product, width 128, full batches (Figure 1 of the authors' note)"
 
 
@@ -95,18 +97,56 @@ def figure_30(effort: Effort, store: Store) -> Reproduced:
     checks: list[Check] = []
     for penalty, cells in found.items():
         panels.append(_accuracies(penalty, cells))
-        fast, slow = CORNERS[penalty][0], CORNERS[penalty][1]
-        times = [median_with_dnf([_or_none(time(run, "generalised")) for run in cells[cell]]) for cell in (fast, slow)]
-        told = f"median t2 {times[0]:,.0f} at β = {fast[1]:g}, {times[1]:,.0f} at β = {slow[1]:g}"
-        checks.append(Check(f"{SYMBOLS[penalty]}: generalises, later with a smaller weight", told, times[0] < times[1]))
-    checks.append(_own_way(found["l1"][CORNERS["l1"][0]]))
+        fast, *slow = CORNERS[penalty]
+        checks.append(memorises_first(SYMBOLS[penalty], cells[fast]))
+        checks += [later(SYMBOLS[penalty], (fast, cells[fast]), (cell, cells[cell])) for cell in slow]
+    checks.append(own_way(found["l1"][CORNERS["l1"][0]]))
     panels.append(_norms(found["l1"][CORNERS["l1"][0]][0]))
     changed = [OTHER_NETWORK, f"{steps:,} steps at most"] + ([] if effort.full else ["three cells a penalty"])
     return Reproduced("Figure 30", "modular addition beyond ℓ2", tuple(panels), tuple(checks), tuple(changed))
 
 
-def _or_none(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def memorises_first(name: str, runs: Sequence[Record]) -> Check:
+    """Grokking of one cell: every seed generalises, and takes twice as long for it as for the fit at least.
+
+    Args:
+        name: Of the complexity.
+        runs: One per seed.
+
+    Returns:
+        The check.
+    """
+    pairs = [(time(run, "memorised"), time(run, "generalised")) for run in runs]
+    held = [bool(np.isfinite(t2) and t2 >= TWICE * t1) for t1, t2 in pairs]
+    told = ", ".join(
+        f"t1 {step_text(t1)}, t2 {step_text(t2)}" + f" ({t2 / max(t1, 1):.0f} times)" * bool(np.isfinite(t2))
+        for t1, t2 in pairs
+    )
+    return Check(f"{name}: every seed generalises at the larger weight, t2 ≥ 2 t1", told, all(held) and bool(held))
+
+
+def later(name: str, fast: Cell, slow: Cell) -> Check:
+    """A smaller product of step size and weight generalises later; never is later too, and said.
+
+    Args:
+        name: Of the complexity.
+        fast: Step size and weight, and their runs.
+        slow: The same with a smaller product.
+
+    Returns:
+        The check.
+    """
+    told: list[str] = []
+    medians: list[float] = []
+    for (lr, weight), runs in (fast, slow):
+        times = [run.summary["times"]["generalised"] for run in runs]
+        medians.append(median_with_dnf(times))
+        reached = sum(value is not None for value in times)
+        told.append(
+            f"median t2 {step_text(medians[-1])} ({reached} of {len(times)} generalised) at αβ = {lr * weight:g}"
+        )
+    (lr, weight), _ = slow
+    return Check(f"{name}: later at α = {lr:g}, β = {weight:g}", ", ".join(told), medians[0] < medians[1])
 
 
 def _accuracies(penalty: str, cells: Mapping[tuple[float, float], Sequence[Record]]) -> Panel:
@@ -129,21 +169,26 @@ def _norms(run: Record) -> Panel:
     return Panel("norms under ℓ1, relative to the start", "step", "norm / its first value", lines)
 
 
-def _own_way(runs: Sequence[Record]) -> Check:
-    """Under ℓ1 the ℓ2 norm rises somewhere after generalisation while the accuracy stays."""
+def own_way(runs: Sequence[Record]) -> Check:
+    """Under ℓ1 the ℓ2 norm ends above what it was at generalisation, while the accuracy stays.
+
+    Args:
+        runs: One per seed.
+
+    Returns:
+        The check.
+    """
     rises: list[float] = []
     kept: list[float] = []
     for run in runs:
-        generalised = time(run, "generalised")
-        after = run.history["step"] >= generalised
-        norm = run.history["norm_l2"][after]
+        norm = run.history["norm_l2"][run.history["step"] >= time(run, "generalised")]
         if norm.size:
-            rises.append(float((norm / np.minimum.accumulate(norm)).max()))
+            rises.append(float(norm[-1] / norm[0]))
             kept.append(float(run.history["test_accuracy"][-1]))
-    told = f"it rises by a factor of {', '.join(f'{rise:.3f}' for rise in rises)}; accuracy at the end "
+    told = f"end / t2 {', '.join(f'{rise:.3f}' for rise in rises)}; accuracy at the end "
     told += ", ".join(f"{accuracy:.3f}" for accuracy in kept)
-    passed = len(rises) == len(runs) and min(rises) >= 1.01 and min(kept) >= 0.99  # noqa: PLR2004
-    return Check("under ℓ1 the ℓ2 norm rises (≥ 1 %) after generalisation, and test accuracy stays", told, passed)
+    passed = len(rises) == len(runs) > 0 and min(rises) >= 1.01 and min(kept) >= 0.99  # noqa: PLR2004
+    return Check("under ℓ1 the ℓ2 norm ends ≥ 1 % above its value at t2, and test accuracy stays", told, passed)
 
 
 def against_groktimizer(effort: Effort, store: Store) -> Reproduced:
@@ -163,7 +208,7 @@ def against_groktimizer(effort: Effort, store: Store) -> Reproduced:
         theirs = train([subgradient(penalty, best, s, longest) for s in fresh], effort, store, f"tuned, {penalty}")
         mine = train([ours(penalty, s, 1_500) for s in fresh], effort, store, f"GROKtimizer, {penalty}")
         pairs = [(time(a, "generalised"), time(b, "generalised")) for a, b in zip(mine, theirs, strict=True)]
-        told = "; ".join(f"{_step(a)} against {_step(b)}" for a, b in pairs)
+        told = "; ".join(f"{step_text(a)} against {step_text(b)}" for a, b in pairs)
         name = SYMBOLS[penalty]
         settled = sum(record.summary["times"]["settled"] is not None for record in mine)
         reached = [bool(np.isfinite(a)) for a, _ in pairs]
@@ -187,7 +232,8 @@ def against_groktimizer(effort: Effort, store: Store) -> Reproduced:
     return Reproduced("GROKtimizer", "ℓ1 and nuclear norm on modular addition", tuple(panels), tuple(checks), changed)
 
 
-def _step(value: float) -> str:
+def step_text(value: float) -> str:
+    """A time in words."""
     return f"{value:,.0f}" if np.isfinite(value) else "never"
 
 
