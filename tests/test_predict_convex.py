@@ -153,7 +153,20 @@ def test_what_no_run_can_find_is_not_iterated(tmp_path, capsys):
     content = told(["predict", "low-rank", "--n1", "6", "--n2", "6", "--N", "10", "--weight", "1e-2"], tmp_path)
     assert content["verdict"]["outcome"] == "impossible" and content["law"] is None
     assert list(content["methods"]) == [ACCELERATED] and content["methods"][ACCELERATED]["settled"] is None
-    assert "not iterated: no run of any length ends at A*" in capsys.readouterr().out
+    assert "not iterated: recovery is impossible" in capsys.readouterr().out
+
+
+def test_a_miss_is_told_with_its_side_of_the_tolerance(tmp_path, capsys):
+    """This draw is missed by 0.00067: a run ends within 1e-2 of A*, and none within 1e-4."""
+    words = ["predict", "low-rank", "--seed", "1"]
+    near = told([*words, "--weight", "1e-3", "--tolerance", "1e-2", "--test-tolerance", "0.1"], tmp_path)
+    text = capsys.readouterr().out
+    assert near["verdict"]["outcome"] == "misses" and near["methods"][ACCELERATED]["settled"] is not None
+    assert "that array is within the tolerance" in text and "no run" not in text and "never" not in text
+    told([*words, "--weight", "1e-3", "--test-tolerance", "1e-4"], tmp_path)
+    text = capsys.readouterr().out
+    assert "that array is beyond the tolerance" in text and "t2: none to wait for, small weights end beyond" in text
+    assert "not iterated: small weights end beyond the tolerance" in text
 
 
 def test_long_runs_are_left_to_their_bounds_unless_asked_for(tmp_path, monkeypatch):
@@ -206,6 +219,9 @@ BAD = [
     (["sparse", "--lr", "nan"], "lr=nan: accepted are positive finite numbers"),
     (["sparse", "--weight", "2"], "weight=2: the answer is 0 from beta_max = 1.12125 on"),
     (["sparse", "--weight", "0"], "weight=0.0: accepted are positive finite numbers"),
+    (["sparse", "--weight", "1e-12"], "lr=0.1, weight=1e-12: t2 ~ 5e+12 steps, accepted are values with a product of"),
+    (["sparse", "--lr", "1e-9"], "lr=1e-09, weight=1e-05: t2 ~ 5e+13 steps, accepted are values with a product of"),
+    (["sparse", "--features-file", "X", "--targets", "none"], "targets: all 0 (or X'y is), there is nothing to learn"),
     (["sparse", "--tolerance", "0"], "train_tolerance=0.0: accepted are positive"),
     (["sparse", "--test-tolerance", "-1"], "test_tolerance=-1.0: accepted are positive"),
     (["sparse", "--targets", "y"], "--targets without --features-file"),
@@ -235,7 +251,14 @@ BAD = [
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    arrays = {"X": np.eye(3, 5), "y": np.ones(3), "a": np.arange(5.0), "zero": np.zeros(5), "tall": np.ones((5, 2))}
+    arrays = {
+        "X": np.eye(3, 5),
+        "y": np.ones(3),
+        "a": np.arange(5.0),
+        "zero": np.zeros(5),
+        "tall": np.ones((5, 2)),
+        "none": np.zeros(3),
+    }
     for name, value in arrays.items():
         with open(name, "wb") as file:
             np.save(file, value)

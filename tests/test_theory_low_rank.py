@@ -180,8 +180,8 @@ def test_fuchs_certificate_is_the_textbook_formula():
     [
         (Nuclear(), Entries(torch.arange(6), (4, 3)), draw(4, 1) @ draw(1, 3), "no entry of row 2 is observed"),
         (Nuclear(), Entries(torch.tensor([0, 3, 6, 9]), (4, 3)), draw(4, 1) @ draw(1, 3), "no entry of column 1"),
-        (Nuclear(), Entries(torch.arange(10), (4, 3)), draw(4, 2) @ draw(2, 3), "degrees of freedom .* take N ≥ 10"),
-        (Nuclear(), Dense(draw(5, 12), (4, 3)), draw(4, 1) @ draw(1, 3), "6 degrees of freedom .* only N=5"),
+        (Nuclear(), Entries(torch.arange(9), (4, 3)), draw(4, 2) @ draw(2, 3), "no entry of row 3 is observed"),
+        (Nuclear(), Dense(draw(2, 12), (4, 3)), draw(4, 2) @ draw(2, 3), "3 changes .* only N=2 .* take N ≥ 3"),
         (
             L1(),
             Dense(draw(3, 10), (10,)),
@@ -191,9 +191,6 @@ def test_fuchs_certificate_is_the_textbook_formula():
     ],
 )
 def test_a_shortage_is_told_in_one_line(penalty, measurements, truth, reason: str):
-    if "take N" in reason:
-        measurements = Entries(torch.arange(9), (4, 3))
-        reason = "no entry of row 3" if measurements.unseen else reason
     verdict = recoverable(penalty, measurements, truth)
     assert verdict.outcome is Outcome.IMPOSSIBLE
     assert not verdict.recoverable

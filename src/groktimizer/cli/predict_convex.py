@@ -145,7 +145,7 @@ def low_rank(arguments: argparse.Namespace) -> dict[str, Any]:
     size = f"{task.n1} × {task.n2}, r = {task.r}, N = {task.N:,}"
     title = f"matrix {arguments.measurements}, {size}, α = {lr:.4g}, β = {arguments.weight:g}"
     line(f"{title}; largest curvature {problem.sharpness:.4g}, beta_max {problem.weight_limit:.4g}")
-    line(f"verdict      {seen.verdict.outcome}: {seen.verdict.reason}")
+    line(f"verdict      {seen.told}")
     _tell_law(seen)
     found = matrices.forecast(problem, start, seen, iterate=arguments.iterate)
     runs = [run for run in (found.proximal, found.accelerated) if run is not None]
@@ -178,7 +178,7 @@ def _tell_law(seen: matrices.Outlook) -> None:
         return
     line(f"law          t1 ~ {step(law.memorised)} (predictor in the code of arXiv 2506.05718)")
     if seen.hopeless:
-        line(f"{'':<13}t2: never, no run of any length ends at A*")
+        line(f"{'':<13}t2: none to wait for, {matrices.BEYOND}")
         return
     line(
         f"{'':<13}t2 ~ {step(law.generalised)}, measured up to {matrices.SPREAD} times that (arXiv 2506.05718: "
@@ -204,7 +204,9 @@ def _tell_times(runs: Sequence[Descent], tolerances: tuple[float, float], lastin
     line(f"{'':<18}{'t1':>10}{'t2':>15}{'settled':>15}{'delay':>15}")
     for run in runs:
         row = (run.memorised, run.generalised, run.settled, run.delay)
-        cells = "".join(f"{_time(run, value):>{width}}" for value, width in zip(row, (10, 15, 15, 15), strict=True))
+        cells = "".join(
+            f" {_time(run, value):>{width - 1}}" for value, width in zip(row, (10, 15, 15, 15), strict=True)
+        )
         line(f"{run.name:<18}{cells}")
     line(
         f"t1, t2: first step with relative train error <= {tolerances[0]:g}, recovery error <= {tolerances[1]:g}; "

@@ -5,13 +5,16 @@ Loss ``g = 1/2 ||X A - y||^2`` plus ``weight ||A||_*``, steps of size ``lr``; `t
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from groktimizer.penalties import Nuclear
 from groktimizer.theory.measurements import Dense, Entries, Measurements, places_of
 from groktimizer.theory.recoverable import Verdict, injectivity, recoverable, shortage, tangent
+from groktimizer.theory.ridge.checks import check_numbers, check_positive
 
 NUCLEAR = Nuclear()
 
@@ -33,8 +36,9 @@ class TimeLaw:
         generalised: ``distance / (lr weight)``, the paper's law; measured, an error of 1e-2 takes 2 to 9 times as long.
         earliest: Before this the relative error is above the tolerance (ours): the way from A^ to A* less what the
             tolerance allows, over ``lr weight sqrt(min(n1, n2))``.
-        latest: From this on the projected subgradient's relative error has been below the tolerance (ours); see
-            `LowRank.time_law`. Infinite without a dual certificate or where the step is too coarse for the tolerance.
+        latest: By this step the projected subgradient's relative error has been below the tolerance (ours); see
+            `LowRank.time_law`. Proved for that method alone, and loose: the certificate's margin over the worst growth
+            along the fits. Infinite without a dual certificate or where the step is too coarse for the tolerance.
         ripple: ``2 lr weight sqrt(min(n1, n2)) / (1 - rho)``: how far from the interpolants the drift keeps A.
         square: ``||A^ - A*||_F^2``.
     """
@@ -76,7 +80,7 @@ class LowRank:
         truth: A*, shape (n1, n2); without it there are no recovery errors.
 
     Raises:
-        ValueError: If shapes disagree or a value is NaN or inf.
+        ValueError: If shapes disagree or a value is not a finite real number.
 
     Example:
         >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
@@ -94,6 +98,8 @@ class LowRank:
         if truth is not None and tuple(truth.shape) != tuple(measurements.shape):
             raise ValueError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
         for name, values in (("targets", targets), ("truth", truth)):
+            if values is not None and values.is_complex():
+                raise ValueError(f"{name} of {values.dtype}: accepted are real numbers")
             if values is not None and not bool(values.isfinite().all()):
                 raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
         self.measurements = measurements
@@ -176,8 +182,10 @@ class LowRank:
         """
         if start is None:
             return torch.zeros(self.shape, dtype=torch.float64)
-        if tuple(start.shape) != tuple(self.shape) or not bool(start.isfinite().all()):
-            raise ValueError(f"start of shape {tuple(start.shape)}: accepted are finite matrices {tuple(self.shape)}")
+        if tuple(start.shape) != tuple(self.shape) or start.is_complex() or not bool(start.isfinite().all()):
+            raise ValueError(
+                f"start of shape {tuple(start.shape)}: accepted are finite real matrices {tuple(self.shape)}"
+            )
         return start.double()
 
     def verdict(self) -> Verdict:
@@ -186,6 +194,10 @@ class LowRank:
         Returns:
             The verdict.
         """
+        return self._verdict
+
+    @cached_property
+    def _verdict(self) -> Verdict:
         return recoverable(NUCLEAR, self.measurements, self.known_truth())
 
     def known_truth(self) -> Tensor:
@@ -210,10 +222,12 @@ class LowRank:
         Raises:
             ValueError: If one is.
         """
-        wrong = weight[~((weight > 0) & weight.isfinite())]
-        if wrong.numel():
-            raise ValueError(f"weight={float(wrong[0]):g}: accepted are finite numbers > 0")
+        check_each("weight", weight)
         limit = self.weight_limit
+        if limit == 0:
+            raise ValueError(
+                "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
+            )
         if float(weight.max()) >= limit:
             raise ValueError(f"weight={float(weight.max()):g}: 0 is the answer, accepted are weights below {limit:.6g}")
 
@@ -229,7 +243,7 @@ class LowRank:
             lr: alpha, below ``2 / sharpness``.
             weight: beta > 0.
             start: A0, shape (n1, n2); None for 0.
-            tolerance: Relative error of the recovery that `TimeLaw.earliest` is about.
+            tolerance: Relative error of the recovery that `TimeLaw.earliest` and `TimeLaw.latest` are about.
 
         Returns:
             The law.
@@ -241,8 +255,9 @@ class LowRank:
         lacking = shortage(NUCLEAR, self.measurements, truth)
         if lacking is not None:
             raise ValueError(lacking)
-        self.check_weight(torch.tensor([weight], dtype=torch.float64))
-        self.check_lr(torch.tensor([lr], dtype=torch.float64))
+        self.check_weight(numbers("weight", weight))
+        self.check_lr(numbers("lr", lr))
+        check_positive("tolerance", tolerance)
         first, fit = self.begin(start), self.interpolant(start)
         error, drift = fit - truth, lr * weight
         way = max(float(error.norm()) - tolerance * float(truth.norm()), 0.0)
@@ -281,11 +296,45 @@ class LowRank:
         Raises:
             ValueError: If one is not accepted.
         """
-        wrong = lr[~((lr > 0) & lr.isfinite())]
-        if wrong.numel():
-            raise ValueError(f"lr={float(wrong[0]):g}: accepted are finite numbers > 0")
+        check_each("lr", lr)
         most, top = float(lr.max()), self.sharpness
         if accelerated and most * top > 1 + 1e-12:
             raise ValueError(f"lr={most:g}: too large for accelerated steps, accepted are values up to {1 / top:.6g}")
         if not accelerated and most * top >= 2:  # noqa: PLR2004
             raise ValueError(f"lr={most:g}: diverges on these measurements, accepted are values below {2 / top:.6g}")
+
+
+def numbers(name: str, value: float | Tensor) -> Tensor:
+    """Read step sizes or weights.
+
+    Args:
+        name: Of the argument.
+        value: A number or a vector.
+
+    Returns:
+        A vector, float64.
+
+    Raises:
+        ValueError: If it holds anything but real numbers.
+    """
+    given = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(check_numbers(name, value), np.float64))
+    if given.is_complex():
+        raise ValueError(f"{name}: holds {given.dtype}, accepted are real numbers")
+    if given.ndim > 1 or not given.numel():
+        raise ValueError(f"{name} of shape {tuple(given.shape)}: accepted are numbers or vectors (runs,)")
+    return torch.atleast_1d(given.double())
+
+
+def check_each(name: str, values: Tensor) -> None:
+    """Refuse numbers that are not positive and finite.
+
+    Args:
+        name: Of the argument.
+        values: Any shape.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    wrong = values[~((values > 0) & values.isfinite())]
+    if wrong.numel():
+        raise ValueError(f"{name}={float(wrong[0]):g}: accepted are finite numbers > 0")

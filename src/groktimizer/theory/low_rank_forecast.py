@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from groktimizer.theory.descent import Descent, grid, known
-from groktimizer.theory.low_rank import LowRank, TimeLaw
+from groktimizer.theory.low_rank import LowRank, TimeLaw, numbers
 from groktimizer.theory.low_rank_solvers import PATIENCE, solve
 from groktimizer.theory.recoverable import Outcome, Verdict
 from groktimizer.theory.ridge.checks import check_positive
 
 PROXIMAL, ACCELERATED = "proximal (SVT)", "accelerated"
 MOST_STEPS = 200_000  # of one method, unless more are asked for: a minute for a 10 x 10 matrix
+BEYOND = "small weights end beyond the tolerance of A*"
 SPREAD = 9  # measured: an error of 1e-2 takes up to so many times the paper's law
 _FIRST, _MORE = 20, 4  # steps over 1 / sqrt(alpha beta) of the first accelerated run, and factor of the next
 _REST = 1e-2  # relative change of the error over the second half of a run that counts as rest
@@ -43,12 +44,25 @@ class Outlook:
 
     @property
     def hopeless(self) -> bool:
-        """Whether no run of any length ends at A*."""
-        return self.verdict.outcome in {Outcome.IMPOSSIBLE, Outcome.MISSES}
+        """Whether small weights end beyond the test tolerance: recovery is impossible, or the simplest fit too far."""
+        return self.verdict.outcome is Outcome.IMPOSSIBLE or self.reach == "beyond"
+
+    @property
+    def reach(self) -> str:
+        """Whether the fit that shows a miss is "within" the test tolerance of A* or "beyond"; empty without a miss."""
+        if self.verdict.outcome is not Outcome.MISSES or self.verdict.error is None:
+            return ""
+        return "within" if self.verdict.error <= self.test_tolerance else "beyond"
+
+    @property
+    def told(self) -> str:
+        """The verdict in one line, of a miss also on which side of the test tolerance it is."""
+        said = f"{self.verdict.outcome}: {self.verdict.reason}"
+        return f"{said}; that array is {self.reach} the tolerance" if self.reach else said
 
     @property
     def expected(self) -> float:
-        """Steps by which SVT should have recovered A*: the proved bound, or the law times `SPREAD` if that is less."""
+        """Steps by which SVT should have recovered A*: the law times `SPREAD`, or `TimeLaw.latest` if less."""
         if self.law is None or self.hopeless:
             return math.inf
         return min(self.law.latest, SPREAD * self.law.generalised)
@@ -87,10 +101,10 @@ def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerance
     train, test = tolerances
     check_positive("train_tolerance", train)
     check_positive("test_tolerance", test)
-    rate = torch.tensor([lr], dtype=torch.float64)
+    rate = numbers("lr", lr)
     problem.check_lr(rate)
     problem.check_lr(rate, accelerated=True)
-    problem.check_weight(torch.tensor([weight], dtype=torch.float64))
+    problem.check_weight(numbers("weight", weight))
     verdict = problem.verdict()
     impossible = verdict.outcome is Outcome.IMPOSSIBLE
     law = None if impossible else problem.time_law(lr, weight, start, tolerance=test)
@@ -130,8 +144,10 @@ def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = 
 
 def _reason(seen: Outlook, most: float) -> str:
     """Why plain steps are not taken, or nothing."""
+    if seen.verdict.outcome is Outcome.IMPOSSIBLE:
+        return "recovery is impossible"
     if seen.hopeless:
-        return "no run of any length ends at A*"
+        return BEYOND
     if seen.expected > most:
         return f"may take {seen.expected:,.0f} steps; --iterate takes them"
     return ""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from groktimizer.theory.low_rank import NUCLEAR, LowRank
+from groktimizer.theory.low_rank import NUCLEAR, LowRank, check_each, numbers
+from groktimizer.theory.ridge.checks import check_positive
 
 Numbers = float | Tensor
 Watch = Callable[[int, Tensor, Tensor], None]
@@ -130,10 +131,10 @@ METHODS: Mapping[str, Callable[[_Descent, Tensor], Tensor]] = {
 
 def _grid(lr: Numbers, weight: Numbers) -> tuple[Tensor, Tensor]:
     """Step sizes and weights as vectors of one length."""
-    one, two = torch.as_tensor(lr, dtype=torch.float64), torch.as_tensor(weight, dtype=torch.float64)
-    one, two = torch.broadcast_tensors(torch.atleast_1d(one), torch.atleast_1d(two))
-    if one.ndim != 1 or not one.numel():
-        raise ValueError(f"lr and weight of shape {tuple(one.shape)}: accepted are numbers or vectors (runs,)")
+    one, two = numbers("lr", lr), numbers("weight", weight)
+    if len(one) != len(two) and 1 not in {len(one), len(two)}:
+        raise ValueError(f"lr and weight of lengths {len(one)} and {len(two)}: accepted are equal ones, or one number")
+    one, two = torch.broadcast_tensors(one, two)
     return one, two
 
 
@@ -185,11 +186,16 @@ def solve(
     """
     if method not in METHODS:
         raise ValueError(f"method={method!r}: accepted are {', '.join(METHODS)}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps={steps!r}: accepted are whole numbers >= 0")
+    for name, value in (("steps", steps), ("patience", patience)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{name}={value!r}: accepted are whole numbers >= 0")
+    check_positive("train_tolerance", train_tolerance)
+    check_positive("recovery_tolerance", recovery_tolerance)
     rates, weights = _grid(lr, weight)
     problem.check_weight(weights)
-    if method != "projected":
+    if method == "projected":
+        check_each("lr", rates)
+    else:
         problem.check_lr(rates, accelerated=method == "accelerated")
     descent, advance = _Descent(problem, rates, weights), METHODS[method]
     matrices = problem.begin(start).expand(len(rates), *problem.shape).clone()

@@ -156,7 +156,7 @@ class Entries(Measurements):
         shape: Shape of one array.
 
     Raises:
-        ValueError: If there is none, one comes twice or lies outside.
+        ValueError: If there is none, one comes twice or lies outside, or they are not whole numbers.
     """
 
     places: Tensor
@@ -166,6 +166,7 @@ class Entries(Measurements):
         """Check the places."""
         if not len(self.places):
             raise ValueError("N=0: no entry is observed, accepted is at least one")
+        check_whole("places", self.places)
         entries = math.prod(self.shape)
         if int(self.places.min()) < 0 or int(self.places.max()) >= entries:
             raise ValueError(f"entries: a position outside 0..{entries - 1}, accepted are entries of {self.shape}")
@@ -237,6 +238,20 @@ class Entries(Measurements):
         return torch.eye(math.prod(self.shape), dtype=torch.float64)[self.places]
 
 
+def check_whole(name: str, values: Tensor) -> None:
+    """Refuse indices that are not whole numbers.
+
+    Args:
+        name: Of the argument.
+        values: Any shape.
+
+    Raises:
+        ValueError: If they are of another type.
+    """
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise ValueError(f"{name} of {values.dtype}: accepted are whole numbers, such as int64")
+
+
 def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
     """Positions in the flattened matrix.
 
@@ -248,8 +263,9 @@ def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
         Shape ``(N,)``.
 
     Raises:
-        ValueError: If a pair lies outside the matrix.
+        ValueError: If a pair lies outside the matrix, or they are not whole numbers.
     """
+    check_whole("pairs", pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2:  # noqa: PLR2004
         raise ValueError(f"pairs of shape {tuple(pairs.shape)}: accepted are (N, 2)")
     limits = torch.tensor(list(shape))

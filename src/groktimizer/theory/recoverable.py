@@ -16,7 +16,10 @@ from groktimizer.theory.measurements import Entries, Measurements
 
 Complexity = L1 | Nuclear
 _FREE = 1e-9  # relative: singular values below are 0
+_TOUCHES = 1e-3  # distance of a singular value or entry of a dual from 1 that counts as 1
+_SHOWN = 5e-4  # a smaller distance from 1 is lost in three digits
 _SHORT = 2_000  # steps that mostly show a simpler fit if there is one
+_STRICT = 1e-9  # relative growth of the complexity along the fits that is more than rounding
 _SAME = 1e-6  # relative distance at which the solution of the splitting method is the truth
 
 
@@ -36,8 +39,9 @@ class Verdict:
 
     Args:
         outcome: Certified (proved by a dual certificate), recovers (by the numerical solution), misses (another array
-            fits that is no more complex), undecided (the splitting method did not converge), impossible (for every
-            method that only knows sparsity or rank).
+            fits that is no more complex; it may be near the truth, see `error`), undecided (the splitting method did
+            not converge, or nothing shows that its solution is the only one), impossible (for every method that only
+            knows sparsity or rank).
         reason: Why, in one line.
         error: ``||A - truth|| / ||truth||`` of the fit of least complexity, or of a simpler fit that shows a miss
             before the method has converged; None if it was not computed.
@@ -162,6 +166,44 @@ def tangent(penalty: Complexity, truth: Tensor) -> Tangent:
     return Tangent(basis, gradient.ravel())
 
 
+def face(penalty: Complexity, truth: Tensor) -> Tangent:
+    """The part of the tangent space along which the complexity is linear and neither signs nor rank change.
+
+    A change inside it that is not seen leads to other arrays that fit, as sparse or of the same rank, and one way along
+    it no more complex: so to see all of them is necessary for recovery. The tangent space of a vector is all of that
+    kind; that of a matrix is not: 1 in a corner is the only 2 x 2 matrix of nuclear norm 1 with 1 in that corner.
+
+    Args:
+        penalty: `L1` or `Nuclear`.
+        truth: Vector or matrix, float64.
+
+    Returns:
+        The space: the support, or the matrices ``U S V'`` with S symmetric.
+    """
+    if isinstance(penalty, L1):
+        return tangent(penalty, truth)
+    left, values, right = torch.linalg.svd(truth, full_matrices=False)
+    rank = int((values > _FREE * values[0]).sum()) if values.numel() else 0
+    return Tangent(_symmetric(left[:, :rank], right[:rank]), penalty.subgradient(truth).ravel())
+
+
+def _symmetric(left: Tensor, right: Tensor) -> Tensor:
+    """Orthonormal basis of the matrices ``U S V'`` with S symmetric, from U and V'."""
+    one, two = torch.triu_indices(len(right), len(right))
+    pairs = torch.einsum("ai,ib->iab", left[:, one], right[two]) + torch.einsum("ai,ib->iab", left[:, two], right[one])
+    return (pairs.flatten(1) / pairs.flatten(1).norm(dim=1, keepdim=True)).T
+
+
+def _alone(penalty: Complexity, measurements: Measurements, dual: Tensor) -> bool:
+    """Whether a dual leaves one array: all of least complexity lie where its norm is 1: X must see changes there."""
+    if isinstance(penalty, L1):
+        basis = torch.eye(dual.numel(), dtype=dual.dtype)[:, dual.ravel().abs() > 1 - _TOUCHES]
+    else:
+        left, values, right = torch.linalg.svd(dual, full_matrices=False)
+        basis = _symmetric(left[:, values > 1 - _TOUCHES], right[values > 1 - _TOUCHES])
+    return injectivity(measurements, Tangent(basis, dual.ravel())) > 0
+
+
 def injectivity(measurements: Measurements, space: Tangent) -> float:
     """Least singular value of X on the tangent space.
 
@@ -206,6 +248,17 @@ def certificate(
     return float(penalty.dual_norm(rest.reshape(measurements.shape)))
 
 
+def _margin(
+    penalty: Complexity, measurements: Measurements, space: Tangent, dual: Tensor | None = None
+) -> float | None:
+    """1 minus the certificate's norm, if the growth along the fits that it proves is more than rounding."""
+    size = certificate(penalty, measurements, space, dual)
+    if size is None:
+        return None
+    conditioning = float(measurements.curvatures[0].sqrt()) / injectivity(measurements, space)
+    return 1 - size if 1 - size > _STRICT * conditioning else None
+
+
 def shortage(penalty: Complexity, measurements: Measurements, truth: Tensor) -> str | None:
     """Why no method can recover the truth, if that shows without solving anything.
 
@@ -217,18 +270,20 @@ def shortage(penalty: Complexity, measurements: Measurements, truth: Tensor) -> 
     Returns:
         One line, or None.
     """
-    space = tangent(penalty, truth.double())
+    space = face(penalty, truth.double())
     if isinstance(penalty, Nuclear) and isinstance(measurements, Entries):
         for dim, index in measurements.unseen:
             if bool(truth.movedim(dim, 0)[index].any()):
                 line = ("row", "column")[dim]
                 return f"no entry of {line} {index} is observed, so recovery is impossible: observe one there at least"
+    what = "non-zero entries" if isinstance(penalty, L1) else "changes U S V' that keep the rank"
     if space.dimension > measurements.count:
-        what = "non-zero entries" if isinstance(penalty, L1) else "degrees of freedom r(n1 + n2 - r)"
         return (
             f"{space.dimension} {what}, but only N={measurements.count} measurements, so recovery is impossible: "
             f"take N ≥ {space.dimension}"
         )
+    if injectivity(measurements, space) == 0:
+        return f"{space.dimension} {what}, not all of them seen, so recovery is impossible: measure more of them"
     return None
 
 
@@ -258,28 +313,46 @@ def recoverable(penalty: Complexity, measurements: Measurements, truth: Tensor) 
     lacking = shortage(penalty, measurements, truth)
     if lacking is not None:
         return Verdict(Outcome.IMPOSSIBLE, lacking)
-    space = tangent(penalty, truth)
-    size = certificate(penalty, measurements, space)
-    if size is not None and size < 1:
-        return Verdict(Outcome.CERTIFIED, f"dual certificate of norm {size:.3f} < 1", 0.0, 1 - size)
+    margin = _margin(penalty, measurements, tangent(penalty, truth))
+    if margin is not None:
+        return Verdict(Outcome.CERTIFIED, _proof(margin), 0.0, margin)
     targets = measurements.apply(truth[None])[0]
     found = least_complexity(penalty, measurements, targets, most_steps=_SHORT)
     if not found.converged and _saved(penalty, found.array, truth) <= _FREE:
         found = least_complexity(penalty, measurements, targets)
+    return _compared(penalty, measurements, truth, found)
+
+
+def _compared(penalty: Complexity, measurements: Measurements, truth: Tensor, found: LeastComplexity) -> Verdict:
+    """The verdict of a solution and its dual."""
+    space = tangent(penalty, truth)
     error = float((found.array - truth).norm() / truth.norm())
-    size = certificate(penalty, measurements, space, found.dual)
-    if size is not None and size < 1:
-        return Verdict(Outcome.CERTIFIED, f"dual certificate of norm {size:.3f} < 1", error, 1 - size)
+    margin = _margin(penalty, measurements, space, found.dual)
+    if margin is not None and error <= _SAME:
+        return Verdict(Outcome.CERTIFIED, _proof(margin), error, margin)
     saved = _saved(penalty, found.array, truth)
+    more = "measure more"
+    if isinstance(penalty, Nuclear) and space.dimension > measurements.count:
+        more += f", in general N ≥ {space.dimension} degrees of freedom r(n1 + n2 - r)"
     if saved > _FREE:
-        told = f"an array at relative distance {error:.2g} fits with {saved:.2g} less complexity: measure more"
+        told = f"an array at relative distance {error:.2g} fits with {saved:.2g} less complexity: {more}"
         return Verdict(Outcome.MISSES, told, error)
+    if margin is not None:
+        told = f"{_proof(margin)}, yet after {found.steps} steps the solution is at relative distance {error:.2g}"
+        return Verdict(Outcome.UNDECIDED, told, error)
     if not found.converged:
         return Verdict(Outcome.UNDECIDED, f"not solved in {found.steps} steps (gap {found.gap:.1g})", error)
     if error <= _SAME:
-        return Verdict(Outcome.RECOVERS, f"the solution of least complexity is the truth within {error:.1g}", error)
-    told = f"an array at relative distance {error:.2g} fits with the same complexity: measure more"
+        told, alone = f"the solution found is the truth within {error:.1g}", _alone(penalty, measurements, found.dual)
+        outcome = Outcome.RECOVERS if alone else Outcome.UNDECIDED
+        return Verdict(outcome, told if alone else f"{told}, others may be as simple: {more}", error)
+    told = f"an array at relative distance {error:.2g} fits with the same complexity: {more}"
     return Verdict(Outcome.MISSES, told, error)
+
+
+def _proof(margin: float) -> str:
+    size = f"{1 - margin:.3f}" if margin >= _SHOWN else f"1 - {margin:.1g}"
+    return f"dual certificate of norm {size} < 1"
 
 
 def _saved(penalty: Complexity, array: Tensor, truth: Tensor) -> float:

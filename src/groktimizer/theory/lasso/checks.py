@@ -4,11 +4,11 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.theory.quadratic import Array
-from groktimizer.theory.ridge.checks import check_positive, check_vector
+from groktimizer.theory.ridge.checks import check_numbers, check_positive, check_vector
 
-__all__ = ["check_matrix", "check_positive", "check_settings", "check_steps", "check_vector"]
+__all__ = ["LATEST", "check_matrix", "check_numbers", "check_positive", "check_settings", "check_steps", "check_vector"]
 
-_LATEST = 10**12
+LATEST = 10**12  # the last step whose state can be asked for
 
 
 def check_matrix(name: str, value: npt.ArrayLike) -> Array:
@@ -22,9 +22,9 @@ def check_matrix(name: str, value: npt.ArrayLike) -> Array:
         The matrix.
 
     Raises:
-        ValueError: If it is not a non-empty matrix of finite numbers.
+        ValueError: If it is not a non-empty matrix of finite real numbers.
     """
-    given = np.asarray(value, dtype=np.float64)
+    given = np.asarray(check_numbers(name, value), dtype=np.float64)
     if given.ndim != 2 or 0 in given.shape:  # noqa: PLR2004
         raise ValueError(f"{name}: shape {given.shape}, accepted is (N, n) with N, n >= 1")
     if not np.isfinite(given).all():
@@ -42,10 +42,14 @@ def check_settings(lr: float, weight: float, sharpness: float, max_weight: float
         max_weight: beta_max = ||X'y||_inf.
 
     Raises:
-        ValueError: If alpha L >= 2, or beta is not in (0, beta_max).
+        ValueError: If alpha L >= 2, beta is not in (0, beta_max), or beta_max is 0.
     """
     check_positive("lr", lr)
     check_positive("weight", weight)
+    if max_weight == 0:
+        raise ValueError(
+            "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
+        )
     if lr * sharpness >= 2:  # noqa: PLR2004
         raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / sharpness:.6g}")
     if weight >= max_weight:
@@ -66,8 +70,8 @@ def check_steps(t: npt.ArrayLike) -> npt.NDArray[np.int64]:
     Raises:
         ValueError: If one is not a whole number between 0 and 1e12.
     """
-    given = np.asarray(t, dtype=np.float64)
-    if given.size and not (np.isfinite(given).all() and given.min() >= 0 and given.max() <= _LATEST):
+    given = np.asarray(check_numbers("t", t), dtype=np.float64)
+    if given.size and not (np.isfinite(given).all() and given.min() >= 0 and given.max() <= LATEST):
         raise ValueError("t: holds steps that are negative, not finite or beyond 1e12, accepted are 0 to 1e12")
     if (given != np.floor(given)).any():
         raise ValueError("t: holds fractions of a step, accepted are whole numbers")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,13 @@ import numpy.typing as npt
 from groktimizer.theory.descent import Array, Descent, grid, known
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
-from groktimizer.theory.lasso.checks import check_positive, check_vector
+from groktimizer.theory.lasso.checks import LATEST, check_positive, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.problem import Lasso
-from groktimizer.theory.lasso.recovery import Recovery
+from groktimizer.theory.lasso.recovery import STRICT, Recovery
 from groktimizer.theory.lasso.solvers import Runs, solve
 from groktimizer.theory.lasso.times import LassoTimes, Transition, times_along
-from groktimizer.theory.ridge.bounds import Bound
+from groktimizer.theory.ridge.bounds import Bound, Condition
 
 PROXIMAL, ACCELERATED = "proximal (ISTA)", "accelerated"
 _ROOM = 1e-12  # relative, by which alpha L may pass 1
@@ -24,6 +24,8 @@ _FIRST, _MORE = 10, 4  # steps over 1 / sqrt(alpha beta) of the first accelerate
 _WORK = 2e10  # products that an accelerated run may cost: a minute
 _REST = 1e-3  # distance from the limit, over what the tolerance allows, that counts as there
 _NOISE = 1e-9  # relative distance between targets and X a* that is rounding
+_SPREAD = 2.0  # measured: t2 takes up to so many times Theorem 3.3's law
+_DRAWN = 2  # the curve of ISTA is drawn up to so many times its last time
 _WORTH = 2.0  # factor between two weights that is worth a line
 
 
@@ -62,9 +64,11 @@ class SparseForecast:
         found = self.recovery
         if found.recovers:
             told = f"recovers: a* is the fit of least l1 norm (null-space constant {found.null_space:.3g} < 1)"
-            if found.fuchs < 1:
+            if found.fuchs < STRICT:
                 told += f"; Fuchs's certificate {found.fuchs:.3g} < 1: with a small weight no wrong coordinate stays"
             return told
+        if found.tied:
+            return "does not recover: a* is one of several fits of least l1 norm; which of them a run ends at is open"
         reach = "within" if found.error <= self.times.test_tolerance else "beyond"
         return (
             f"does not recover: the fit of least l1 norm lies at relative distance {found.error:.3g} from a*, {reach} "
@@ -103,21 +107,31 @@ def forecast(
         The forecast.
 
     Raises:
-        ValueError: If an argument is not accepted.
+        ValueError: If an argument is not accepted, or a time would be beyond 1e12 steps.
     """
     check_positive("train_tolerance", train_tolerance)
     check_positive("test_tolerance", test_tolerance)
     target = teacher_of(problem, teacher)
-    path = problem.trajectory(a0, lr, weight)
+    check_settings(lr, weight, problem.sharpness, problem.max_weight)
     if lr * problem.sharpness > 1 + _ROOM:
         raise ValueError(
             f"lr={lr:g}: may diverge with momentum, accepted are values up to {1 / problem.sharpness:.6g} for the "
             "accelerated method"
         )
-    can = problem.recovery(target)
-    times = times_along(path, target, train_tolerance, test_tolerance)
-    fast = _accelerated(problem, path, target, times)
     delay, memorising, floor = problem.laws(a0, lr, weight, target)
+    _check_length(lr, weight, delay.value, memorising.value)
+    path = problem.trajectory(a0, lr, weight)
+    can = problem.recovery(target)
+    times = times_along(path, target, train_tolerance, test_tolerance, can)
+    fast = _accelerated(problem, path, target, times)
+    arrives = (
+        Condition("a* is the fit of least l1 norm", can.recovers),
+        Condition(
+            f"recovery error in the end = {times.recovery_floor:.4g} <= {test_tolerance:g}",
+            times.recovery_floor <= test_tolerance,
+        ),
+    )
+    steps = _accelerated_law(problem, path, target, times)
     return SparseForecast(
         lr=lr,
         weight=weight,
@@ -126,9 +140,9 @@ def forecast(
         times=times,
         recovery=can,
         laws={
-            PROXIMAL: delay,
+            PROXIMAL: replace(delay, conditions=(*delay.conditions, *arrives)),
             "its memorising": memorising,
-            ACCELERATED: _accelerated_law(problem, path, target, times),
+            ACCELERATED: replace(steps, conditions=(*steps.conditions, *arrives)),
             "l2 alone": floor,
         },
         advice=(*_noise(problem, target), *_floors(times, can), *_better_weight(problem, path, target, times, can)),
@@ -150,11 +164,26 @@ def teacher_of(problem: Lasso, teacher: npt.ArrayLike | None) -> Array:
     return check_vector("teacher", teacher, problem.n)
 
 
+def _check_length(lr: float, weight: float, delay: float, memorising: float) -> None:
+    """Refuse runs of which the curve would be drawn beyond the last step that has a state."""
+    steps = _SPREAD * _DRAWN * delay
+    if steps > LATEST:
+        raise ValueError(
+            f"lr={lr:g}, weight={weight:g}: t2 ~ {delay:.1g} steps, accepted are values with a product of at least "
+            f"{lr * weight * steps / LATEST:.2g}"
+        )
+    steps = _DRAWN * memorising
+    if steps > LATEST:
+        raise ValueError(
+            f"lr={lr:g}: t1 ~ {memorising:.1g} steps, accepted are values of at least {lr * steps / LATEST:.2g}"
+        )
+
+
 def _proximal(path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
     """ISTA as a curve, drawn past its last time and its last event."""
     ends = [times.generalised_settled or 0, times.memorised_settled or 0]
     last = path.events[-1].step if path.n_events else 1
-    steps = grid(2 * max(*ends, last))
+    steps = grid(min(_DRAWN * max(*ends, last), LATEST))
     return Descent(
         PROXIMAL,
         times.memorised,
@@ -207,7 +236,7 @@ def _rests(problem: Lasso, runs: Runs, limit: Array, teacher: Array, times: Lass
 
 def _accelerated_law(problem: Lasso, path: LassoPath, teacher: Array, times: LassoTimes) -> Bound:
     """`laws.accelerated` until the l1 norm is within the test tolerance of its least value."""
-    memorised = path.at(times.memorised or 0)
+    memorised = path.at(min(times.memorised or 0, LATEST))
     excess = times.test_tolerance * float(np.abs(teacher).sum())
     away = float(np.linalg.norm(memorised - path.limit))
     return laws.accelerated(away, path.lr, path.weight, excess, problem.sharpness)
@@ -222,15 +251,16 @@ def _noise(problem: Lasso, teacher: Array) -> list[str]:
 
 
 def _floors(times: LassoTimes, recovery: Recovery) -> list[str]:
-    """The lines of `LassoTimes.advice` that are news: without recovery the verdict says where its error ends."""
-    return [line for line in times.advice if recovery.recovers or not line.startswith("test_tolerance")]
+    """The lines of `LassoTimes.advice` that are news: a verdict of no recovery says where small weights end."""
+    news = recovery.recovers or times.attainable <= times.test_tolerance
+    return [line for line in times.advice if news or not line.startswith("test_tolerance")]
 
 
 def _better_weight(
     problem: Lasso, path: LassoPath, teacher: Array, times: LassoTimes, recovery: Recovery
 ) -> tuple[str, ...]:
     """The largest weight found that keeps both tolerances, with ISTA's exact times; nothing if it is about this one."""
-    if not recovery.recovers:
+    if times.recovery_floor > times.test_tolerance and times.attainable > times.test_tolerance:
         return ()
     room = min(
         tolerance / max(floor, np.finfo(np.float64).tiny)
@@ -246,7 +276,11 @@ def _better_weight(
         if kept and weight < _WORTH * path.weight:
             return ()
         other = times_along(
-            problem.trajectory(path.at(0), path.lr, weight), teacher, times.train_tolerance, times.test_tolerance
+            problem.trajectory(path.at(0), path.lr, weight),
+            teacher,
+            times.train_tolerance,
+            times.test_tolerance,
+            recovery,
         )
         if other.memorised_settled is not None and other.settled is not None:
             both = max(other.settled, other.memorised_settled)

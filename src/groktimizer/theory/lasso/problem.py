@@ -32,7 +32,7 @@ class Lasso:
         targets: y, shape (N,).
 
     Raises:
-        ValueError: If shapes disagree or a value is NaN or inf.
+        ValueError: If shapes disagree or a value is not a finite real number.
     """
 
     def __init__(self, features: npt.ArrayLike, targets: npt.ArrayLike) -> None:
@@ -116,7 +116,7 @@ class Lasso:
         return (
             laws.theorem_3_3(self.features, self.targets, target, lr, weight, start),
             laws.predicted_memorisation(self.features, self.targets, start, lr, weight),
-            laws.theorem_3_6(self.features, target),
+            laws.theorem_3_6(self.features, target, start),
         )
 
     def recovery(self, teacher: npt.ArrayLike) -> Recovery:

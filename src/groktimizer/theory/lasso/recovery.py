@@ -11,7 +11,9 @@ from groktimizer.theory.lasso.answers import basis_pursuit
 from groktimizer.theory.lasso.checks import check_matrix, check_vector
 from groktimizer.theory.quadratic import Array
 
+_NOISE = 1e-9  # relative distance between targets and X a* that is rounding
 _FOUND = 1e-6  # relative error of basis pursuit that counts as recovery
+STRICT = 1 - 1e-9  # "below 1" without rounding: equal columns of the support give 1 exactly
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Recovery:
         recovers: Whether the interpolant of least l1 norm is a*: the exact answer.
         error: Its relative distance from a*.
         null_space: Largest ``|<sign a*, h_S>| / ||h_outside S||_1`` over h in the null space of X. Below 1 exactly when
-            a* (any with this support and these signs) is the only interpolant of least l1 norm.
+            a* (any with this support and these signs) is the only interpolant of least l1 norm; asked for is a value
+            below 1 - 1e-9, as a tie is 1 up to rounding.
         fuchs: ``max_outside |X_j' X_S (X_S'X_S)^-1 sign a*|``. Below 1 certifies recovery, and that ISTA with small
             weight has the support of a* in the end; above 1 recovery is still possible.
         coherence: Largest cosine between two columns.
@@ -35,6 +38,11 @@ class Recovery:
     fuchs: float
     coherence: float
     sparsity: int
+
+    @property
+    def tied(self) -> bool:
+        """Whether other interpolants have the l1 norm of a*, although it is the least."""
+        return not self.recovers and self.error <= _FOUND
 
     @property
     def coherence_limit(self) -> float:
@@ -62,13 +70,33 @@ def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
     error = float(np.linalg.norm(basis_pursuit(x, x @ a) - a) / np.linalg.norm(a))
     null_space = null_space_constant(x, a)
     return Recovery(
-        recovers=error <= _FOUND and null_space <= 1,
+        recovers=error <= _FOUND and null_space < STRICT,
         error=error,
         null_space=null_space,
         fuchs=fuchs(x, a),
         coherence=coherence(x),
         sparsity=int(np.count_nonzero(a)),
     )
+
+
+def attainable(features: Array, targets: Array, teacher: Array, found: Recovery) -> float:
+    """Relative recovery error of the fit of least l1 norm of these targets, where small weights end.
+
+    Args:
+        features: X, shape (N, n).
+        targets: y, shape (N,), with or without noise.
+        teacher: a*, shape (n,), not 0.
+        found: `recovery` of a* from these features.
+
+    Returns:
+        The error; inf where a* is one of several fits of least l1 norm, as which of them is the end depends on the run.
+    """
+    if found.tied:
+        return math.inf
+    if np.linalg.norm(features @ teacher - targets) <= _NOISE * np.linalg.norm(targets):
+        return found.error
+    fitted = features @ np.linalg.lstsq(features, targets, rcond=None)[0]
+    return float(np.linalg.norm(basis_pursuit(features, fitted) - teacher) / np.linalg.norm(teacher))
 
 
 def fuchs(features: Array, teacher: Array) -> float:
@@ -104,7 +132,7 @@ def null_space_constant(features: Array, teacher: Array) -> float:
     bounds = [(None, None)] * inside.size + [(0, None)] * (2 * outside.size)
     mass = np.concatenate([np.zeros(inside.size), np.ones(n - inside.size), np.ones(n - inside.size)])[None]
     found = linprog(cost, A_ub=mass, b_ub=[1.0], A_eq=equal, b_eq=np.zeros(n_samples), bounds=bounds, method="highs")
-    return float(-found.fun) if found.fun is not None else math.inf
+    return float(0 - found.fun) if found.fun is not None else math.inf
 
 
 def coherence(features: Array) -> float:

@@ -9,7 +9,8 @@ With G = X'(X a - y), S soft thresholding, and ``Pi(a) = a - X^+ (X a - y)``, th
                    t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2, t = 1 anew when ``(z - a)'(a - a_before) > 0`` with a the new
                    point (Beck and Teboulle 2009; O'Donoghue and Candes 2015)
 
-They need alpha L < 2 (the projected method any alpha), the accelerated one alpha L <= 1. Its run multiplies rounding:
+They need alpha L < 2, the accelerated one alpha L <= 1, and a weight below beta_max, from which on the answer is 0; the
+projected method, which fits at every step, takes any alpha and weight. The accelerated one's run multiplies rounding:
 two computations that differ in the last digit are apart by 1e-3 after a thousand steps, its times by one percent.
 """
 
@@ -19,7 +20,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_vector
+from groktimizer.theory.lasso.checks import check_matrix, check_numbers, check_positive, check_vector
 from groktimizer.theory.quadratic import Array
 
 Method = Literal["subgradient", "projected", "ista", "accelerated"]
@@ -97,7 +98,7 @@ def solve(
     x = check_matrix("features", features)
     y, start = check_vector("targets", targets, x.shape[0]), check_vector("a0", a0, x.shape[1])
     wanted = check_vector("teacher", teacher, x.shape[1])
-    rates, weights = np.broadcast_arrays(np.asarray(lr, np.float64), np.asarray(weight, np.float64))
+    rates, weights = _pairs(lr, weight)
     grid = _check(x, y, wanted, rates, weights, steps, method)
     check_positive("train_tolerance", train_tolerance)
     check_positive("test_tolerance", test_tolerance)
@@ -128,6 +129,18 @@ def solve(
     return _runs(method, a, grid, history, sizes, marks.reshape(2, 2, *shape), again.reshape(shape))
 
 
+def _pairs(lr: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[Array, Array]:
+    """Step sizes and weights in one shape."""
+    rates, weights = (np.asarray(check_numbers(*each), np.float64) for each in (("lr", lr), ("weight", weight)))
+    try:
+        one, two = np.broadcast_arrays(rates, weights)
+    except ValueError:
+        raise ValueError(
+            f"lr and weight of shapes {rates.shape} and {weights.shape}: accepted are shapes that broadcast"
+        ) from None
+    return one, two
+
+
 def _check(
     x: Array, y: Array, teacher: Array, rates: Array, weights: Array, steps: npt.ArrayLike, method: str
 ) -> Steps:
@@ -144,6 +157,11 @@ def _check(
     top, most = float(np.linalg.norm(x, 2) ** 2), float(rates.max())
     if method in {"subgradient", "ista"} and most * top >= 2:  # noqa: PLR2004
         raise ValueError(f"lr={most:g}: diverges on these features, accepted are values below {2 / top:.6g}")
+    limit, heaviest = float(np.abs(x.T @ y).max()), float(weights.max())
+    if method != "projected" and heaviest >= limit:
+        raise ValueError(
+            f"weight={heaviest:g}: the answer is 0 from beta_max = {limit:.6g} on, accepted are values below it"
+        )
     if method == "accelerated" and most * top > 1 + _ROOM:
         raise ValueError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / top:.6g}")
     given = np.asarray(steps)

@@ -103,7 +103,7 @@ def check_positive(name: str, value: float) -> None:
     Raises:
         ValueError: If it is not positive and finite.
     """
-    if not (math.isfinite(value) and value > 0):
+    if not (_is_finite(value) and value > 0):
         raise ValueError(f"{name}={value!r}: accepted are positive finite numbers")
 
 
@@ -117,8 +117,16 @@ def check_not_negative(name: str, value: float) -> None:
     Raises:
         ValueError: If it is negative or not finite.
     """
-    if not (math.isfinite(value) and value >= 0):
+    if not (_is_finite(value) and value >= 0):
         raise ValueError(f"{name}={value!r}: accepted are finite numbers >= 0")
+
+
+def _is_finite(value: float) -> bool:
+    """Whether it is a finite real number, of whatever type it is."""
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def check_settings(
