@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,29 @@ def test_the_two_clock_frame_is_the_record():
     np.testing.assert_allclose(frame.norms["norm_l1"][1][-1], 0.5)
 
 
+def test_norms_that_begin_near_zero_are_told_by_their_largest():
+    run = record(20, 400, 410)
+    grown = {**run.history, "norm_l2": np.linspace(1e-6, 3.0, 101)}
+    frame = two_clocks.frame(replace(run, history=grown))
+    assert frame.unit == "the largest"
+    assert max(values.max() for _, values in frame.norms.values()) == 1.0
+    assert two_clocks.frame(record(20, 400, 410)).unit == "at the start"
+    told = two_clocks.plot(frame).axes[1].get_ylabel()
+    assert "1 = the largest" in told
+
+
+def test_values_that_no_scale_can_show_are_gaps(tmp_path):
+    """A run that diverged to the end of float64 has a picture, and so has its comparison."""
+    run = record(None, None, None, accuracy=False)
+    huge = np.append(np.geomspace(1.0, 1.7e308, 100), np.inf)
+    run = replace(run, history={**run.history} | dict.fromkeys(("train_loss", "test_loss", "norm_l2", "norm_l1"), huge))
+    for figure in (
+        two_clocks.plot(two_clocks.frame(run)),
+        comparison.plot(comparison.frame({"s": {"a": [run]}}, "x")),
+    ):
+        assert style.save(figure, tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
 CASES = [(20, 400, 410, 15, True), (20, 400, 400, 20, True), (20, None, None, None, True), (None, None, None, 5, True),
          (20, 30, 40, 15, False), (0, 0, 0, 0, True), (990, 1000, 1000, 980, True)]  # fmt: skip
 
@@ -70,6 +94,15 @@ def test_the_comparison_is_ordered_by_settled_time_with_dnf_last():
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts.count("not settled in 1,000") == 2
     assert {"0/3", "1/3", "3/3"} <= set(texts)
+
+
+def test_no_arrow_crosses_the_names():
+    """A method that got nowhere, and one that was there from step 0, beside others that came near the end."""
+    groups = {"a": [record(900, 950, 960)], "nowhere": [record(None, None, None)], "at once": [record(0, None, None)]}
+    axes = comparison.plot(comparison.frame({"s": groups}, "x")).axes[1]
+    arrows = [text for text in axes.texts if isinstance(text, Annotation) and text.arrow_patch is not None]
+    assert len(arrows) == 2
+    assert all(arrow.xyann[0] >= axes.get_xlim()[0] for arrow in arrows)
 
 
 def test_losses_are_drawn_where_there_are_no_accuracies():

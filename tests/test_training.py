@@ -270,6 +270,39 @@ def test_status_is_judged_at_the_end(losses, last_norm, steps, status):
     assert judge(history, grokking_times(history, task.memorised, task.generalised)) is status
 
 
+@pytest.mark.parametrize(("t1", "status"), [(None, "generalised-first"), (700, "generalised-first"), (600, "grokked")])
+def test_what_generalises_without_a_fit_before_it_has_not_grokked(t1: int | None, status: str):
+    steps = np.arange(0, 1_201, 100)
+    history = {
+        "step": steps,
+        "train_loss": np.where(steps >= (math.inf if t1 is None else t1), 0.005, 1.0),
+        "test_loss": np.where(steps >= 600, 0.005, 1.0),
+        "norm_l2": np.ones(len(steps)),
+    }
+    task = make_task("ridge")
+    assert judge(history, grokking_times(history, task.memorised, task.generalised)) == status
+
+
+@pytest.mark.parametrize(
+    ("errors", "status"),
+    [
+        ([10, 10, 9, 0.8, 0.8, 0.8], "without-understanding"),
+        ([10, 10, 9, 6, 4, 3], "not-generalised"),  # it still falls
+        ([10, 1.1, 0.9, 0.8, 0.8, 0.8], "not-generalised"),  # no transition since the fit at the second evaluation
+    ],
+)
+def test_forgetting_the_start_is_told_from_finding_the_truth(errors: list[float], status: str):
+    history = {
+        "step": np.arange(6) * 1_000,
+        "train_loss": np.full(6, 1e-4),
+        "train_error": np.array([1.0, *[1e-4] * 5]),
+        "test_error": np.array(errors),
+        "norm_l2": np.ones(6),
+    }
+    task = make_task("sparse-recovery")
+    assert judge(history, grokking_times(history, task.memorised, task.generalised)) == status
+
+
 def test_runs_that_fail_are_results():
     task = make_task("ridge", RIDGE)
     assert go(task, options={"lr": 1e6}, steps=200).status is Status.DIVERGED

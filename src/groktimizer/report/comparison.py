@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from groktimizer.report.style import GREY, INK, METHODS, house_style, log_steps
+from groktimizer.report.style import GREY, INK, METHODS, drawable, house_style, log_steps
 from groktimizer.results import Record
 
 SIZES = {"memorised": 8.0, "generalised": 6.5, "settled": 13.0}
@@ -129,9 +129,11 @@ def _curves(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], accur
     for line in reversed(lines):
         for k, (steps, values) in enumerate(line.curves):
             bold = k == line.typical
-            axes.plot(steps, values, color=colours[line.label], lw=2.2 if bold else 0.8, alpha=1.0 if bold else 0.4)
+            axes.plot(
+                steps, drawable(values), color=colours[line.label], lw=2.2 if bold else 0.8, alpha=1.0 if bold else 0.4
+            )
             if bold:
-                axes.plot(steps[-1], values[-1], "|", color=colours[line.label], ms=9, mew=2)
+                axes.plot(steps[-1], drawable(values)[-1], "|", color=colours[line.label], ms=9, mew=2)
     first = min(float(steps[1]) if len(steps) > 1 else 1.0 for line in lines for steps, _ in line.curves)
     log_steps(axes, first, last)
     if accuracy:
@@ -148,7 +150,7 @@ def _times(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str]) -> Non
     high = max([*known, *(line.budget for line in lines if None in line.times["settled"])], default=10) * 1.25
     for row, line in enumerate(lines):
         colour = colours[line.label]
-        _one_method(axes, row, line, colour, high)
+        _one_method(axes, row, line, colour, (low, high))
         success = sum(time is not None for time in line.times["settled"])
         axes.text(
             1.02, row, f"{success}/{len(line.times['settled'])}", transform=axes.get_yaxis_transform(), va="center",
@@ -166,7 +168,9 @@ def _times(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str]) -> Non
     axes.grid(visible=False, axis="y")
 
 
-def _one_method(axes: Axes, row: int, line: Line, colour: str, high: float) -> None:
+def _one_method(axes: Axes, row: int, line: Line, colour: str, ends: tuple[float, float]) -> None:
+    """Draw the row of a method; `ends` are those of the step axis, beyond which an arrow would cross the names."""
+    low, high = ends
     reached = [t for times in line.times.values() for t in times if t is not None]
     unsettled = None in line.times["settled"]
     if reached:
@@ -178,7 +182,7 @@ def _one_method(axes: Axes, row: int, line: Line, colour: str, high: float) -> N
             color=colour, markerfacecolor=face or colour, alpha=0.85, zorder=4 if name == "generalised" else 3,
         )  # fmt: skip
     if unsettled:
-        start = max(reached, default=high / 3)
+        start = max(low, *(reached or [high / 3]))
         axes.annotate(
             "", xy=(high, row), xytext=(start, row),
             arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.4, "ls": ":", "shrinkA": 7},

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,6 +16,7 @@ from groktimizer.results import write_bytes
 
 BLUE, RED, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 INK, GREY, PALE = "#222222", "#707070", "#F2F2EE"
+LARGEST = 1e100
 METHODS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#8C6D31", "#555555")
 
 RULES: dict[Any, Any] = {
@@ -43,6 +46,23 @@ def house_style() -> Generator[None]:
     """Apply the house style inside a ``with`` block and leave matplotlib's settings alone outside."""
     with mpl.rc_context(RULES):
         yield
+
+
+def drawable(values: npt.ArrayLike) -> np.ndarray:
+    """Leave a gap where a curve cannot be drawn: infinite values, and those so large that a scale overflows.
+
+    Args:
+        values: Ordinates.
+
+    Returns:
+        The same in float64, not-a-number there.
+
+    Example:
+        >>> drawable([1.0, float("inf"), -1e300]).tolist()
+        [1.0, nan, nan]
+    """
+    given = np.asarray(values, dtype=np.float64)
+    return np.where(np.abs(given) <= LARGEST, given, np.nan)
 
 
 def save(figure: Figure, path: Path) -> Path:

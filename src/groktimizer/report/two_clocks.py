@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, house_style, log_steps
+from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, drawable, house_style, log_steps
 from groktimizer.results import Record
 
+NEAR_ZERO = 1e-3
 NORMS = (("norm_l2", "ℓ2 norm", GREEN), ("norm_l1", "ℓ1 norm", PURPLE), ("norm_nuclear", "nuclear norm", ORANGE))
 
 
@@ -23,7 +24,8 @@ class Frame:
         train: training accuracy or loss, shape (evaluations,).
         test: the same on unseen data; None when the task has none.
         accuracy: whether the two are accuracies (else losses).
-        norms: name -> (steps, norm relative to the start).
+        norms: name -> (steps, norm in the unit).
+        unit: what 1 stands for in the norms: "at the start", or "the largest" where one starts near 0.
         marks: words -> step, in order of time.
         delay: generalised minus memorised, None when one of them is missing.
         switch: step at which phase 2 began, None without one.
@@ -36,6 +38,7 @@ class Frame:
     test: np.ndarray | None
     accuracy: bool
     norms: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    unit: str
     marks: Mapping[str, int]
     delay: int | None
     switch: int | None
@@ -57,6 +60,7 @@ def frame(record: Record, title: str | None = None) -> Frame:
     kind = "accuracy" if accuracy else "loss"
     times = summary["times"]
     switch = summary.get("switch_step")
+    norms, unit = _relative_norms(history)
     marks = {word: times.get(word) for word in ("memorised", "generalised", "settled")} | {"phase 2 begins": switch}
     return Frame(
         title=title or f"{spec['task']['name']}, {spec['optimizer']['name']}, seed {spec['seed']}",
@@ -64,7 +68,8 @@ def frame(record: Record, title: str | None = None) -> Frame:
         train=np.asarray(history[f"train_{kind}"]),
         test=np.asarray(history[f"test_{kind}"]) if f"test_{kind}" in history else None,
         accuracy=accuracy,
-        norms=_relative_norms(history),
+        norms=norms,
+        unit=unit,
         marks=dict(sorted(((word, step) for word, step in marks.items() if step is not None), key=lambda m: m[1])),
         delay=times.get("delay"),
         switch=switch,
@@ -72,14 +77,19 @@ def frame(record: Record, title: str | None = None) -> Frame:
     )
 
 
-def _relative_norms(history: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found = {}
+def _relative_norms(history: Mapping[str, np.ndarray]) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str]:
+    """The norms in one unit: their first values, or their largest ones if one begins below a thousandth of its own."""
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for column, _, _ in NORMS:
-        values = np.asarray(history.get(column, []), dtype=float)
-        known = np.isfinite(values) if values.size else np.zeros(0, dtype=bool)
-        if known.any() and values[known][0] > 0:
-            found[column] = (np.asarray(history["step"])[known], values[known] / values[known][0])
-    return found
+        values = drawable(history.get(column, []))
+        known = np.isfinite(values)
+        if known.any() and values[known].max() > 0:
+            found[column] = (np.asarray(history["step"])[known], values[known])
+    largest = any(values[0] < NEAR_ZERO * values.max() for _, values in found.values())
+    scaled = {
+        column: (steps, values / (values.max() if largest else values[0])) for column, (steps, values) in found.items()
+    }
+    return scaled, "the largest" if largest else "at the start"
 
 
 def plot(picture: Frame) -> Figure:
@@ -126,7 +136,7 @@ def _curves(axes: Axes, picture: Frame) -> None:
     if picture.test is not None:
         curves.append((picture.test, "unseen data" if picture.accuracy else "unseen data (population)", RED))
     for values, label, colour in curves:
-        axes.plot(picture.steps, scale * values, color=colour, label=label, lw=2.4)
+        axes.plot(picture.steps, drawable(scale * values), color=colour, label=label, lw=2.4)
     if picture.accuracy:
         axes.set(ylim=(-3, 104), ylabel="accuracy (%)")
         axes.set_yticks([0, 25, 50, 75, 100])
@@ -140,7 +150,7 @@ def _norms(axes: Axes, picture: Frame) -> None:
         if column in picture.norms:
             steps, values = picture.norms[column]
             axes.plot(steps, values, color=colour, label=label)
-    axes.set_ylabel("norm of the weights\n(1 = at the start)")
+    axes.set_ylabel(f"norm of the weights\n(1 = {picture.unit})")
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower left", ncols=3, handlelength=1.4, labelcolor="linecolor")
 

@@ -147,7 +147,8 @@ def _status(outcome: Outcome, censored: bool) -> str:
     if outcome.record is None:
         return "failed"
     status = str(outcome.record.summary["status"])
-    return "censored" if censored and status in {"generalised", "not-generalised", "not-memorised"} else status
+    unfinished = {"generalised", "not-generalised", "not-memorised", "without-understanding"}
+    return "censored" if censored and status in unfinished else status
 
 
 def verdict(row: Row, reference: Row) -> PairedDifference | None:
