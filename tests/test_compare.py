@@ -6,9 +6,19 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from groktimizer.peers import PEERS
+from groktimizer.peers import PEERS, takes_penalty
 from groktimizer.results import Record, Store
-from groktimizer.studies import Method, Protocol, Setting, compare, parse_method, parse_settings, summarise, tune
+from groktimizer.studies import (
+    Method,
+    Protocol,
+    Setting,
+    compare,
+    default_methods,
+    parse_method,
+    parse_settings,
+    summarise,
+    tune,
+)
 from groktimizer.studies.summary import spread, verdict
 from groktimizer.studies.tuning import prior_order
 from groktimizer.sweeps import Outcome, RunSpec
@@ -128,6 +138,17 @@ def test_faster_needs_an_interval_that_excludes_zero():
         "slower",
         "level",
     ]
+
+
+def test_the_default_methods_suit_the_penalty_and_the_task():
+    for quick in (False, True):
+        penalised = default_methods("sparse-recovery", "l1", quick=quick)
+        assert set(penalised) == {"groktimizer", "proximal", "subgradient", "adam-subgradient"}
+        assert penalised[0] == "groktimizer" and all(takes_penalty(name) for name in penalised)
+        assert "adamw-tuned" in default_methods("modular-addition", "l2", quick=quick)
+        convex = default_methods("ridge", None, quick=quick)
+        assert "adamw" in convex and not any(name.endswith("-tuned") for name in convex)
+        assert {*penalised, *convex} <= set(PEERS)
 
 
 def test_settings_and_methods_are_read_from_text():

@@ -16,7 +16,6 @@ from groktimizer.results import Record, Store, make_directory, write_bytes, writ
 from groktimizer.sweeps import split_options, warm_up
 from groktimizer.tasks import make_task
 
-QUICK_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon")
 QUICK_SEEDS, SEEDS = [101, 102], [101, 102, 103]
 QUICK_STEPS = 1_500
 
@@ -112,7 +111,7 @@ def _cap(arguments: argparse.Namespace) -> float | None:
 def _names(arguments: argparse.Namespace) -> list[str]:
     if arguments.optimizers is not None:
         return arguments.optimizers
-    return list(QUICK_METHODS if arguments.quick else studies.DEFAULT_METHODS)
+    return list(studies.default_methods(arguments.task, arguments.penalty, quick=arguments.quick))
 
 
 def _command(arguments: argparse.Namespace) -> str:

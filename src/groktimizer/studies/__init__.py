@@ -4,13 +4,13 @@ from groktimizer.studies.compare import Comparison, Panel, compare
 from groktimizer.studies.limits import check_limits
 from groktimizer.studies.protocol import (
     CAP,
-    DEFAULT_METHODS,
     LONGEST,
     MODULAR_SETTINGS,
     Method,
     Protocol,
     Setting,
     comparison_precision,
+    default_methods,
     parse_method,
     parse_settings,
     penalty_options,
@@ -20,7 +20,6 @@ from groktimizer.studies.tuning import Trial, Tuning, tune
 
 __all__ = [
     "CAP",
-    "DEFAULT_METHODS",
     "LONGEST",
     "MODULAR_SETTINGS",
     "Comparison",
@@ -35,6 +34,7 @@ __all__ = [
     "check_limits",
     "compare",
     "comparison_precision",
+    "default_methods",
     "parse_method",
     "parse_settings",
     "penalty_options",

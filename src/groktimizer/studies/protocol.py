@@ -9,11 +9,12 @@ import torch
 from groktimizer.measures.times import WINDOW_STEPS
 from groktimizer.peers import PEERS, TUNED_SUFFIX, resolve, takes_penalty
 from groktimizer.sweeps import RunSpec, make_spec
-from groktimizer.sweeps.spec import default_precision
+from groktimizer.sweeps.spec import CONVEX, default_precision
 from groktimizer.tasks import make_task
 
 Kind = Literal["untuned", "given", "reference", "tuned"]
 DEFAULT_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon", "grokfast", "orthograd")
+QUICK_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon")
 MODULAR_SETTINGS = "model=mlp,train_fraction=0.4;train_fraction=0.3;train_fraction=0.2;model=transformer"
 CAP = 3  # a run may be stopped at this many times the best settled time so far
 TUNING_SEEDS = (1, 2, 3)
@@ -119,6 +120,28 @@ class Protocol:
         if best is None or self.cap is None:
             return self.steps
         return min(self.steps, max(1, int(self.cap * best)) + WINDOW_STEPS)
+
+
+def default_methods(task: str, penalty: str | None, *, quick: bool = False) -> tuple[str, ...]:
+    """Methods of a comparison for which none were named.
+
+    Args:
+        task: name of the task.
+        penalty: name of the complexity, or None.
+        quick: whether to take fewer.
+
+    Returns:
+        All that take a penalty if one other than ℓ2 is asked for, GROKtimizer first; otherwise decay and its rivals,
+        on convex tasks without reference cells, which were measured on networks.
+
+    Example:
+        >>> default_methods("sparse-recovery", "l1")
+        ('groktimizer', 'adam-subgradient', 'subgradient', 'proximal')
+    """
+    if penalty not in {None, "l2"}:
+        return tuple(name for name in PEERS if takes_penalty(name))
+    names = QUICK_METHODS if quick else DEFAULT_METHODS
+    return tuple(name for name in names if not (task in CONVEX and name.endswith(TUNED_SUFFIX)))
 
 
 def penalty_options(names: Sequence[str], penalty: str | None, weight: str | None) -> dict[str, object]:
