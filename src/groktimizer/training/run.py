@@ -38,8 +38,8 @@ _ADVICE: Mapping[Status, str] = {
     Status.GROKKED: "generalised and stayed there for a whole window: nothing to change",
     Status.GENERALISED: "reached the test level but did not hold it for a whole window: give more steps, or a smaller "
     "learning rate or weight decay if it keeps falling back",
-    Status.GENERALISED_FIRST: "generalised and stayed there, but memorised later or not at all, so this is no "
-    "grokking: give less weight decay if the training set should be fitted first",
+    Status.GENERALISED_FIRST: "generalised and stayed there without memorising before, so there was no delay: nothing "
+    "to change, or less weight decay if the training set should be fitted as closely",
     Status.WITHOUT_UNDERSTANDING: "the initial weights were forgotten, the truth was not found: more samples or "
     "another penalty",
     Status.NOT_GENERALISED: "memorised but did not reach the test level: give more steps, more weight decay, or more "
