@@ -140,6 +140,8 @@ def test_one_recovered_run_is_no_majority():
     assert not depth.no_delay(2, runs(fitted, [NAN] * 4 + [15, 15, NAN, NAN]), 2).passed
     assert not depth.no_delay(2, runs(fitted, [15] * 4 + [15, NAN, NAN, NAN]), 2).passed
     assert not depth.no_delay(2, runs(fitted, [15] * 4 + [15, 15, 25, 25]), 2).passed
+    assert depth.no_delay(2, runs([NAN] * 8, [15] * 8), 2).passed  # recovered before it fitted
+    assert not depth.no_delay(2, runs([NAN] * 8, [NAN] * 8), 2).passed
 
 
 def test_every_large_start_has_to_recover_late():
