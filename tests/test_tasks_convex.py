@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -243,28 +243,28 @@ def test_mistakes_are_told_in_one_line(name: str, options: dict, message: str):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("kind", "options", "message"),
     [
-        (lambda: SparseTask(n=10.5), "n=10.5: expected a whole number ≥ 1"),
-        (lambda: SparseTask(N="40"), "N='40': expected a whole number ≥ 1"),
-        (lambda: SparseTask(N=True), "N=True: expected a whole number ≥ 1"),
-        (lambda: SparseTask(s=2.0), "s=2.0: expected a whole number ≥ 1"),
-        (lambda: SparseTask(tau="a"), r"tau='a': expected a number in \[0, 1\]"),
-        (lambda: SparseTask(snr="9"), "snr='9': expected a finite number > 0"),
-        (lambda: SparseTask(depth=1.5), "depth=1.5: expected a whole number from 1 to 4"),
-        (lambda: SparseTask(init=3), "init=3: expected random or ones"),
-        (lambda: MatrixTask(r=1.5), "r=1.5: expected a whole number ≥ 1"),
-        (lambda: MatrixTask(tau=True), r"tau=True: expected a number in \[0, 1\]"),
-        (lambda: MatrixTask(test_tolerance="small"), "test_tolerance='small': expected a finite number > 0"),
-        (lambda: MnistTask(n_train=10.5), "n_train=10.5: expected a whole number ≥ 1"),
-        (lambda: ModularTask(p=7.0), "p=7.0: expected a whole number from 2"),
-        (lambda: ModularTask(train_fraction="half"), "train_fraction='half': expected a number inside"),
-        (lambda: TeacherTask(sobolev=True), "sobolev=True: expected a finite number ≥ 0"),
+        (SparseTask, {"n": 10.5}, "n=10.5: expected a whole number ≥ 1"),
+        (SparseTask, {"N": "40"}, "N='40': expected a whole number ≥ 1"),
+        (SparseTask, {"N": True}, "N=True: expected a whole number ≥ 1"),
+        (SparseTask, {"s": 2.0}, "s=2.0: expected a whole number ≥ 1"),
+        (SparseTask, {"tau": "a"}, r"tau='a': expected a number in \[0, 1\]"),
+        (SparseTask, {"snr": "9"}, "snr='9': expected a finite number > 0"),
+        (SparseTask, {"depth": 1.5}, "depth=1.5: expected a whole number from 1 to 4"),
+        (SparseTask, {"init": 3}, "init=3: expected random or ones"),
+        (MatrixTask, {"r": 1.5}, "r=1.5: expected a whole number ≥ 1"),
+        (MatrixTask, {"tau": True}, r"tau=True: expected a number in \[0, 1\]"),
+        (MatrixTask, {"test_tolerance": "small"}, "test_tolerance='small': expected a finite number > 0"),
+        (MnistTask, {"n_train": 10.5}, "n_train=10.5: expected a whole number ≥ 1"),
+        (ModularTask, {"p": 7.0}, "p=7.0: expected a whole number from 2"),
+        (ModularTask, {"train_fraction": "half"}, "train_fraction='half': expected a number inside"),
+        (TeacherTask, {"sobolev": True}, "sobolev=True: expected a finite number ≥ 0"),
     ],
 )
-def test_wrong_types_in_python_are_one_line_too(make: Callable[[], Task], message: str):
+def test_wrong_types_in_python_are_one_line_too(kind: type[Task], options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message) as caught:
-        make()
+        kind(**options)
     assert "\n" not in str(caught.value)
 
 
