@@ -160,13 +160,13 @@ def _accuracies(penalty: str, cells: Mapping[tuple[float, float], Sequence[Recor
 
 
 def _norms(run: Record) -> Panel:
-    steps = run.history["step"][1:]
     names = (("norm_l1", "ℓ1", 0), ("norm_l2", "ℓ2", 1), ("norm_nuclear", "nuclear", 2))
-    lines = tuple(
-        Line(label, steps, run.history[name][1:] / run.history[name][1], "solid", colour)
-        for name, label, colour in names
-    )
-    return Panel("norms under ℓ1, relative to the start", "step", "norm / its first value", lines)
+    lines: list[Line] = []
+    for name, label, colour in names:
+        values = run.history[name]
+        known = np.isfinite(values) & (run.history["step"] > 0)  # the nuclear norm: a few times a decade of steps
+        lines.append(Line(label, run.history["step"][known], values[known] / values[known][0], "solid", colour))
+    return Panel("norms under ℓ1, relative to the start", "step", "norm / its first value", tuple(lines))
 
 
 def own_way(runs: Sequence[Record]) -> Check:
