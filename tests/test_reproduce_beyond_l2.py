@@ -150,6 +150,22 @@ def test_every_large_start_has_to_recover_late():
     assert not depth.late_in_every_run(runs([1, 20], [50, 60])).passed
 
 
+def lifted(*accuracies: float) -> Record:
+    """A run with these test accuracies at steps 0, 10, 20 …"""
+    return Record({}, {"step": 10 * np.arange(len(accuracies)), "test_accuracy": np.array(accuracies)}, {}, {})
+
+
+def test_the_larger_weight_has_to_be_sooner_on_every_seed_even_if_it_ends_behind():
+    fast, slow, never = lifted(0.1, 0.9, 0.8), lifted(0.1, 0.2, 0.9), lifted(0.1, 0.1, 0.1)
+    assert data_figures.sooner([[fast, fast], [slow, never]]).passed
+    assert (
+        "10, 10 against 20, never; at the end 0.800 against 0.500"
+        in data_figures.sooner([[fast, fast], [slow, never]]).measured
+    )
+    assert not data_figures.sooner([[fast, slow], [slow, slow]]).passed
+    assert not data_figures.sooner([[never], [never]]).passed
+
+
 def record(t1: int | None, t2: int | None, norms: Sequence[float] = (3.0, 1.0, 2.0), end: float = 1.0) -> Record:
     """A run evaluated at the steps 0, 100 and 200."""
     history = {

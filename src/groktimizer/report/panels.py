@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, house_style
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, INK)
-FEW, MANY = 2, 4  # panels in a row
+FEW = 2  # panels in a row
+MOST_INSIDE = 4  # names of a legend between the curves of a lone panel; more stand beside it
 
 
 def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figure:
@@ -26,8 +27,9 @@ def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figu
     """
     columns = min(len(panels), FEW)
     rows = -(-len(panels) // columns)
+    aside = columns == 1 and len({line["label"] for line in panels[0]["lines"]}) > MOST_INSIDE
     with house_style():
-        figure = Figure(figsize=(5.4 * columns + (1.4 if columns == 1 else 0), 3.7 * rows + 0.9))
+        figure = Figure(figsize=(5.4 * columns + (1.4 + 2.0 * aside if columns == 1 else 0), 3.7 * rows + 0.9))
         figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08, rect=(0, 0, 1, 1 - 0.78 / (3.7 * rows + 0.9)))
         grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
         told: set[str] = set()
@@ -35,7 +37,8 @@ def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figu
             _panel(axes, panel)
             labels = {line["label"] for line in panel["lines"]}
             if not (panel["marks"] and labels <= told):  # one legend for the sweeps of a figure
-                axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="best")
+                place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if aside else {"loc": "best"}
+                axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", **place)
             told |= labels
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
