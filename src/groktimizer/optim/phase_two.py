@@ -195,6 +195,8 @@ def weigh(group: dict[str, Any], state: State, settings: Settings) -> None:
     if group["units"] is None:
         itself = isinstance(penalty, L2) or group["given"]["weight_decay"] or group["weight_decay"] == 0.0
         group["units"] = [1.0 if itself else None] * len(params)
+    if None not in group["units"]:
+        return
     due = [i for i, unit in enumerate(group["units"]) if unit is None and params[i].grad is not None]
     due = [i for i in due if params[i].numel()]
     if not due:
