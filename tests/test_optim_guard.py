@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from groktimizer import GROKtimizer, LossBelow
 from groktimizer.optim import control
 from groktimizer.optim.control import Action, Rule
+from groktimizer.optim.guard import FLUSH_EVERY, flush
 from optim_cases import INF, Problem, run
 
 RULE = Rule()
@@ -254,7 +255,7 @@ def test_untuned_euclidean_shrinks_the_norm_and_keeps_interpolating() -> None:
 
 
 def test_directions_that_nothing_uses_do_not_end_in_subnormal_numbers() -> None:
-    """With zero gradients theta decays for ever; float32 goes to exact zero below 1e-20, float64 goes on."""
+    """With zero gradients theta decays for ever; float32 goes to exact zero, float64 goes on."""
     for dtype, flushed in ((torch.float32, True), (torch.float64, False)):
         theta = torch.nn.Parameter(torch.ones(4, dtype=dtype))
         opt = GROKtimizer([theta], interpolation=INF, lr=0.05, weight_decay=2.0)
@@ -263,3 +264,31 @@ def test_directions_that_nothing_uses_do_not_end_in_subnormal_numbers() -> None:
             opt.step()
         assert bool((theta == 0.0).all()) is flushed
         assert bool((opt.state[theta]["momentum_buffer"] == 0.0).all()) is flushed
+
+
+def test_an_entry_dies_beside_a_large_one_but_not_on_its_way_through_zero() -> None:
+    theta = torch.tensor([1.0, 1e-12, -1e-12, 1e-8])
+    velocity = torch.tensor([0.1, 1e-11, 0.5, 1e-30])
+    flush([theta], [velocity])
+    assert theta.tolist() == torch.tensor([1.0, 0.0, -1e-12, 1e-8]).tolist()
+    assert velocity.tolist() == torch.tensor([0.1, 0.0, 0.5, 0.0]).tolist()
+
+
+def test_decay_leaves_no_products_that_underflow() -> None:
+    """Two of three features are never seen: their weights, and what multiplies them, vanish while the others stay."""
+    torch.manual_seed(0)
+    first, second = (torch.nn.Parameter(torch.randn(3, 3)) for _ in range(2))
+    inputs = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+    opt = GROKtimizer([first, second], interpolation=INF, lr=0.02, weight_decay=2.0)
+    smallest: list[float] = []
+    for step in range(400):
+        opt.zero_grad()
+        hidden = inputs @ first
+        ((hidden @ second).square().mean() - 1.0).square().backward()
+        opt.step()
+        products = (first.detach().abs()[:, :, None] * second.detach().abs()[None]).flatten()
+        if step % FLUSH_EVERY == FLUSH_EVERY - 1 and bool((products > 0).any()):
+            smallest.append(float(products[products > 0].min()))
+    assert float(first.detach()[0].abs().max()) > 0.1
+    assert not first.detach()[1:].any()
+    assert min(smallest) > 1e-30

@@ -83,24 +83,30 @@ def norm(groups: list[dict[str, Any]]) -> float:
     return sum(length(param) ** 2 for param in params) ** 0.5
 
 
-FLUSH_BELOW = 1e-20
-FLUSH_EVERY = 50  # at the fastest usual shrinking, a half per step, 1e-20 becomes 1e-35 in between
+FLUSH_SHARE, FLUSH_BELOW = 1e-10, 1e-20
+FLUSH_EVERY = 50
+FLUSH_SPEED = 100.0  # a velocity this many times as large as a dead entry still dies with it
 NARROW = (torch.float32, torch.bfloat16)
 
 
-def flush(params: Sequence[Tensor], velocities: Sequence[Tensor | None]) -> None:
-    """Set entries that decay has brought below 1e-20 to zero, before they or their products become subnormal.
+def flush(params: Sequence[Tensor], velocities: Sequence[Tensor]) -> None:
+    """Set to zero what decay has brought, with its velocity, below 1e-10 of a tensor's largest entry, or below 1e-20.
 
-    A direction that the loss does not use shrinks exponentially; without this it reaches float32's subnormal range
-    within a few hundred steps, and a CPU computes there some hundred times slower. float64 is left alone.
+    A direction that the loss does not use shrinks exponentially. Its products with activations and other weights reach
+    float32's subnormal range within a few hundred steps, and a CPU computes there ten times slower and more; beside
+    the largest entry such a number is a thousandth of float32's rounding. float64 is left alone.
 
     Args:
         params: Parameters, changed in place.
         velocities: Their velocities, changed in place.
     """
-    for tensor in (*params, *velocities):
-        if tensor is not None and tensor.dtype in NARROW:
-            tensor.masked_fill_(tensor.abs() < FLUSH_BELOW, 0.0)
+    for param, velocity in zip(params, velocities, strict=True):
+        if param.dtype in NARROW and param.numel():
+            size, speed = param.abs(), velocity.abs()
+            least = (size.amax() * FLUSH_SHARE).clamp_min(FLUSH_BELOW)
+            dead = (size < least) & (speed < FLUSH_SPEED * least)
+            param.masked_fill_(dead, 0.0)
+            velocity.masked_fill_(dead | (speed < FLUSH_BELOW), 0.0)
 
 
 def nbytes(content: Any) -> int:
