@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from groktimizer._names import lookup
 from groktimizer.optim.groups import param_groups
 from groktimizer.penalties import L1, L2, GroupL1, Nuclear, Penalty
+from groktimizer.penalties.base import is_number
 
 PENALTIES: Mapping[str, Penalty] = {"l2": L2(), "l1": L1(), "nuclear": Nuclear(), "group": GroupL1("rows")}
 
@@ -63,7 +64,7 @@ def penalised(model: nn.Module) -> list[Tensor]:
 
 def _check(**values: float) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < math.inf:
+        if not is_number(value) or not 0.0 <= value < math.inf:
             raise ValueError(f"{name}={value!r}: accepted is a finite number >= 0")
 
 

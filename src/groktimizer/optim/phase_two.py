@@ -197,8 +197,8 @@ def weigh(group: dict[str, Any], state: State, settings: Settings) -> None:
         group["units"] = [1.0 if itself else None] * len(params)
     if None not in group["units"]:
         return
-    due = [i for i, unit in enumerate(group["units"]) if unit is None and params[i].grad is not None]
-    due = [i for i in due if params[i].numel()]
+    known = zip(group["units"], params, strict=True)
+    due = [i for i, (unit, param) in enumerate(known) if unit is None and param.grad is not None and param.numel()]
     if not due:
         return
     pulls = [_pull(params[i], penalty, state, group, settings) for i in due]
