@@ -1,13 +1,11 @@
 """`groktimizer predict`: what it says is what training then does, and bad input ends in one line."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from groktimizer.cli import main
 from groktimizer.results import Record, Store
 from groktimizer.studies import first_passage
 from groktimizer.sweeps import make_spec, run_spec
@@ -15,14 +13,9 @@ from groktimizer.tasks import RidgeTask
 from groktimizer.theory.linear_estimators import LinearEstimator
 from groktimizer.theory.ridge import Ridge
 from groktimizer.theory.ridge.forecast import curve_steps, forecast
+from predictions import told
 
 SMALL = ["predict", "ridge", "--n", "20", "--m", "200", "--weight-decay", "0.01"]
-
-
-def told(words: list[str], tmp_path: Path) -> dict:
-    file = tmp_path / "x.json"
-    assert main([*words, "--out", str(tmp_path), "--json", str(file)]) == 0
-    return json.loads(file.read_text())
 
 
 def test_the_prediction_is_what_run_then_measures(tmp_path, capsys):

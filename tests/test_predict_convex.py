@@ -1,6 +1,5 @@
 """`groktimizer predict sparse|low-rank`: the times are those of the steps, and the verdict comes before them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from groktimizer.cli import main
 from groktimizer.sweeps import make_spec, run_spec
 from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.theory.descent import grid
@@ -17,17 +15,12 @@ from groktimizer.theory.lasso import forecast as sparse
 from groktimizer.theory.lasso.solvers import Method
 from groktimizer.theory.low_rank_forecast import ACCELERATED, PROXIMAL, forecast, outlook
 from groktimizer.theory.low_rank_solvers import solve as solve_low_rank
+from predictions import told
 
 SPARSE = ["predict", "sparse", "--n", "40", "--s", "2", "--N", "20", "--weight", "1e-3", "--tolerance", "1e-2"]
 SMALL = ["predict", "low-rank", "--n1", "5", "--n2", "5", "--r", "1", "--N", "20", "--weight", "1e-2"]
 RANK = [*SMALL, "--tolerance", "2e-2", "--test-tolerance", "5e-2"]
 KEYS = ("memorised", "memorised_settled", "generalised", "settled")
-
-
-def told(words: list[str], tmp_path: Path) -> dict:
-    file = tmp_path / "x.json"
-    assert main([*words, "--out", str(tmp_path), "--json", str(file)]) == 0
-    return json.loads(file.read_text())
 
 
 def drawn() -> tuple[Lasso, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from groktimizer.theory.lasso.answers import basis_pursuit
 from groktimizer.theory.lasso.checks import LATEST, check_positive, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.problem import Lasso
-from groktimizer.theory.lasso.recovery import STRICT, Recovery
+from groktimizer.theory.lasso.recovery import NOISE, STRICT, Recovery
 from groktimizer.theory.lasso.solvers import Runs, solve
 from groktimizer.theory.lasso.times import LassoTimes, Transition, times_along
 from groktimizer.theory.ridge.bounds import Bound, Condition
@@ -23,7 +23,6 @@ _ROOM = 1e-12  # relative, by which alpha L may pass 1
 _FIRST, _MORE = 10, 4  # steps over 1 / sqrt(alpha beta) of the first accelerated run, and factor of the next
 _WORK = 2e10  # products that an accelerated run may cost: a minute
 _REST = 1e-3  # distance from the limit, over what the tolerance allows, that counts as there
-_NOISE = 1e-9  # relative distance between targets and X a* that is rounding
 _SPREAD = 2.0  # measured: t2 takes up to so many times Theorem 3.3's law
 _DRAWN = 2  # the curve of ISTA is drawn up to so many times its last time
 _WORTH = 2.0  # factor between two weights that is worth a line
@@ -245,7 +244,7 @@ def _accelerated_law(problem: Lasso, path: LassoPath, teacher: Array, times: Las
 def _noise(problem: Lasso, teacher: Array) -> list[str]:
     """Say that the targets are not those of a*."""
     off = np.linalg.norm(problem.features @ teacher - problem.targets) / np.linalg.norm(problem.targets)
-    if off <= _NOISE:
+    if off <= NOISE:
         return []
     return [f"targets are not X a* (relative distance {off:.3g}): the verdict is for targets without this noise"]
 

@@ -11,7 +11,7 @@ from groktimizer.theory.lasso.answers import basis_pursuit
 from groktimizer.theory.lasso.checks import check_matrix, check_vector
 from groktimizer.theory.quadratic import Array
 
-_NOISE = 1e-9  # relative distance between targets and X a* that is rounding
+NOISE = 1e-9  # relative distance between targets and X a* that is rounding
 _FOUND = 1e-6  # relative error of basis pursuit that counts as recovery
 STRICT = 1 - 1e-9  # "below 1" without rounding: equal columns of the support give 1 exactly
 
@@ -93,7 +93,7 @@ def attainable(features: Array, targets: Array, teacher: Array, found: Recovery)
     """
     if found.tied:
         return math.inf
-    if np.linalg.norm(features @ teacher - targets) <= _NOISE * np.linalg.norm(targets):
+    if np.linalg.norm(features @ teacher - targets) <= NOISE * np.linalg.norm(targets):
         return found.error
     fitted = features @ np.linalg.lstsq(features, targets, rcond=None)[0]
     return float(np.linalg.norm(basis_pursuit(features, fitted) - teacher) / np.linalg.norm(teacher))
