@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from groktimizer import L1, Elastic, GROKtimizer
 
 INF = float("inf")
+# What it warns of is tested in test_optim_says.py; here it is what the test is about.
+LEFT = pytest.mark.filterwarnings("ignore:GROKtimizer")
 
 
 def adamw_base(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -122,7 +125,7 @@ def rank_of_two(rank: int, address: str, queue: Any) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     problem = Problem()
-    opt = problem.optimizer({"interpolation": 0.2})
+    opt = problem.optimizer({"interpolation": 0.2, "process_group": torch.distributed.group.WORLD})
     for _ in range(120):
         loss = problem.closure()
         opt.observe(loss * (0.5 if rank == 0 else 1.5))  # each rank sees another share of the data

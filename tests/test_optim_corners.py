@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from groktimizer import GROKtimizer, LossBelow
-from optim_cases import INF, Problem, equal, run
+from optim_cases import INF, LEFT, Problem, equal, run
 
 
+@LEFT
 @pytest.mark.parametrize("poll", [1, 10])
 def test_the_guard_saves_a_poisoned_run_whatever_the_poll(poll: int) -> None:
     """Several losses in one reading: one rollback, and only the newest vouches for a kept state."""
@@ -40,6 +41,7 @@ def orthograd(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     return OrthoGrad(torch.optim.Adam(groups, lr=1e-2))
 
 
+@LEFT
 @pytest.mark.parametrize("base", [composite, orthograd])
 def test_bases_that_keep_their_state_their_own_way_resume_bit_equal(base: Any) -> None:
     options = {"base": base, "interpolation": 0.05}
@@ -101,10 +103,10 @@ def test_a_paused_schedule_does_not_pile_up_velocity() -> None:
     problem = Problem()
     opt = problem.optimizer({"lr": 1e-3, "weight_decay": 0.5, "interpolation": INF})
     run(problem, lambda: opt.step(problem.closure), 50)
-    before = [opt.state[param]["momentum_buffer"].clone() for param in problem.params]
+    before = [opt.state[param]["exp_avg"].clone() for param in problem.params]
     opt.param_groups[0]["lr"] = 0.0
     run(problem, lambda: opt.step(problem.closure), 50)
-    after = [opt.state[param]["momentum_buffer"] for param in problem.params]
+    after = [opt.state[param]["exp_avg"] for param in problem.params]
     assert equal(before, after)
 
 
@@ -172,6 +174,7 @@ def test_collapse_is_named_when_the_fit_went_with_the_norm() -> None:
     assert "collapsed" in opt.status
 
 
+@LEFT
 def test_a_small_scale_regression_survives_being_taken_on() -> None:
     """Targets a tenth as large: an absolute level would lie above what the zero function reaches."""
     problem = Problem()

@@ -12,7 +12,7 @@ from groktimizer import GROKtimizer, LossBelow
 from groktimizer.optim import control
 from groktimizer.optim.control import Action, Rule
 from groktimizer.optim.guard import FLUSH_EVERY, flush
-from optim_cases import INF, Problem, run
+from optim_cases import INF, LEFT, Problem, run
 
 RULE = Rule()
 LEVEL = 0.1
@@ -91,6 +91,7 @@ def test_without_a_kept_state_there_is_nowhere_to_go_back_to() -> None:
     assert set(actions) == {Action.CONTINUE}
 
 
+@LEFT
 def test_a_bad_step_is_undone_bit_for_bit() -> None:
     """A nan loss: the parameters return to the last kept state, velocity zero, lr and decay halved."""
     problem = Problem()
@@ -105,7 +106,7 @@ def test_a_bad_step_is_undone_bit_for_bit() -> None:
     assert not all(torch.isfinite(value).all() for value in problem.values())
     opt.step(problem.closure)
     assert all(torch.equal(value, wanted) for value, wanted in zip(problem.values(), kept, strict=True))
-    assert not any(opt.state[param]["momentum_buffer"].any() for param in problem.params)
+    assert not any(opt.state[param]["exp_avg"].any() for param in problem.params)
     assert "rolled back once" in opt.status
     run(problem, lambda: opt.step(problem.closure), 150)
     assert problem.loss().item() < 0.2
@@ -121,6 +122,7 @@ def test_a_bad_step_is_undone_bit_for_bit() -> None:
     ],
     ids=["adaptive decay far too strong", "Euclidean decay far too strong", "Euclidean lr far too large"],
 )
+@LEFT
 def test_no_run_ends_collapsed(options: dict[str, Any]) -> None:
     """With the guard these end finite, near interpolation; without it they do not."""
     guarded, free = Problem(), Problem()
@@ -133,6 +135,7 @@ def test_no_run_ends_collapsed(options: dict[str, Any]) -> None:
     assert not free.loss().item() < 0.5
 
 
+@LEFT
 def test_status_says_what_happened_and_what_to_change() -> None:
     problem = Problem()
     opt = problem.optimizer({})
@@ -210,11 +213,11 @@ def test_losses_of_accumulated_gradients_are_averaged_and_unread_ones_are_saved(
         opt.observe(loss - 0.5)
         opt.observe(torch.tensor(loss + 0.5))
         opt.step()
-    assert opt.state_dict()["param_groups"][0]["control"]["inbox"]["unread"] == [1.0, 2.0, 3.0]
+    assert opt.state_dict()["param_groups"][0]["control"]["unread"] == [1.0, 2.0, 3.0]
     opt.observe(4.0)
     opt.step()
     saved = opt.state_dict()["param_groups"][0]["control"]
-    assert saved["inbox"]["unread"] == []
+    assert saved["unread"] == []
     assert (saved["first_loss"], saved["last_loss"]) == (1.0, 4.0)
 
 
@@ -263,7 +266,7 @@ def test_directions_that_nothing_uses_do_not_end_in_subnormal_numbers() -> None:
             theta.grad = torch.zeros_like(theta)
             opt.step()
         assert bool((theta == 0.0).all()) is flushed
-        assert bool((opt.state[theta]["momentum_buffer"] == 0.0).all()) is flushed
+        assert bool((opt.state[theta]["exp_avg"] == 0.0).all()) is flushed
 
 
 def test_an_entry_dies_beside_a_large_one_but_not_on_its_way_through_zero() -> None:

@@ -166,7 +166,7 @@ def test_a_weight_that_is_not_given_pulls_like_l2_whatever_the_units_of_the_loss
             loss.backward()
             opt.observe(loss)
             opt.step()
-        weights.append(opt.param_groups[0]["units"][0])
+        weights.append(opt.state[opt.param_groups[0]["params"][0]]["unit"])
     assert weights[1] == pytest.approx(1000.0 * weights[0], rel=1e-3)
 
 

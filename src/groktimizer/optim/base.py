@@ -1,21 +1,21 @@
-"""Phase 1: the optimizer that fits, and what it hands over."""
+"""Phase 1: the optimizer that fits, on the outer optimizer's own tensor lists and state, and what it hands over."""
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 
-import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-Build: TypeAlias = Callable[[list[dict[str, Any]]], Optimizer]
+Groups: TypeAlias = list[dict[str, Any]]
+Build: TypeAlias = Callable[[Groups], Optimizer]
 
 
 BASE_LR = 1.2e-2
 
 
-def default_base(groups: list[dict[str, Any]]) -> Optimizer:
+def default_base(groups: Groups) -> Optimizer:
     """Adam without decay: lr 1.2e-2, betas (0.9, 0.98); longer steps on tensors with larger entries, see `settings`.
 
     Args:
@@ -37,11 +37,16 @@ class BaseFactory:
 
     build: Build
 
-    def __call__(self, groups: list[dict[str, Any]], *, maximize: bool) -> Optimizer:
+    @property
+    def default(self) -> bool:
+        """Whether it builds the default base, which takes longer steps on tensors with larger entries."""
+        return self.build is default_base
+
+    def __call__(self, groups: Groups, *, maximize: bool) -> Optimizer:
         """Build the phase-1 optimizer.
 
         Args:
-            groups: Its groups, as `settings.base_groups` makes them.
+            groups: The outer groups; it gets their tensors and none of their options.
             maximize: Whether the objective is climbed.
 
         Returns:
@@ -50,7 +55,7 @@ class BaseFactory:
         Raises:
             ValueError: If the callable does not give a `torch.optim.Optimizer`.
         """
-        base = self.build(groups)
+        base = self.build(inner_groups(groups))
         if not isinstance(base, Optimizer):
             raise ValueError(
                 f"base={self.build!r} returned {type(base).__name__}: accepted is "
@@ -75,6 +80,173 @@ class BaseFactory:
         return BaseFactory, (self.build,)
 
 
+def inner_groups(groups: Groups, *, offset: int = 0) -> Groups:
+    """What the phase-1 optimizer gets of the outer groups: their tensors, none of phase 2's options.
+
+    Args:
+        groups: Outer groups.
+        offset: Index of the first one.
+
+    Returns:
+        Groups that carry the index of their outer group under ``"outer"``.
+    """
+    return [{"params": list(group["params"]), "outer": i} for i, group in enumerate(groups, start=offset)]
+
+
+@dataclass
+class PhaseOne:
+    """A base at work on the outer optimizer's tensors.
+
+    A base that keeps the groups that it is given (every torch optimizer but a rare one) holds the outer groups' own
+    lists, so that whatever a framework puts into them is trained; one with groups of its own has replaced tensors put
+    into its lists. A base that saves or loads its state its own way (a wrapper around others) keeps that state; every
+    other one works on the outer state.
+
+    Args:
+        optimizer: The base.
+        groups: The outer groups.
+        state: The outer state, which becomes the base's.
+    """
+
+    optimizer: Optimizer
+    groups: Groups
+    state: dict[Any, Any]
+    aligned: bool = field(init=False)
+    shares: bool = field(init=False)
+    _known: list[list[Tensor]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        inner = self.optimizer.param_groups
+        lists = [list(group["params"]) for group in self.groups]
+        self.aligned = len(inner) == len(lists) and all(
+            len(ours) == len(theirs["params"]) and all(a is b for a, b in zip(ours, theirs["params"], strict=True))
+            for ours, theirs in zip(lists, inner, strict=True)
+        )
+        self._known = [] if self.aligned else lists
+        self.shares = _keeps_state_as_torch_does(type(self.optimizer))
+        self.share(self.groups, self.state)
+
+    def share(self, groups: Groups, state: dict[Any, Any]) -> None:
+        """Work on the outer optimizer's tensors and state as they are now.
+
+        Args:
+            groups: The outer groups.
+            state: The outer state.
+
+        Raises:
+            ValueError: If tensors came or went under a base that keeps groups of its own.
+        """
+        self.groups, self.state = groups, state
+        if self.shares:
+            self.optimizer.state = state  # pyright: ignore[reportAttributeAccessIssue] (any mapping will do)
+        if self.aligned:
+            for inner, outer in zip(self.optimizer.param_groups, groups, strict=True):
+                inner["params"] = outer["params"]
+            return
+        if [len(known) for known in self._known] != [len(group["params"]) for group in groups]:
+            raise ValueError(
+                f"base={type(self.optimizer).__name__} keeps parameter groups of its own, and parameters came or went: "
+                "accepted there are as many as at the start; build the optimizer anew"
+            )
+        for known, outer in zip(self._known, groups, strict=True):
+            for position, (old, new) in enumerate(zip(known, outer["params"], strict=True)):
+                if old is not new:
+                    self._replace(old, new)
+                    known[position] = new
+
+    def _replace(self, old: Tensor, new: Tensor) -> None:
+        for inner in self.optimizer.param_groups:
+            params = inner["params"]
+            params[:] = [new if param is old else param for param in params]
+
+    def add(self, group: dict[str, Any], index: int) -> None:
+        """Take in a new outer group.
+
+        Args:
+            group: The outer group.
+            index: Its index.
+        """
+        self.optimizer.add_param_group(inner_groups([group], offset=index)[0])
+        if not self.aligned:
+            self._known.append(list(group["params"]))
+
+    def step(self, scales: list[list[float]] | None, closure: Callable[[], Any] | None) -> None:
+        """Let the base take its step.
+
+        Args:
+            scales: Factors on lr, by group and tensor; None: the base takes its own steps.
+            closure: As in `torch.optim.Optimizer.step`.
+        """
+        whole = self.optimizer.param_groups
+        if scales is not None:
+            self.optimizer.param_groups = [
+                lane for group, factors in zip(whole, scales, strict=True) for lane in lanes(group, factors)
+            ]
+        try:
+            if closure is None:
+                self.optimizer.step()
+            else:
+                self.optimizer.step(closure)
+        finally:
+            if scales is not None:
+                self.optimizer.param_groups = whole
+
+    def options(self) -> Groups:
+        """What the base's groups hold beside tensors, for a state dict.
+
+        Returns:
+            One dict per group of the base.
+        """
+        return [{key: value for key, value in g.items() if key != "params"} for g in self.optimizer.param_groups]
+
+    def restore(self, options: Groups) -> None:
+        """Put back what `options` gave.
+
+        Args:
+            options: One dict per group of the base.
+        """
+        for group, saved in zip(self.optimizer.param_groups, options, strict=False):
+            group.update(saved)
+
+    def anneal(self, factors: list[float]) -> None:
+        """Apply outer factors (a scheduler's) to the base's lr.
+
+        Args:
+            factors: One per outer group.
+        """
+        for inner in self.optimizer.param_groups:
+            factor = factors[inner.get("outer", 0)]
+            if factor != inner.setdefault("factor", 1.0):
+                inner["lr"] = inner.setdefault("nominal_lr", inner["lr"]) * factor
+                inner["factor"] = factor
+
+
+def _keeps_state_as_torch_does(kind: type[Optimizer]) -> bool:
+    return (
+        kind.state_dict is Optimizer.state_dict
+        and kind.load_state_dict is Optimizer.load_state_dict
+        and not isinstance(kind.__dict__.get("state"), property)
+    )
+
+
+def lanes(group: dict[str, Any], scales: list[float]) -> Groups:
+    """Split a group into groups of tensors that share a step size.
+
+    Args:
+        group: One of the base's groups.
+        scales: Factor on lr, one per tensor.
+
+    Returns:
+        The group itself where every factor is 1.
+    """
+    if scales.count(1.0) == len(scales):
+        return [group]
+    split: dict[float, list[Tensor]] = {}
+    for param, scale in zip(group["params"], scales, strict=True):
+        split.setdefault(scale, []).append(param)
+    return [{**group, "params": params, "lr": group["lr"] * scale} for scale, params in split.items()]
+
+
 def second_moments(base: Optimizer, params: list[Tensor]) -> tuple[dict[int, Tensor], int, float | None]:
     """Second moments that the base has gathered, as Adam and its relatives keep them.
 
@@ -87,7 +259,8 @@ def second_moments(base: Optimizer, params: list[Tensor]) -> tuple[dict[int, Ten
         seen (counted by parameter or by group), and the decay rate ``betas[1]``.
     """
     moments: dict[int, Tensor] = {}
-    steps, beta2 = 0, None
+    steps = 0
+    beta2 = None
     wanted = {id(param) for param in params}
     for group in base.param_groups:
         for param in group["params"]:
@@ -99,41 +272,3 @@ def second_moments(base: Optimizer, params: list[Tensor]) -> tuple[dict[int, Ten
                 betas = group.get("betas")
                 beta2 = float(betas[1]) if isinstance(betas, (tuple, list)) and len(betas) > 1 else beta2
     return (moments, steps, beta2) if steps else ({}, 0, None)
-
-
-def free_state(state: dict[Any, dict[str, Any]], keep: tuple[str, ...]) -> None:
-    """Drop everything phase 1 has stored but what phase 2 takes over.
-
-    Args:
-        state: The optimizer's state, by parameter; its entries are replaced.
-        keep: Keys that stay.
-    """
-    for param in list(state):
-        state[param] = {key: state[param][key] for key in keep if key in state[param]}
-
-
-def root_mean_square(param: Tensor) -> float:
-    """RMS of a tensor's entries; 1 for a tensor without data (on the meta device).
-
-    Args:
-        param: A parameter.
-
-    Returns:
-        The RMS.
-    """
-    if param.is_meta or param.numel() == 0:
-        return 1.0
-    return length(param) / param.numel() ** 0.5
-
-
-def length(param: Tensor) -> float:
-    """l2 norm of one tensor; half precision is summed in float32.
-
-    Args:
-        param: A real tensor.
-
-    Returns:
-        Its norm.
-    """
-    wider = torch.float32 if param.dtype in {torch.float16, torch.bfloat16} else None
-    return float(torch.linalg.vector_norm(param.detach(), dtype=wider))

@@ -4,13 +4,18 @@ Power iteration on gradient differences, ``H v ~ (grad(theta + h v) - grad(theta
 costs one extra pass at a point that is left again; a closure frees its graph and fused attention has no second
 derivative, so gradients are differenced. Without a closure the probe is an ordinary, very short step: the next call's
 gradient completes the product, and nothing extra is computed. Both assume that successive losses are of the same batch.
+Lengths are those of all tensors together, over all ranks where they are sharded.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from groktimizer.optim import store
+from groktimizer.optim.agreement import Scope, device_of, local, square, sums
 
 SAFETY = 0.25  # of 4 / sharpness, the stability limit of heavy ball at momentum ~ 1
 EVERY = 20
@@ -18,106 +23,182 @@ FIRST, LATER = 20, 3
 GROWTH = 1.3
 REACH = 1e-3  # length of a probe, in units of the parameters' norm
 
-State = dict[Any, dict[str, Any]]
+Groups = list[dict[str, Any]]
+Closure = Callable[[], Any]
+
+
+def due(control: dict[str, Any]) -> bool:
+    """Whether this step begins or completes a probe.
+
+    Args:
+        control: The control numbers, this step counted.
+
+    Returns:
+        True in the middle of probes, and when the sharpness is due to be estimated anew.
+    """
+    since = control["steps"] - 1 - control["switch_step"]
+    return bool(control["probes_left"]) or since % EVERY == 0 or math.isnan(control["curvature"])
+
+
+def parts(groups: Groups, state: store.State, control: dict[str, Any], scope: Scope) -> list[Tensor | float]:
+    """This rank's parts of the two squared lengths that a probe needs.
+
+    Args:
+        groups: The parameter groups, gradients set.
+        state: The optimizer's state.
+        control: The control numbers.
+        scope: Who takes part.
+
+    Returns:
+        Of the product that this step's gradient completes, or else of the direction to set out along; and of theta.
+    """
+    reach = control["probe_reach"]
+    direction: Tensor | float = 0.0
+    theta: Tensor | float = 0.0
+    for param in _moving(groups):
+        share = scope.share(param)
+        if control["probes_left"]:
+            direction = direction + square(_product(param, state, reach)) * share
+        else:
+            direction = direction + square(_heading(param, state, known=_known(control))) * share
+            theta = theta + square(param) * share
+    return [direction, theta]
+
+
+def sums_of(groups: Groups, state: store.State, control: dict[str, Any], scope: Scope) -> list[float]:
+    """The sums of `parts`, by a reduction of their own where the step's one did not carry them.
+
+    Args:
+        groups: The parameter groups, gradients set.
+        state: The optimizer's state.
+        control: The control numbers.
+        scope: Who takes part.
+
+    Returns:
+        Two squared lengths.
+    """
+    return sums(parts(groups, state, control, scope), scope, device_of(_moving(groups)))
 
 
 def refresh(
-    groups: list[dict[str, Any]], state: State, control: dict[str, Any], closure: Callable[[], Any] | None
+    groups: Groups,
+    state: store.State,
+    control: dict[str, Any],
+    closure: Closure | None,
+    squares: list[float],
+    scope: Scope,
 ) -> bool:
     """Re-estimate the sharpness when it is due and set ``control["calibrated"]``.
 
     Args:
         groups: The parameter groups, gradients set.
         state: The optimizer's state; keeps the leading direction (and, while probing, one gradient).
-        control: The controller's numbers.
+        control: The control numbers.
         closure: The user's closure, if there is one.
+        squares: The sums of `parts`.
+        scope: Who takes part.
 
     Returns:
         Whether this step went into a probe, so that no update is due.
     """
-    since = control["steps"] - 1 - control["switch_step"]
-    params = [param for group in groups for param in group["params"] if param.grad is not None]
-    if control.get("probes_left", 0):
-        _finish_probe(params, state, control)
+    params = _moving(groups)
+    along, size = (math.sqrt(max(value, 0.0)) for value in squares)
+    if control["probes_left"]:
+        _finish_probe(params, state, control, along)
         return True
-    if since % EVERY == 0 or "curvature" not in control:
-        count = FIRST if "curvature" not in control else LATER
-        if closure is None:
-            control["probes_left"] = count
-            _begin_probes(params, state, control)
-            return True
-        control["extra_passes"] += count
-        _adopt(control, _power_iteration(params, state, closure, count))
+    count = LATER if _known(control) else FIRST
+    reach = REACH * max(size, 1e-12)
+    for param in params:
+        heading = store.use(state[param], param, store.DIRECTION)
+        local(heading).copy_(local(_heading(param, state, known=_known(control))) / (along or 1.0))
+    if closure is None:
+        control["probes_left"], control["probe_reach"] = count, reach
+        _begin_probes(params, state, reach)
+        return True
+    control["extra_passes"] += count
+    _adopt(control, _power_iteration(params, state, closure, count, reach, scope))
     return False
 
 
+def _moving(groups: Groups) -> list[Tensor]:
+    return [param for group in groups for param in group["params"] if param.grad is not None]
+
+
+def _known(control: dict[str, Any]) -> bool:
+    return not math.isnan(control["curvature"])
+
+
+def _heading(param: Tensor, state: store.State, *, known: bool) -> Tensor:
+    """Where to probe: the last leading direction; at first, and for a tensor that comes late, the gradient."""
+    direction = state.get(param, {}).get(store.DIRECTION)
+    assert param.grad is not None
+    return direction if known and direction is not None and not store.is_idle(direction) else param.grad
+
+
+def _product(param: Tensor, state: store.State, reach: float) -> Tensor:
+    """``H v`` of one tensor; zero for one that took no part in the probe."""
+    assert param.grad is not None
+    before = state.get(param, {}).get(store.GRADIENT)
+    if before is None or store.is_idle(before):
+        return torch.zeros_like(local(param.grad))
+    return (local(param.grad) - local(before)) / reach
+
+
 def _adopt(control: dict[str, Any], sharpness: float) -> None:
-    if not 0.0 < sharpness < float("inf"):
+    if not 0.0 < sharpness < math.inf:
         return  # a flat or broken probe says nothing: the step stays, and the next calibration comes soon
     target = SAFETY * 4.0 / sharpness
-    control["calibrated"] = target if "curvature" not in control else min(target, GROWTH * control["calibrated"])
+    control["calibrated"] = min(target, GROWTH * control["calibrated"]) if _known(control) else target
     control["curvature"] = sharpness
 
 
-def _length(tensors: list[Tensor]) -> float:
-    return float(torch.stack([torch.linalg.vector_norm(t, dtype=torch.float64) for t in tensors]).norm())
-
-
-def _directions(params: list[Tensor], grads: list[Tensor], state: State) -> list[Tensor]:
-    """Unit vector to probe along: the last leading direction, at first the gradient."""
-    known = ["probe_direction" in state[param] for param in params]
-    raw = [state[param]["probe_direction"] for param in params] if all(known) else [grad.clone() for grad in grads]
-    length = _length(raw)
-    return [vector / length for vector in raw] if length > 0.0 else raw
-
-
-def _power_iteration(params: list[Tensor], state: State, closure: Callable[[], Any], count: int) -> float:
+def _power_iteration(
+    params: list[Tensor], state: store.State, closure: Closure, count: int, reach: float, scope: Scope
+) -> float:
     grads = [param.grad for param in params if param.grad is not None]
-    origin = [param.detach().clone() for param in params]
-    reach = REACH * max(_length(params), 1e-12)
-    sharpness = 0.0
-    for _ in range(count):
-        directions = _directions(params, grads, state)
-        for param, start, direction in zip(params, origin, directions, strict=True):
-            param.copy_(start + reach * direction)
+    origin = [local(param).detach().clone() for param in params]
+    sharpness = 1.0
+    for probe in range(count):
+        for param, start in zip(params, origin, strict=True):
+            direction = local(state[param][store.DIRECTION])
+            if probe and sharpness > 0.0:
+                direction.div_(sharpness)
+            local(param).copy_(start + reach * direction)
             param.grad = None
         with torch.enable_grad():
             closure()
         moved = [grad if param.grad is None else param.grad for param, grad in zip(params, grads, strict=True)]
-        products = [(new - old) / reach for new, old in zip(moved, grads, strict=True)]
-        sharpness = _length(products)
-        for param, product in zip(params, products, strict=True):
-            state[param]["probe_direction"] = product
+        squares: list[Tensor | float] = []
+        for param, new, old in zip(params, moved, grads, strict=True):
+            product = (local(new) - local(old)) / reach
+            local(state[param][store.DIRECTION]).copy_(product)
+            squares.append(square(product) * scope.share(param))
+        sharpness = math.sqrt(sums([sum(squares)], scope, device_of(params))[0])
     for param, start, grad in zip(params, origin, grads, strict=True):
-        param.copy_(start)
+        local(param).copy_(start)
         param.grad = grad
     return sharpness
 
 
-def _begin_probes(params: list[Tensor], state: State, control: dict[str, Any]) -> None:
-    grads = [param.grad for param in params if param.grad is not None]
-    control["probe_reach"] = REACH * max(_length(params), 1e-12)
-    for param, grad, direction in zip(params, grads, _directions(params, grads, state), strict=True):
-        state[param]["probe_direction"] = direction
-        state[param]["probe_gradient"] = grad.clone()
-        param.add_(direction, alpha=control["probe_reach"])
+def _begin_probes(params: list[Tensor], state: store.State, reach: float) -> None:
+    for param in params:
+        assert param.grad is not None
+        local(store.use(state[param], param, store.GRADIENT)).copy_(local(param.grad))
+        local(param).add_(local(state[param][store.DIRECTION]), alpha=reach)
 
 
-def _finish_probe(params: list[Tensor], state: State, control: dict[str, Any]) -> None:
+def _finish_probe(params: list[Tensor], state: store.State, control: dict[str, Any], sharpness: float) -> None:
     """Complete one product, go back, and set out along it if another probe is left."""
     reach = control["probe_reach"]
-    probed = [param for param in params if "probe_gradient" in state[param]]
-    grads = [param.grad for param in probed if param.grad is not None]
-    products = [(grad - state[param]["probe_gradient"]) / reach for param, grad in zip(probed, grads, strict=True)]
-    for param, product in zip(probed, products, strict=True):
-        param.sub_(state[param]["probe_direction"], alpha=reach)
-        state[param]["probe_direction"] = product
+    probed = [param for param in params if not store.is_idle(state[param].get(store.GRADIENT, param))]
     control["probes_left"] -= 1
-    if control["probes_left"]:
-        for param, direction in zip(probed, _directions(probed, grads, state), strict=True):
-            state[param]["probe_direction"] = direction
-            param.add_(direction, alpha=reach)
-        return
     for param in probed:
-        del state[param]["probe_gradient"]
-    _adopt(control, _length(products))
+        direction, product = local(state[param][store.DIRECTION]), _product(param, state, reach)
+        local(param).sub_(direction, alpha=reach)
+        direction.copy_(product)
+        if control["probes_left"]:
+            local(param).add_(direction.div_(sharpness or 1.0), alpha=reach)
+        else:
+            state[param][store.GRADIENT] = store.idle(param)
+    if not control["probes_left"]:
+        _adopt(control, sharpness)

@@ -1,6 +1,7 @@
 """GROKtimizer: fit first, then shrink the norm on the zero-loss manifold with critically damped momentum."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any, Literal, cast
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from groktimizer.optim import calibration, control, guard, losses, phase_two, restore, settings
+from groktimizer.optim import calibration, control, guard, losses, phase_two, restore, settings, store, switch
 from groktimizer.optim import status as status_texts
-from groktimizer.optim.base import BaseFactory, Build, default_base
+from groktimizer.optim.agreement import ALONE, Agreement, Group, Scope, check_process_group, scope_of_shards
+from groktimizer.optim.base import BaseFactory, Build, PhaseOne, default_base
 from groktimizer.optim.detector import Detector
-from groktimizer.optim.groups import check_options, check_parameters
+from groktimizer.optim.exchange import exchange, proximal
+from groktimizer.optim.groups import check_options, check_parameters, check_placement
 from groktimizer.penalties import L2, Penalty
 
 _L2 = L2()
@@ -55,6 +58,9 @@ class GROKtimizer(Optimizer):
         capturable: Refused: the phase switch is decided on the host.
         differentiable: Refused: the update runs in place without autograd.
         poll: Steps between two readings of the loss; None is 1 for a CPU loss and 10 for one on a device.
+        process_group: Ranks that train one model and agree on every number that decides, by one small reduction a
+            step. None: those that the parameters are sharded over, or that DistributedDataParallel runs on, else this
+            process decides alone. A `torch.distributed.ProcessGroup`: these. False: no collective.
 
     Raises:
         ValueError: An argument out of range, in one line with its value and what is accepted.
@@ -97,15 +103,18 @@ class GROKtimizer(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
         poll: int | None = None,
+        process_group: Group = None,
     ) -> None:
         self._settings = settings.Settings(metric, penalty, guard, compiled, poll)
         self._settings.check(foreach=foreach, fused=fused, capturable=capturable, differentiable=differentiable)
-        self._rule = self._settings.rule
+        check_process_group(process_group)
         self._factory = BaseFactory(base or default_base)
+        self._agreement = Agreement(process_group)
         self._inbox = losses.Inbox(poll)
-        self.base: Optimizer | None = None
+        self._one: PhaseOne | None = None
+        self._warned: set[str] = set()
         at_once = isinstance(interpolation, (int, float)) and interpolation == math.inf
-        self._detector = deepcopy(settings.detector_for(interpolation, maximize=maximize))
+        self._detector = deepcopy(switch.detector_for(interpolation, maximize=maximize))
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -118,26 +127,12 @@ class GROKtimizer(Optimizer):
         }
         check_options(defaults | {"penalty": penalty})
         super().__init__(settings.listed(params), defaults)
-        settings.check_decays(self.param_groups)
-        self.param_groups[0]["control"] = control.begin(self._rule) | {
-            "phase": 1,
-            "steps": 0,
-            "switch_step": None,
-            "level": None,
-            "first_loss": None,
-            "best_loss": None,
-            "best_step": 0,
-            "last_loss": None,
-            "start_norm": None,
-            "start_loss": None,
-            "extra_passes": 0,
-            "metric": metric,
-            "calibrated": 1.0,
-            "momentum_age": None,
-        }
-        self._build_base()
+        settings.check_groups(self.param_groups)
+        self.param_groups[0]["control"] = settings.numbers(metric) | switch.detector_numbers(self._detector)
         if at_once:
             self._enter_phase_two()
+        else:
+            self._build_base()
 
     # ---------------------------------------------------------------- what a user reads
     @property
@@ -148,12 +143,18 @@ class GROKtimizer(Optimizer):
     @property
     def switch_step(self) -> int | None:
         """Steps taken before phase 2 began; None in phase 1."""
-        return self._control["switch_step"]
+        step = self._control["switch_step"]
+        return None if step < 0 else step
+
+    @property
+    def base(self) -> Optimizer | None:
+        """The optimizer of phase 1; None in phase 2."""
+        return self._one.optimizer if self._one is not None and self.phase == 1 else None
 
     @property
     def status(self) -> str:
         """What is going on, and what to change when it goes wrong; one sentence or two."""
-        return status_texts.describe(self._control, guard.norm(self.param_groups), self._inbox.seen)
+        return status_texts.describe(self._control, self._norm(), self._chosen())
 
     @property
     def extra_passes(self) -> int:
@@ -162,12 +163,31 @@ class GROKtimizer(Optimizer):
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of every tensor that the optimizer holds, the guard's snapshot included."""
-        return guard.nbytes(self.state) + (0 if self.base is None else guard.nbytes(self.base.state_dict()["state"]))
+        """Bytes of every tensor that the optimizer holds on this rank, the guard's snapshot included."""
+        apart = {} if self._one is None or self._one.shares else self._one.optimizer.state
+        return store.nbytes(self.state) + store.nbytes(apart)
 
     @property
     def _control(self) -> dict[str, Any]:
         return self.param_groups[0]["control"]
+
+    def _chosen(self) -> status_texts.Chosen:
+        return switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
+
+    def _norm(self) -> float:
+        """Norm of what is penalised; of sharded tensors as of the last reduction, since one rank may ask alone."""
+        if scope_of_shards(self._params) is None:
+            return guard.norm(self.param_groups, ALONE)
+        known = self._control["norm"]
+        return 0.0 if self.phase == 1 and math.isnan(known) else known
+
+    @property
+    def _params(self) -> list[Tensor]:
+        return [param for group in self.param_groups for param in group["params"]]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self._settings.tensors(self.param_groups)
 
     # ---------------------------------------------------------------- parameters
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -181,29 +201,29 @@ class GROKtimizer(Optimizer):
         """  # noqa: DOC502 (raised by what it calls)
         group = settings.complete(param_group, self.defaults, self._settings)
         known = {id(param) for other in self.param_groups for param in other["params"]}
-        check_parameters(settings.tensors(group["params"]), known)
-        check_options({key: group[key] for key in (*self.defaults, "penalty") if group["given"].get(key, True)})
-        group["scales"] = self._settings.scales(settings.tensors(group["params"]), given=group["given"]["lr"])
+        params = settings.tensors(group["params"])
+        check_parameters(params, known)
+        given = {"lr": group["lr_given"], "weight_decay": group["decay_given"]}
+        check_options({key: group[key] for key in (*self.defaults, "penalty") if given.get(key, True)})
+        scope = scope_of_shards(params, self._agreement.process_group)
+        group["scales"] = self._settings.scales(params, given=group["lr_given"], scope=scope)
         settings.check_effective(group, self._settings)
+        check_placement(group["penalty"], params, group["weight_decay"])
         super().add_param_group(group)
-        if self.base is not None:
-            for fresh in settings.base_groups([group], split=self._splits, offset=len(self.param_groups) - 1):
-                self.base.add_param_group(fresh)
-
-    @property
-    def _splits(self) -> bool:
-        return self._factory.build is default_base
+        self._agreement.known = None
+        if self._one is not None:
+            self._one.add(group, len(self.param_groups) - 1)
 
     def _build_base(self) -> None:
-        groups = settings.base_groups(self.param_groups, split=self._splits)
-        self.base = self._factory(groups, maximize=self.defaults["maximize"])
+        optimizer = self._factory(self.param_groups, maximize=self.defaults["maximize"])
+        self._one = PhaseOne(optimizer, self.param_groups, self.state)
 
     # ---------------------------------------------------------------- one step
     def observe(self, loss: Tensor | float) -> None:
         """Tell the optimizer the training loss of the gradient that the next `step` will use.
 
-        Several calls before one step (gradient accumulation) are averaged. Not needed with ``step(closure)``. A loss
-        on a device is not read at once: no synchronisation.
+        Several calls before one step (gradient accumulation) are averaged. Not needed with ``step(closure)``, whose
+        loss it replaces where both are given. A loss on a device is not read at once: no synchronisation.
 
         Args:
             loss: One number, the loss that was differentiated.
@@ -212,6 +232,7 @@ class GROKtimizer(Optimizer):
             ValueError: If `loss` is not one number.
         """  # noqa: DOC502 (raised by what it calls)
         self._inbox.put(loss)
+        self._control["observed"] = True
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -230,125 +251,112 @@ class GROKtimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-            if loss is not None:
-                self._inbox.put(loss)
+            if loss is not None and not self._inbox.waiting:
+                self.observe(loss)
+        asked = settings.only_asked_for_state(self.param_groups)
         state = self._control
-        state["steps"] += 1
+        state["steps"] += not asked
+        scope = ALONE if asked else self._agreement.scope(self._params)
+        found, squares = self._losses(scope)
         action = control.Action.CONTINUE
-        values = self._inbox.take()
-        for position, value in enumerate(values, start=1):
-            action = self._take_in(value, newest=position == len(values))
+        for position, value in enumerate(found, start=1):
+            action = self._take_in(value, scope, newest=position == len(found))
             if action is control.Action.ROLL_BACK:
                 break  # later losses belong to the path that is given up
         if state["phase"] == 1:
             self._step_base(closure, loss)
         elif action is control.Action.ROLL_BACK:
             guard.roll_back(self.param_groups, self.state)
-            state["momentum_age"] = None
+            state["age"], state["turn"] = 0.0, 0.0
         else:
+            phase_two.prepare(self.param_groups, self.state, self._settings, self._control)
             if action is control.Action.KEEP:
                 guard.keep(self.param_groups, self.state)
-            self._shrink(closure)
+            if not asked:
+                self._shrink(closure, scope, squares)
+        self._inbox.clear()  # what further evaluations of a closure observed
+        if asked:
+            store.rewind(self.state)
+        elif state["steps"] % status_texts.EVERY == 0:
+            for text in status_texts.warnings_due(state, self._norm(), self._chosen()):
+                self._say(text)
         return loss
 
-    def _take_in(self, loss: float, *, newest: bool) -> control.Action:
+    def _say(self, text: tuple[str, str]) -> None:
+        if text[0] not in self._warned:
+            self._warned.add(text[0])
+            warnings.warn(f"GROKtimizer: {text[1]}", stacklevel=4)
+
+    def _losses(self, scope: Scope) -> tuple[list[float], list[float] | None]:
+        if not scope.groups:
+            return self._inbox.take(), None
+        if scope.joining:
+            self._say(status_texts.JOINING)
+            return [], None
+        return exchange(self._inbox, self.param_groups, self.state, self._control, self._settings, scope)
+
+    def _take_in(self, loss: float, scope: Scope, *, newest: bool) -> control.Action:
         state = self._control
         settings.remember(state, loss)
         if state["phase"] == 1:
-            if self._detector is not None and self._detector.update(loss):
-                self._enter_phase_two()
-            else:
+            if not switch.interpolates(self._detector, state, loss):
                 return control.Action.CONTINUE
-        if state["start_loss"] is None:
+            self._enter_phase_two(scope)
+        if math.isnan(state["start_loss"]):
             state["start_loss"] = loss
-        level = self._level(loss)
-        if level is None:
+        needed = not all(group["decay_given"] for group in self.param_groups)
+        level = switch.level(self._detector, state, loss, needed=needed)
+        if math.isnan(level):
             return control.Action.CONTINUE
-        reference = self._reference_decay()
-        lr = float(self._numbers(self.param_groups[0], reference)[0])
+        reference = phase_two.reference_decay(self.param_groups, state, self._settings)
+        lr = float(phase_two.numbers(self.param_groups[0], state, reference)[0])
         cap = 0.25 / lr if lr > 0.0 else math.inf
-        control.constrain(state, loss, level, math.sqrt(lr * reference), self._rule, cap=cap)
+        control.constrain(state, loss, level, math.sqrt(lr * reference), self._settings.rule, cap=cap)
         if not self._settings.guard:
             return control.Action.CONTINUE
-        return control.watch(state, loss, level, state["first_loss"], self._rule, newest=newest)
-
-    def _level(self, loss: float) -> float | None:
-        """The interpolation level; a model taken on without one gets it from its own loss when lambda needs it."""
-        state = self._control
-        if state["level"] is None:
-            if self._detector is not None:
-                state["level"] = self._detector.level
-            elif not all(group["given"]["weight_decay"] for group in self.param_groups) and math.isfinite(loss):
-                state["level"] = settings.level_taken_on(loss)
-        return state["level"]
+        return control.watch(state, loss, level, state["first_loss"], self._settings.rule, newest=newest)
 
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
-        base = cast(Optimizer, self.base)
+        if self._one is None:
+            self._build_base()
+        assert self._one is not None
+        self._one.share(self.param_groups, self.state)
         for group in self.param_groups:
             guard.dense_gradients([param for param in group["params"] if param.grad is not None])
-        settings.follow_schedule(self.param_groups, base)
-        if closure is None:
-            base.step()
-        else:
-            base.step(losses.replay(closure, loss))
+        self._one.anneal([settings.schedule_factor(group) for group in self.param_groups])
+        scales = [self._settings.known_scales(group, self.state) for group in self.param_groups]
+        self._one.step(scales if self._factory.default else None, closure and losses.replay(closure, loss))
+        phase_two.prepare(self.param_groups, self.state, self._settings, self._control)
 
-    def _enter_phase_two(self) -> None:
+    def _enter_phase_two(self, scope: Scope = ALONE) -> None:
         state = self._control
         state["phase"], state["switch_step"] = 2, max(0, state["steps"] - 1)
-        restore.hand_over(self.param_groups, self.base, self.state, adaptive=self._settings.adaptive)
-        state["start_norm"], state["start_loss"] = guard.norm(self.param_groups), None
-        self.base = None
+        if self._one is not None:
+            restore.hand_over(self.param_groups, self._one, self.state, self._names)
+        state["norm"] = state["start_norm"] = guard.norm(self.param_groups, scope if scope.groups else None)
+        state["start_loss"] = math.nan
+        self._one = None
 
     # ---------------------------------------------------------------- phase 2
-    def _reference_decay(self) -> float:
-        """The decay that sets momentum and damped time: the largest of L2; the untuned one where there is no L2."""
-        decays = [self._decay(group) for group in self.param_groups if isinstance(group["penalty"], L2)]
-        return max(decays, default=0.0) or self._settings.pace * self._control["decay_retreat"]
-
-    def _decay(self, group: dict[str, Any]) -> float:
-        state = self._control
-        scale = state["decay_retreat"]
-        if not group["given"]["weight_decay"]:
-            scale *= state["decay_scale"]
-        return group["weight_decay"] if scale == 1.0 else group["weight_decay"] * scale
-
-    def _numbers(self, group: dict[str, Any], reference: float) -> tuple[float | Tensor, float, float]:
-        state = self._control
-        scale = state["lr_retreat"]
-        if not group["given"]["lr"]:
-            scale *= state["lr_scale"] * state["calibrated"]
-        decay = self._decay(group)
-        return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
-
-    def _shrink(self, closure: Callable[[], Any] | None) -> None:
-        state = self._control
-        if self._settings.calibrates(self.param_groups):
-            if not state.get("probes_left"):
-                for group in self.param_groups:
-                    phase_two.weigh(group, self.state, self._settings)  # a probe is a step away from where theta is
-            if calibration.refresh(self.param_groups, self.state, state, closure):
+    def _shrink(self, closure: Callable[[], Any] | None, scope: Scope, squares: list[float] | None) -> None:
+        state, groups = self._control, self.param_groups
+        if not state["probes_left"]:
+            phase_two.weigh(groups, self.state, self._settings, scope)  # a probe is a step away from where theta is
+        if self._settings.calibrates(groups) and calibration.due(state):
+            squares = squares or calibration.sums_of(groups, self.state, state, scope)
+            if calibration.refresh(groups, self.state, state, closure, squares, scope):
                 return
-        reference = self._reference_decay()
+        reference = phase_two.reference_decay(groups, state, self._settings)
         flush = state["steps"] % guard.FLUSH_EVERY == 0
+        age = phase_two.restart(groups, self.state, state) if proximal(groups) else None
         turns: list[Tensor] = []
-        for group in self.param_groups:
-            numbers = self._numbers(group, reference)
-            age = self._age(group)
-            turn = phase_two.advance(group, self.state, self._settings, numbers, age=age, flush=flush)
+        for group in groups:
+            numbers = phase_two.numbers(group, state, reference)
+            turn = phase_two.advance(group, self.state, self._settings, numbers, age=age, scope=scope, flush=flush)
             if turn is not None:
                 turns.append(turn)
         if turns:
-            turn = torch.stack([each.to(turns[0].device) for each in turns]).sum()
-            phase_two.restart(self.param_groups, self.state, turn, state["momentum_age"])
-
-    def _age(self, group: dict[str, Any]) -> Tensor | None:
-        """Steps since the last restart, a tensor on the parameters' device; None for L2."""
-        if isinstance(group["penalty"], L2):
-            return None
-        state = self._control
-        if state["momentum_age"] is None:
-            state["momentum_age"] = torch.ones((), device=group["params"][0].device)
-        return state["momentum_age"]
+            state["turn"] = torch.stack([turn.to(turns[0].device) for turn in turns]).sum()
 
     # ---------------------------------------------------------------- saving and loading
     def state_dict(self) -> dict[str, Any]:
@@ -358,35 +366,37 @@ class GROKtimizer(Optimizer):
             The dict of `torch.optim.Optimizer.state_dict`; ``param_groups[0]["control"]`` holds the phase, the
             detector, the constraint and the guard.
         """
-        return restore.pack(super().state_dict(), self.base, self._detector, self._inbox)
+        live = self._inbox.state_dict() | {name: restore.plain(self._control[name]) for name in ("age", "turn")}
+        return restore.pack(super().state_dict(), live, self._one if self.phase == 1 else None)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state: one of this class, or one of Adam/AdamW (its second moments are taken over).
 
         Args:
-            state_dict: As `state_dict` gives it.
+            state_dict: As `state_dict` gives it, also of an earlier version.
 
         Raises:
-            ValueError: If it belongs to other parameters or to the other metric.
+            ValueError: If it belongs to other parameters, to the other metric or to another kind of base.
         """  # noqa: DOC502 (raised by what it calls)
-        own, betas = restore.adopt(state_dict, self.param_groups, self._settings.metric)
+        own, beta2 = restore.adopt(state_dict, self.param_groups, self._settings.metric)
         super().load_state_dict(own)
-        self.base = None
+        state, self._one = self._control, None
+        self._inbox.load_state_dict(state)
+        names = self._names
         if self.phase == 1:
             self._build_base()
-        elif betas is not None:
-            restore.take_over(self.param_groups, self.state, betas, adaptive=self._settings.adaptive)
-        restore.unpack(self._control, self.base, self._detector, self._inbox)
-        if self.base is not None and betas is not None:
-            restore.give_to_base(self.param_groups, self.state, self.base)
-        if self.phase == 1 and self._detector is None:
-            self._enter_phase_two()  # somebody's phase 1, continued by an optimizer that begins in phase 2
+            restore.resume_base(self.param_groups, cast(PhaseOne, self._one))
+            if self._detector is None:  # somebody's phase 1, continued by an optimizer that begins in phase 2
+                self._enter_phase_two()
+        elif beta2 is not None:
+            restore.take_over(self.param_groups, self.state, beta2, names)
+        restore.settle(self.param_groups, self.state, names, phase=self.phase, kept=state["kept"])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything that deepcopy and pickle need; the base shares its state with ours, so it travels along.
+        """Everything that deepcopy and pickle need; phase 1 shares our state and lists, so it travels along.
 
         Returns:
             Attributes by name.
         """
-        names = ("_settings", "_rule", "_factory", "_inbox", "_detector", "base")
+        names = ("_settings", "_factory", "_agreement", "_inbox", "_detector", "_one", "_warned")
         return super().__getstate__() | {name: self.__dict__[name] for name in names}

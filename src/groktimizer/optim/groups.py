@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from groktimizer.penalties import L2
+from groktimizer.optim.agreement import sharded
+from groktimizer.penalties import L2, Elastic, GroupL1
 
 _L2 = L2()
+MATRIX = 2
 NORMALISATIONS = (
     nn.LayerNorm,
     nn.GroupNorm,
@@ -117,8 +119,6 @@ def check_parameters(params: list[Tensor], known: set[int]) -> None:
     Raises:
         ValueError: One line with the position and what is accepted.
     """
-    if not params:
-        raise ValueError("params=[]: the parameter list is empty; accepted are tensors that require grad")
     seen = set(known)
     for position, param in enumerate(params):
         if id(param) in seen:
@@ -135,3 +135,30 @@ def check_parameters(params: list[Tensor], known: set[int]) -> None:
             )
         if not param.is_floating_point():
             raise ValueError(f"params[{position}] has dtype {param.dtype}: accepted are floating-point tensors")
+
+
+def check_placement(penalty: Any, params: list[Tensor], weight_decay: float) -> None:
+    """Refuse a penalty that needs whole matrices or groups where they are cut.
+
+    Args:
+        penalty: The penalty of a group.
+        params: Its tensors.
+        weight_decay: Its weight.
+
+    Raises:
+        ValueError: If a sharded tensor has its groups, or its singular values, on several ranks.
+    """
+    inner = penalty.penalty if isinstance(penalty, Elastic) else penalty
+    if weight_decay == 0 or isinstance(inner, L2) or inner.separable:
+        return
+    whole = {"rows": 0, "columns": 1}.get(inner.groups, -1) if isinstance(inner, GroupL1) else -1
+    for param in params:
+        if not sharded(param):
+            continue
+        axes = {placement.dim for placement in getattr(param, "placements", ()) if not placement.is_replicate()}
+        if axes != {whole} or (whole == 1 and param.ndim != MATRIX):
+            where = f"sharded along {sorted(axes)}" if axes else "flattened and cut by FullyShardedDataParallel"
+            raise ValueError(
+                f"penalty={penalty!r} on a tensor of shape {tuple(param.shape)} {where}: its parts lie on several "
+                "ranks; accepted there are L2(), L1(), and GroupL1 over rows sharded along 0 or columns along 1"
+            )

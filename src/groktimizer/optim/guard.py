@@ -1,46 +1,14 @@
 """Tensor side of the guard, and the small tensor chores of phase 2."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from groktimizer.optim.base import length
-
-
-def buffer(state: dict[Any, dict[str, Any]], param: Tensor, name: str) -> Tensor:
-    """A state tensor shaped like the parameter, zeros on first use.
-
-    Args:
-        state: The optimizer's state.
-        param: A parameter.
-        name: The key.
-
-    Returns:
-        The tensor in the state.
-    """
-    entry = state[param]
-    if name not in entry:
-        entry[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
-    return entry[name]
-
-
-def moment(state: dict[Any, dict[str, Any]], param: Tensor, correction: float) -> Tensor:
-    """The second moment of a parameter; one whose first gradient comes late starts from that gradient's square.
-
-    Args:
-        state: The optimizer's state.
-        param: A parameter with a gradient.
-        correction: The group's bias correction one step ago, so that this gradient alone sets its own scale.
-
-    Returns:
-        The tensor in the state.
-    """
-    entry = state[param]
-    if "exp_avg_sq" not in entry and param.grad is not None:
-        entry["exp_avg_sq"] = param.grad.square().mul_(correction)
-    return entry["exp_avg_sq"]
+from groktimizer.optim import store
+from groktimizer.optim.agreement import ALONE, Scope, device_of, local, scope_of_shards, square, sums
 
 
 def dense_gradients(params: list[Tensor]) -> list[Tensor]:
@@ -67,20 +35,47 @@ def dense_gradients(params: list[Tensor]) -> list[Tensor]:
     return grads
 
 
-def norm(groups: list[dict[str, Any]]) -> float:
-    """Norm of all parameters that the penalty shrinks.
+def penalised(groups: list[dict[str, Any]]) -> list[Tensor]:
+    """The tensors that the penalty shrinks.
 
     Args:
         groups: The parameter groups.
 
     Returns:
-        The l2 norm over trainable tensors of groups with weight_decay > 0.
+        Trainable tensors of groups with weight_decay > 0.
     """
-    penalised = [param for group in groups if group["weight_decay"] != 0 for param in group["params"]]
-    params = [param for param in penalised if param.requires_grad]
+    shrunk = [param for group in groups if group["weight_decay"] != 0 for param in group["params"]]
+    return [param for param in shrunk if param.requires_grad]
+
+
+def squares(groups: list[dict[str, Any]], scope: Scope) -> list[Tensor | float]:
+    """This rank's parts of the squared norms of what the penalty shrinks.
+
+    Args:
+        groups: The parameter groups.
+        scope: Who takes part.
+
+    Returns:
+        One part per tensor.
+    """
+    return [square(param) * scope.share(param) for param in penalised(groups)]
+
+
+def norm(groups: list[dict[str, Any]], scope: Scope | None = None) -> float:
+    """Norm of all parameters that the penalty shrinks; of sharded ones a reduction, which every rank has to ask for.
+
+    Args:
+        groups: The parameter groups.
+        scope: Who takes part; None finds out.
+
+    Returns:
+        The l2 norm over trainable tensors of groups with weight_decay > 0; nan for tensors without data.
+    """
+    params = penalised(groups)
     if any(param.is_meta for param in params):
         return float("nan")
-    return sum(length(param) ** 2 for param in params) ** 0.5
+    scope = scope or scope_of_shards(params) or ALONE
+    return math.sqrt(math.fsum(sums(squares(groups, scope), scope, device_of(params))))
 
 
 FLUSH_SHARE, FLUSH_BELOW = 1e-10, 1e-20
@@ -100,7 +95,7 @@ def flush(params: Sequence[Tensor], velocities: Sequence[Tensor]) -> None:
         params: Parameters, changed in place.
         velocities: Their velocities, changed in place.
     """
-    for param, velocity in zip(params, velocities, strict=True):
+    for param, velocity in zip(map(local, params), map(local, velocities), strict=True):
         if param.dtype in NARROW and param.numel():
             size, speed = param.abs(), velocity.abs()
             least = (size.amax() * FLUSH_SHARE).clamp_min(FLUSH_BELOW)
@@ -109,31 +104,17 @@ def flush(params: Sequence[Tensor], velocities: Sequence[Tensor]) -> None:
             velocity.masked_fill_(dead | (speed < FLUSH_BELOW), 0.0)
 
 
-def nbytes(content: Any) -> int:
-    """Bytes of every tensor in nested dicts.
-
-    Args:
-        content: A state, by parameter or by number.
-
-    Returns:
-        The sum.
-    """
-    if isinstance(content, Tensor):
-        return content.nbytes
-    return sum(nbytes(value) for value in content.values()) if isinstance(content, dict) else 0
-
-
 def keep(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
     """Copy the parameters as they are: an interpolating state.
 
     Args:
         groups: The parameter groups.
-        state: The optimizer's state; each entry gets a ``"snapshot"``.
+        state: The optimizer's state, whose snapshots are written.
     """
     for group in groups:
         for param in group["params"]:
-            if param.requires_grad:
-                buffer(state, param, "snapshot").copy_(param)
+            if param.requires_grad and param in state:
+                local(store.use(state[param], param, store.SNAPSHOT)).copy_(local(param))
 
 
 def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
@@ -147,9 +128,11 @@ def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) ->
         group["moment_steps"] = 0
         for param in group["params"]:
             entry = state.get(param, {})
-            if "snapshot" in entry:
-                param.copy_(entry["snapshot"])
-            for name in ("momentum_buffer", "exp_avg_sq"):
-                if name in entry:
+            kept = entry.get(store.SNAPSHOT)
+            if kept is not None and not store.is_idle(kept):
+                local(param).copy_(local(kept))
+            for name in (store.VELOCITY, store.MOMENT):
+                if name in entry and not store.is_idle(entry[name]):
                     entry[name].zero_()
-            entry.pop("probe_gradient", None)
+            if store.GRADIENT in entry:
+                entry[store.GRADIENT] = store.idle(param)

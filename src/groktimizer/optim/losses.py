@@ -1,12 +1,13 @@
-"""How training losses reach the optimizer: gathered on their device, read in batches, averaged over ranks."""
+"""How training losses reach the optimizer: gathered on their device, read in batches, agreed on by the ranks."""
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
+
+from groktimizer.optim.agreement import Scope, local, stacked
 
 DEVICE_POLL = 10
 
@@ -15,7 +16,7 @@ class Inbox:
     """Losses on their way to the detector and the controller.
 
     Those put between two steps are averaged into one; every `poll` steps the gathered ones are read on the host, at
-    one synchronisation. All ranks of a process group get the same numbers, their mean.
+    one synchronisation.
 
     Args:
         poll: Steps between two readings; None is 1 for losses on the CPU and 10 for others.
@@ -23,9 +24,8 @@ class Inbox:
 
     def __init__(self, poll: int | None) -> None:
         self.poll = poll
-        self.seen = False
         self._pending: list[Tensor | float] = []
-        self._unread: list[Tensor | float] = []
+        self._unread: list[Tensor | float | None] = []  # None: a step of this rank without a loss
 
     def put(self, loss: Any) -> None:
         """Take in one loss.
@@ -37,74 +37,102 @@ class Inbox:
             ValueError: If it is not one number.
         """
         if isinstance(loss, Tensor) and loss.numel() == 1:
-            self._pending.append(loss.detach().reshape(()))
+            self._pending.append(local(loss.detach()).reshape(()))
         elif isinstance(loss, numbers.Real) and not isinstance(loss, bool):
             self._pending.append(float(loss))
         else:
             kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
             raise ValueError(f"loss={kind}: accepted is one number, the training loss that was differentiated")
-        self.seen = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a loss was put since the last step."""
+        return bool(self._pending)
+
+    def clear(self) -> None:
+        """Drop what was put since the last step was closed."""
+        self._pending.clear()
+
+    def _close(self) -> list[Tensor | float]:
+        """What was put since the last step, as one loss; empty if nothing was."""
+        pending, self._pending = self._pending, []
+        return [_mean(pending)] if len(pending) > 1 else pending
 
     def take(self) -> list[float]:
-        """Close a step.
+        """Close a step of a process that decides alone.
 
         Returns:
             The losses to act on now, oldest first; empty when none is due.
         """
-        if self._pending:
-            self._unread.append(self._pending[0] if len(self._pending) == 1 else _mean(self._pending))
-            self._pending.clear()
-        if not self._unread:
+        self._unread += self._close()
+        waiting = [loss for loss in self._unread if loss is not None]
+        if not waiting:
             return []
-        sample = self._unread[-1]
+        sample = waiting[-1]
         on_device = isinstance(sample, Tensor) and sample.device.type != "cpu"
-        if len(self._unread) < (self.poll or (DEVICE_POLL if on_device else 1)):
+        if len(waiting) < (self.poll or (DEVICE_POLL if on_device else 1)):
             return []
-        return self._read()
+        self._unread = []
+        if len(waiting) == 1:
+            return [float(waiting[0])]
+        return stacked(waiting, _device(waiting)).tolist()
 
-    def _read(self) -> list[float]:
-        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        unread, self._unread = self._unread, []
-        if len(unread) == 1 and not several:
-            return [float(unread[0])]
-        values = _stacked(unread)
-        if several and values.device.type == "cpu" and dist.get_backend() == "nccl":
-            values = values.cuda()
-        if several:
-            dist.all_reduce(values)
-            values /= dist.get_world_size()
-        return values.tolist()
+    def agree(self, extras: list[Tensor | float], scope: Scope, device: torch.device) -> tuple[list[float], Tensor]:
+        """Close a step of one rank among several: one reduction, if anything is due, of losses and other sums.
+
+        Readings are due by steps, not by losses, and each rank says how many losses it adds: one that observed none
+        keeps nobody waiting.
+
+        Args:
+            extras: This rank's parts of other sums; as many on every rank.
+            scope: Who takes part.
+            device: Where the parameters live.
+
+        Returns:
+            The losses to act on now (each the mean over the ranks that saw one), and the sums of `extras`.
+        """
+        self._unread += self._close() or [None]
+        unread = self._unread
+        if len(unread) < (self.poll or (1 if device.type == "cpu" else DEVICE_POLL)):
+            unread = []
+        else:
+            self._unread = []
+        if not unread and not extras:
+            return [], torch.zeros(0)
+        seen: list[Tensor | float] = [0.0 if loss is None else loss for loss in unread]
+        counts: list[Tensor | float] = [float(loss is not None) for loss in unread]
+        row = scope.total(stacked([*seen, *counts, *extras], device))
+        totals = row[: 2 * len(unread)].tolist()
+        pairs = zip(totals[: len(unread)], totals[len(unread) :], strict=True)
+        return [total / count for total, count in pairs if count], row[2 * len(unread) :]
 
     def state_dict(self) -> dict[str, Any]:
         """Losses not yet acted on.
 
         Returns:
-            Plain numbers.
+            Lists of plain numbers.
         """
         return {
-            "seen": self.seen,
-            "unread": [float(x) for x in self._unread],
-            "pending": [float(x) for x in self._pending],
+            "unread": [None if loss is None else float(loss) for loss in self._unread],
+            "pending": [float(loss) for loss in self._pending],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave.
 
         Args:
-            state: Plain numbers.
+            state: Lists of plain numbers.
         """
-        self.seen, self._unread, self._pending = state["seen"], list(state["unread"]), list(state["pending"])
+        self._unread, self._pending = list(state["unread"]), list(state["pending"])
 
 
-def _stacked(losses: list[Tensor | float]) -> Tensor:
-    device = next((loss.device for loss in losses if isinstance(loss, Tensor)), torch.device("cpu"))
-    wide = torch.float32 if device.type == "mps" else torch.float64
-    return torch.stack([torch.as_tensor(loss, dtype=wide, device=device) for loss in losses])
+def _device(losses: Sequence[Tensor | float]) -> torch.device:
+    return next((loss.device for loss in losses if isinstance(loss, Tensor)), torch.device("cpu"))
 
 
 def _mean(losses: list[Tensor | float]) -> Tensor:
     """Mean of the finite losses: one of a step that a GradScaler skipped does not count; nan if none is finite."""
-    values = _stacked(losses)
+    values = stacked(losses, _device(losses))
     return torch.where(torch.isfinite(values), values, torch.nan).nanmean()
 
 

@@ -27,24 +27,102 @@ import torch
 from torch import Tensor
 
 from groktimizer.dynamics import critical_momentum
-from groktimizer.optim import guard, updates
+from groktimizer.optim import guard, store, updates
+from groktimizer.optim.agreement import Scope, device_of, largest, local, stacked, sums
 from groktimizer.optim.settings import ADAPTIVE_DECAY, Settings
 from groktimizer.penalties import L2, Penalty
 from groktimizer.penalties.base import raised
 
-State = dict[Any, dict[str, Any]]
+
+def reference_decay(groups: list[dict[str, Any]], control: dict[str, Any], settings: Settings) -> float:
+    """The decay that sets momentum and damped time: the largest of L2; the untuned one where there is no L2.
+
+    Args:
+        groups: The parameter groups.
+        control: The control numbers.
+        settings: The optimizer's settings.
+
+    Returns:
+        lambda, > 0.
+    """
+    decays = [decay_of(group, control) for group in groups if isinstance(group["penalty"], L2)]
+    return max(decays, default=0.0) or settings.pace * control["decay_retreat"]
+
+
+def decay_of(group: dict[str, Any], control: dict[str, Any]) -> float:
+    """The weight of a group's penalty now.
+
+    Args:
+        group: A parameter group.
+        control: The control numbers.
+
+    Returns:
+        Its weight_decay times what guard and constraint make of it.
+    """
+    scale = control["decay_retreat"]
+    if not group["decay_given"]:
+        scale *= control["decay_scale"]
+    return group["weight_decay"] if scale == 1.0 else group["weight_decay"] * scale
+
+
+def numbers(group: dict[str, Any], control: dict[str, Any], reference: float) -> tuple[float | Tensor, float, float]:
+    """A group's numbers now.
+
+    Args:
+        group: A parameter group.
+        control: The control numbers.
+        reference: The decay that sets the momentum of groups without one.
+
+    Returns:
+        Step size, weight of the penalty, and the decay that sets the momentum.
+    """
+    scale = control["lr_retreat"]
+    if not group["lr_given"]:
+        scale *= control["lr_scale"] * control["calibrated"]
+    decay = decay_of(group, control)
+    return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
+
+
+def prepare(groups: list[dict[str, Any]], state: store.State, settings: Settings, control: dict[str, Any]) -> None:
+    """Complete the state of tensors whose first gradient has come.
+
+    In phase 2 the second moment of such a tensor starts from the gradient's square, corrected so that this gradient
+    alone sets its scale, and a state that the guard holds takes it in as it is: it has not moved yet.
+
+    Args:
+        groups: The parameter groups.
+        state: The optimizer's state.
+        settings: The optimizer's settings.
+        control: The control numbers.
+    """
+    names = settings.tensors(groups)
+    for group in groups:
+        fresh = [param for param in group["params"] if param.grad is not None and "scale" not in state[param]]
+        if not fresh:
+            continue
+        scales = dict(zip(group["params"], settings.known_scales(group, state), strict=True))
+        late = control["phase"] > 1
+        for param in fresh:
+            entry = state[param]
+            if late and settings.adaptive and store.MOMENT not in entry and group["moment_steps"]:
+                start = local(store.use(entry, param, store.MOMENT))
+                start.copy_(local(param.grad).square().mul_(1.0 - group["beta2"] ** group["moment_steps"]))
+            if late and control["kept"] and settings.guard:
+                local(store.use(entry, param, store.SNAPSHOT)).copy_(local(param))
+            store.begin(entry, param, names, scales[param], 1.0 if weighs_itself(group) else 0.0)
 
 
 def advance(
     group: dict[str, Any],
-    state: State,
+    state: store.State,
     settings: Settings,
     numbers: tuple[float | Tensor, float, float],
     *,
     age: Tensor | None,
+    scope: Scope,
     flush: bool,
 ) -> Tensor | None:
-    """Move the tensors of one group.
+    """Move the tensors of one group, this rank's parts of them.
 
     Args:
         group: A parameter group, gradients set.
@@ -52,10 +130,11 @@ def advance(
         settings: The optimizer's settings.
         numbers: Step size, weight of the penalty (its scales applied), and the decay that sets the momentum.
         age: Steps since the last restart, of proximal groups.
+        scope: Who takes part.
         flush: Whether subnormal entries are due to be cleared.
 
     Returns:
-        The sign of the restart test, summed over a proximal group's tensors; None for an L2 group.
+        This rank's part of the restart test, summed over a proximal group's tensors; None for an L2 group.
 
     Raises:
         ValueError: If a gradient is sparse.
@@ -65,63 +144,52 @@ def advance(
     proximal = not isinstance(group["penalty"], L2)
     if not params or ((settings.adaptive or proximal) and float(lr) == 0.0):
         return None  # a paused schedule: at momentum 1 the velocity would only pile up
-    grads = guard.dense_gradients(params)
-    velocities = [guard.buffer(state, param, "momentum_buffer") for param in params]
+    columns = [params, guard.dense_gradients(params), [store.use(state[p], p, store.VELOCITY) for p in params]]
     momentum = critical_momentum(float(lr), reference, group["damping"])
     scalars = updates.Scalars(float(lr), decay, momentum, eps=group["eps"], maximize=group["maximize"])
-    columns = [params, grads, velocities]
     if settings.adaptive:
         group["moment_steps"] += 1
-        before, correction = (1.0 - group["beta2"] ** (group["moment_steps"] - late) for late in (1, 0))
-        columns.append([guard.moment(state, param, before) for param in params])
+        correction = 1.0 - group["beta2"] ** group["moment_steps"]
+        columns.append([store.use(state[param], param, store.MOMENT) for param in params])
         scalars = scalars._replace(beta2=group["beta2"], correction=correction)
-    weigh(group, state, settings)
+    columns = [[local(tensor) for tensor in column] for column in columns]
     turn = None
     if proximal:
-        turn = _proximal(group, columns, scalars, age if settings.accelerates else None)
+        shares = [scope.share(param) for param in params]
+        own = [state[param] for param in params]
+        turn = _proximal(group, own, columns, scalars, age if settings.accelerates else None, shares)
     elif settings.adaptive:
         kernel = updates.choose(foreach=group["foreach"], compiled=settings.compiled, device=params[0].device)
-        for lane, own in updates.lanes(_with_grad(group, "scales"), scalars, group["damping"], reference):
+        scales = [state[param]["scale"] for param in params]
+        for lane, own in updates.lanes(scales, scalars, group["damping"], reference):
             kernel(*([column[i] for i in lane] for column in columns), own)
     else:
         updates.euclidean_step(
-            params, grads, list(velocities), scalars, lr=lr, foreach=group["foreach"], fused=group["fused"]
+            columns[0], columns[1], list(columns[2]), scalars, lr=lr, foreach=group["foreach"], fused=group["fused"]
         )
     if flush:
-        guard.flush(params, velocities)
+        guard.flush(columns[0], columns[2])
     return turn
 
 
-def _with_grad(group: dict[str, Any], name: str) -> list[float]:
-    return [value for param, value in zip(group["params"], group[name], strict=True) if param.grad is not None]
-
-
 def _proximal(
-    group: dict[str, Any], columns: list[list[Tensor]], scalars: updates.Scalars, age: Tensor | None
+    group: dict[str, Any],
+    entries: list[store.Entry],
+    columns: list[list[Tensor]],
+    scalars: updates.Scalars,
+    age: Tensor | None,
+    shares: list[float],
 ) -> Tensor:
-    units, scales = _with_grad(group, "units"), _with_grad(group, "scales")
     turn = torch.zeros((), device=columns[0][0].device, dtype=raised(columns[0][0]).dtype)
     momentum: float | Tensor = critical_momentum(scalars.lr, ADAPTIVE_DECAY, group["damping"])
     if age is not None:
         count = age.to(raised(columns[0][0]).dtype)
         momentum = (count - 1.0) / (count + 2.0)
-    for unit, scale, *tensors in zip(units, scales, *columns, strict=True):
-        own = scalars._replace(lr=scalars.lr * scale, weight_decay=scalars.weight_decay * (unit or 0.0))
-        turn += whole(proximal_step(group["penalty"], tensors, own, momentum)).to(turn)
+    for entry, share, *tensors in zip(entries, shares, *columns, strict=True):
+        lr, weight = scalars.lr * entry["scale"], scalars.weight_decay * entry["unit"]
+        own = scalars._replace(lr=lr, weight_decay=weight)
+        turn += proximal_step(group["penalty"], tensors, own, momentum).to(turn) * share
     return turn
-
-
-def whole(value: Tensor) -> Tensor:
-    """A number that may be spread over processes, as all of them see it.
-
-    Args:
-        value: A scalar; a DTensor is summed up.
-
-    Returns:
-        A plain tensor.
-    """
-    gather = getattr(value, "full_tensor", None)
-    return value if gather is None else gather()
 
 
 def proximal_step(
@@ -158,78 +226,118 @@ def proximal_step(
     return ((moved - ahead) * gone).sum()
 
 
-def restart(groups: list[dict[str, Any]], state: State, turn: Tensor, age: Tensor) -> None:
-    """Bring everything to rest if the momentum points uphill; decided on the device, without a synchronisation.
+def restart(groups: list[dict[str, Any]], state: store.State, control: dict[str, Any]) -> Tensor:
+    """Bring everything to rest if the last step's momentum pointed uphill; decided on the device, without waiting.
 
     Args:
         groups: The parameter groups.
         state: The optimizer's state; velocities are changed in place.
-        turn: The restart test summed over all tensors.
-        age: Steps since the last restart; changed in place.
+        control: The control numbers: ``turn``, the last step's restart test summed over all tensors, is used up, and
+            ``age``, the steps since the last restart, goes on; both may be numbers or live on the device.
+
+    Returns:
+        The age, on the device.
     """
+    device = device_of([param for group in groups for param in group["params"]])
+    turn, age = (_on(device, control[name]) for name in ("turn", "age"))
     go_on = turn <= 0.0
-    age.mul_(go_on.to(age)).add_(1.0)
+    age = age * go_on.to(age) + 1.0
+    control["turn"], control["age"] = 0.0, age
     for group in groups:
         if not isinstance(group["penalty"], L2):
             for param in group["params"]:
-                velocity = state.get(param, {}).get("momentum_buffer")
-                if velocity is not None:
-                    velocity.mul_(go_on.to(velocity.device, velocity.dtype))
+                velocity = state.get(param, {}).get(store.VELOCITY)
+                if velocity is not None and not store.is_idle(velocity):
+                    local(velocity).mul_(go_on.to(velocity.device, velocity.dtype))
+    return age
 
 
-def weigh(group: dict[str, Any], state: State, settings: Settings) -> None:
-    """Set ``group["units"]``: what a weight of 1 means for each tensor, from its state at the switch.
+def _on(device: torch.device, value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else stacked([value], device)[0]
 
-    A weight that was given means itself. One that was not is chosen so that the penalty pulls along theta as an L2 of
-    the same nominal weight would: ``unit = |theta|^2 / <theta, D dh>``, D the metric. Parameters at 0 have no such
-    pull; there a weight of 1 is the one from which on they would stay there. One unit for the group where its fixed
-    points have a common objective, one for each tensor where they have none. A tensor without a usable gradient is
-    left for a later step (None), without penalty till then.
+
+def weighs_itself(group: dict[str, Any]) -> bool:
+    """Whether a weight of 1 means 1 in a group: that of L2, and one that was given.
 
     Args:
         group: A parameter group.
+
+    Returns:
+        False where `weigh` has to find what it means.
+    """
+    return isinstance(group["penalty"], L2) or group["decay_given"] or group["weight_decay"] == 0.0
+
+
+def weigh(groups: list[dict[str, Any]], state: store.State, settings: Settings, scope: Scope) -> None:
+    """Set ``state[param]["unit"]``: what a weight of 1 means for each tensor, from its state at the switch.
+
+    A weight that was given means itself. One that was not is chosen so that the penalty pulls along theta as an L2 of
+    the same nominal weight would: ``unit = |theta|^2 / <theta, D dh>``, D the metric. Parameters at 0 have no such
+    pull; there a weight of 1 is the one from which on they would stay there. One unit for the group (``group["unit"]``)
+    where its fixed points have a common objective, one for each tensor where they have none. A tensor without a usable
+    gradient is left for a later step (0), without penalty till then. Of sharded tensors the whole is weighed.
+
+    Args:
+        groups: The parameter groups.
         state: The optimizer's state.
         settings: The optimizer's settings.
+        scope: Who takes part.
     """
-    penalty, params = group["penalty"], group["params"]
-    if group["units"] is None:
-        itself = isinstance(penalty, L2) or group["given"]["weight_decay"] or group["weight_decay"] == 0.0
-        group["units"] = [1.0 if itself else None] * len(params)
-    if None not in group["units"]:
-        return
-    known = zip(group["units"], params, strict=True)
-    due = [i for i, (unit, param) in enumerate(known) if unit is None and param.grad is not None and param.numel()]
-    if not due:
-        return
-    pulls = [_pull(params[i], penalty, state, group, settings) for i in due]
-    if settings.adaptive and not penalty.separable:
-        for i, pull in zip(due, pulls, strict=True):
-            group["units"][i] = _unit([pull])
-    else:
-        unit = _unit(pulls)
-        group["units"] = [unit if old is None else old for old in group["units"]]
+    for group in groups:
+        if weighs_itself(group):
+            continue
+        joint = not settings.adaptive or group["penalty"].separable
+        waiting = [p for p in group["params"] if p.grad is not None and state[p]["unit"] == 0.0]
+        if joint and group["unit"] == 0.0:
+            group["unit"] = _unit(_pulls(group, group["params"], state, settings, scope))
+        elif not joint and waiting:
+            pulls = _pulls(group, waiting, state, settings, scope)
+            for param, pull in zip(waiting, pulls, strict=True):
+                state[param]["unit"] = _unit([pull])
+        if joint:
+            for param in waiting:
+                state[param]["unit"] = group["unit"]
 
 
-def _unit(pulls: list[tuple[float, float, float]]) -> float | None:
+def _unit(pulls: list[tuple[float, float, float]]) -> float:
     squares, along, limits = zip(*pulls, strict=True)
     square, pull = math.fsum(squares), math.fsum(along)
     unit = square / pull if pull > 0.0 else max(limits)
-    return unit if math.isfinite(unit) and unit > 0.0 else None
+    return unit if math.isfinite(unit) and unit > 0.0 else 0.0
+
+
+def _pulls(
+    group: dict[str, Any], params: list[Tensor], state: store.State, settings: Settings, scope: Scope
+) -> list[tuple[float, float, float]]:
+    """Of each tensor: squared norm, the penalty's pull along it (a mean in the metric), the weight that holds it."""
+    parts = [_pull(param, state, group, settings, scope.share(param)) for param in params]
+    device = device_of(params)
+    totals = iter(sums([number for row in parts for number in row[:4]], scope, device))
+    limits = largest([row[4] for row in parts], scope, device)
+    pulls: list[tuple[float, float, float]] = []
+    for limit in limits:
+        square, pull, sizes, count = (next(totals) for _ in range(4))
+        pulls.append((square, pull / (sizes / count) ** 0.5 if sizes > 0.0 else pull, limit))
+    return pulls
 
 
 def _pull(
-    param: Tensor, penalty: Penalty, state: State, group: dict[str, Any], settings: Settings
-) -> tuple[float, float, float]:
-    """Of one tensor: its squared norm, the penalty's pull along it (a mean in the metric), the weight that holds it."""
+    param: Tensor, state: store.State, group: dict[str, Any], settings: Settings, share: float
+) -> tuple[float, float, float, float, float]:
+    """This rank's part: |theta|^2, <theta, dh>, the squared metric and its entries, the weight that holds theta."""
+    if param.grad is None or not param.numel():
+        return 0.0, 0.0, 0.0, 0.0, 0.0
+    penalty: Penalty = group["penalty"]
     exact = torch.float64 if param.device.type == "cpu" else torch.float32
-    assert param.grad is not None
-    theta, force = param.detach().to(exact), param.grad.to(exact)
+    theta, force = local(param).detach().to(exact), local(param.grad).to(exact)
     pull = float((theta * penalty.subgradient(theta)).sum())
+    sizes, count = 0.0, 0.0
     if settings.adaptive:
-        moment = group["beta2"] * state[param]["exp_avg_sq"].to(exact) + (1.0 - group["beta2"]) * force.square()
-        size = (moment / (1.0 - group["beta2"] ** group["moment_steps"])).sqrt() + group["eps"]
+        past = local(store.use(state[param], param, store.MOMENT)).to(exact)
+        moment = group["beta2"] * past + (1.0 - group["beta2"]) * force.square()
+        size = (moment / (1.0 - group["beta2"] ** (group["moment_steps"] + 1))).sqrt() + group["eps"]
         if penalty.separable:
-            pull /= float(size.square().mean()) ** 0.5
+            sizes, count = float(size.square().sum()) * share, size.numel() * share
         else:
             force = (force / size).clamp(-1.0, 1.0)
-    return float(theta.square().sum()), pull, float(penalty.dual_norm(force))
+    return float(theta.square().sum()) * share, pull * share, sizes, count, float(penalty.dual_norm(force))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from groktimizer.optim import control, settings
+from groktimizer.optim.base import BASE_LR
 from groktimizer.optim.detector import LossBelow
 from groktimizer.penalties import L2, Penalty
 
@@ -69,7 +70,7 @@ class Reference:
         self.first_loss: float | None = None
         self.count = 0
         rms = [math.sqrt(float((t**2).mean())) for t in self.theta]
-        self.scale = [min(max(r / settings.SCALE_UNIT, 1.0), settings.SCALE_MAX) for r in rms]
+        self.scale = [round(min(max(r / settings.SCALE_UNIT, 1.0), settings.SCALE_MAX), 6) for r in rms]
         if metric == "euclidean" or self.lr_given:
             self.scale = [1.0] * len(self.theta)
 
@@ -125,7 +126,7 @@ class Reference:
             self.second[i] = 0.98 * self.second[i] + 0.02 * grad**2
             mean = self.first[i] / (1.0 - 0.9**self.count)
             size = torch.sqrt(self.second[i] / (1.0 - 0.98**self.count)) + 1e-8
-            lr = settings.BASE_LR * self.scale[i]
+            lr = BASE_LR * self.scale[i]
             self.theta[i] = self.theta[i] - lr * mean / size
 
     def _pace(self) -> float:

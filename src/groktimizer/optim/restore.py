@@ -4,93 +4,107 @@ from copy import deepcopy
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
-from groktimizer.optim import base as phase_one
-from groktimizer.optim.detector import Detector
-from groktimizer.optim.losses import Inbox
+from groktimizer.optim import store
+from groktimizer.optim.base import PhaseOne, second_moments
+from groktimizer.optim.settings import VERSION, numbers
+from groktimizer.optim.version_one import is_version_one, upgraded
 
 ADAM_KEYS = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
+Groups = list[dict[str, Any]]
 
-def hand_over(
-    groups: list[dict[str, Any]], base: Optimizer | None, state: dict[Any, dict[str, Any]], *, adaptive: bool
-) -> None:
-    """End phase 1: carry its second moments over (adaptive metric); the rest goes with the base.
+
+def hand_over(groups: Groups, one: PhaseOne, state: store.State, names: tuple[str, ...]) -> None:
+    """End phase 1: its second moments are carried over (adaptive metric), everything comes to rest, the rest is freed.
 
     Args:
         groups: The outer groups; beta2 becomes the base's own.
-        base: The phase-1 optimizer.
-        state: The outer state.
-        adaptive: Whether second moments are used in phase 2.
+        one: Phase 1.
+        state: The state, which both share.
+        names: Keys of the tensors that phase 2 uses.
     """
-    if base is None or not adaptive:
-        return
+    adaptive = store.MOMENT in names
     for group in groups:
-        moments, steps, beta2 = phase_one.second_moments(base, group["params"])
+        moments, steps, beta2 = second_moments(one.optimizer, group["params"]) if adaptive else ({}, 0, None)
         group["moment_steps"] = steps
         group["beta2"] = group["beta2"] if beta2 is None else beta2
         for param in group["params"]:
             if id(param) in moments:
-                state[param]["exp_avg_sq"] = moments[id(param)]
+                state[param][store.MOMENT] = moments[id(param)]
+        begin_phase_two(group, state, names, counted=set(moments))
 
 
-def pack(packed: dict[str, Any], base: Optimizer | None, detector: Detector | None, inbox: Inbox) -> dict[str, Any]:
+def begin_phase_two(group: dict[str, Any], state: store.State, names: tuple[str, ...], *, counted: set[int]) -> None:
+    """Bring the state of a group's tensors to rest.
+
+    Args:
+        group: A parameter group.
+        state: The state.
+        names: Keys of the tensors that phase 2 uses.
+        counted: Ids of the parameters whose second moments go on.
+    """
+    for param in group["params"]:
+        entry = state.get(param)
+        if not entry:
+            continue
+        store.rest(entry, param, names)
+        for name in names:
+            if name in (store.VELOCITY, store.MOMENT) and not (name == store.MOMENT and id(param) in counted):
+                store.use(entry, param, name).zero_()
+
+
+def pack(packed: dict[str, Any], live: dict[str, Any], one: PhaseOne | None) -> dict[str, Any]:
     """Complete torch's state dict with what lives outside state and groups.
 
     Args:
         packed: `torch.optim.Optimizer.state_dict()`.
-        base: The phase-1 optimizer, if phase 1 is on.
-        detector: The detector.
-        inbox: Losses on their way.
+        live: Control numbers that are kept elsewhere (losses on their way, what a tensor counts on its device).
+        one: Phase 1, if it is on.
 
     Returns:
-        The same dict, its groups copied.
+        A new dict: tensors in use are the optimizer's own, as with any torch optimizer; nothing else changes with it.
     """
     groups = [{key: _copied(value) for key, value in group.items()} for group in packed["param_groups"]]
     for group in groups:
         group["penalty"] = repr(group["penalty"])  # a text, which weights_only=True can read
-    groups[0]["control"] |= {
-        "base": None if base is None else {"kind": type(base).__name__, "state_dict": base.state_dict()},
-        "detector": None if detector is None else detector.state_dict(),
-        "inbox": inbox.state_dict(),
-    }
-    return packed | {"param_groups": groups}
+    groups[0]["control"] |= live | {"base": "" if one is None else type(one.optimizer).__name__}
+    if one is not None and not one.shares:
+        groups[0]["control"]["base_state"] = one.optimizer.state_dict()
+    elif one is not None:
+        for group, options in zip(groups, one.options(), strict=False):  # a base may have merged them
+            group["base"] = options
+    return packed | {"param_groups": groups, "state": store.filled(packed["state"])}
 
 
 def _copied(value: Any) -> Any:
     return deepcopy(value) if isinstance(value, (dict, list, Tensor)) else value
 
 
-def unpack(control: dict[str, Any], base: Optimizer | None, detector: Detector | None, inbox: Inbox) -> None:
-    """Undo `pack` after loading.
+def resume_base(groups: Groups, one: PhaseOne) -> None:
+    """Give a fresh base what the saved one's groups held.
 
     Args:
-        control: The loaded controller's numbers; what belongs elsewhere is taken out of it.
-        base: The rebuilt phase-1 optimizer, if phase 1 is on.
-        detector: The detector.
-        inbox: Losses on their way.
+        groups: The loaded groups.
+        one: Phase 1.
 
     Raises:
         ValueError: If it was saved with another kind of base.
     """
-    saved = control.pop("base", None)
-    if base is not None and saved is not None:
-        if saved["kind"] != type(base).__name__:
-            raise ValueError(
-                f"state_dict was saved with base {saved['kind']}: accepted is {type(base).__name__}, this optimizer's"
-            )
-        base.load_state_dict(saved["state_dict"])
-    seen = control.pop("detector", None)
-    if detector is not None and seen is not None:
-        detector.load_state_dict(seen)
-    waiting = control.pop("inbox", None)
-    if waiting is not None:
-        inbox.load_state_dict(waiting)
+    kind, saved = type(one.optimizer).__name__, groups[0]["control"]["base"]
+    if saved not in ("", kind):
+        raise ValueError(f"state_dict was saved with base {saved}: accepted is {kind}, this optimizer's")
+    if not one.shares:
+        one.optimizer.load_state_dict(groups[0]["control"]["base_state"])
+    else:
+        one.restore([group["base"] for group in groups])
+    groups[0]["control"]["base_state"] = {}
+    for group in groups:
+        group["base"] = {}
 
 
-def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str) -> tuple[dict[str, Any], float | None]:
-    """Make a state dict fit to load: our own as it is, Adam's or another's with our options in its groups.
+def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict[str, Any], float | None]:
+    """Make a state dict fit to load: our own, of any version, or Adam's or another's with our options in its groups.
 
     Args:
         state_dict: What the user loads.
@@ -101,7 +115,7 @@ def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str)
         A state dict with our groups' keys, and, for another optimizer's, its beta2 (0 where it has none).
 
     Raises:
-        ValueError: If it was saved in the other metric, or has another number of groups.
+        ValueError: If it was saved in the other metric, has another number of groups, or comes from a later version.
     """
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
@@ -110,10 +124,12 @@ def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str)
             "the groups that the other optimizer had (such as model.parameters())"
         )
     if saved and "control" in saved[0]:
-        other = saved[0]["control"]["metric"]
-        if other != metric:
-            raise ValueError(f"state_dict was saved with metric={other!r}: accepted is {metric!r}, this optimizer's")
-        return state_dict | {"param_groups": _with_penalties(saved, groups)}, None
+        if is_version_one(saved[0]["control"]):
+            state_dict = upgraded(state_dict, groups)
+            saved = state_dict["param_groups"]
+        _check_control(saved[0]["control"], metric)
+        entries = {key: _present(entry) for key, entry in state_dict["state"].items()}
+        return {"state": entries, "param_groups": _with_ours(saved, groups)}, None
     betas = saved[0].get("betas", (0.0, 0.0))
     ours = [
         {key: _copied(value) for key, value in group.items() if key != "params"} | {"params": theirs["params"]}
@@ -127,42 +143,97 @@ def adopt(state_dict: dict[str, Any], groups: list[dict[str, Any]], metric: str)
     return {"state": entries, "param_groups": ours}, float(betas[1])
 
 
-def _with_penalties(saved: list[dict[str, Any]], groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Saved groups with this optimizer's penalties in place of their texts."""
+def _check_control(control: dict[str, Any], metric: str) -> None:
+    if control["version"] > VERSION:
+        raise ValueError(
+            f"state_dict of version {control['version']}: accepted are 1 to {VERSION}; it was saved by a later "
+            "groktimizer, which can read it"
+        )
+    if control["metric"] != metric:
+        raise ValueError(
+            f"state_dict was saved with metric={control['metric']!r}: accepted is {metric!r}, this optimizer's"
+        )
+
+
+def _present(entry: Any) -> Any:
+    """Without the empty dicts that flattening (torch.distributed.checkpoint) leaves for keys that a file lacks."""
+    if not isinstance(entry, dict):
+        return entry
+    return {name: value for name, value in entry.items() if not (isinstance(value, dict) and not value)}
+
+
+def _with_ours(saved: Groups, groups: Groups) -> Groups:
+    # Complete, with this optimizer's penalties in place of their texts. What a format drops (a flat one has no empty
+    # lists and dicts) is as in a fresh optimizer.
+    result: Groups = []
     for theirs, ours in zip(saved, groups, strict=True):
-        text = theirs.get("penalty", repr(ours["penalty"]))
+        text = theirs.get("penalty", ours["penalty"])
+        text = text if isinstance(text, str) else repr(text)
         if text != repr(ours["penalty"]):
             raise ValueError(f"state_dict was saved with penalty={text}: accepted is {ours['penalty']!r}, this group's")
-    return [theirs | {"penalty": ours["penalty"]} for theirs, ours in zip(saved, groups, strict=True)]
+        missing = {key: _copied(value) for key, value in ours.items() if key not in theirs and key != "params"}
+        result.append(missing | theirs | {"penalty": ours["penalty"]})
+    result[0]["control"] = numbers(groups[0]["control"]["metric"]) | result[0]["control"]
+    return result
 
 
-def take_over(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], beta2: float, *, adaptive: bool) -> None:
+def settle(groups: Groups, state: store.State, names: tuple[str, ...], *, phase: int, kept: bool) -> None:
+    """After loading: what the phase does not use is idle again.
+
+    Args:
+        groups: The parameter groups.
+        state: The loaded state.
+        names: Keys of the tensors that phase 2 uses.
+        phase: The phase.
+        kept: Whether the guard holds a state.
+    """
+    used = names if phase > 1 else ()
+    out = [
+        name
+        for name, needed in ((store.SNAPSHOT, kept), (store.GRADIENT, False), (store.DIRECTION, False))
+        if not needed
+    ]
+    for group in groups:
+        for param in group["params"]:
+            entry = state.get(param)
+            if not entry:
+                continue
+            if used:
+                store.rest(entry, param, used)
+            for name in out:
+                value = entry.get(name)
+                if isinstance(value, Tensor) and not bool(value.any()):
+                    entry[name] = store.idle(param)
+
+
+def take_over(groups: Groups, state: store.State, beta2: float, names: tuple[str, ...]) -> None:
     """Begin phase 2 from another optimizer's loaded state: its second moments, at rest.
 
     Args:
         groups: Our groups.
         state: The loaded state.
         beta2: Its decay rate of second moments.
-        adaptive: Whether second moments are used.
+        names: Keys of the tensors that phase 2 uses.
     """
+    adaptive = store.MOMENT in names
     for group in groups:
         steps = [state[param]["step"] for param in group["params"] if "step" in state.get(param, {})]
-        group["moment_steps"] = max((int(step) for step in steps), default=0)
-        if group["moment_steps"] and adaptive:
+        group["moment_steps"] = max((int(step) for step in steps), default=0) if adaptive else 0
+        if group["moment_steps"]:
             group["beta2"] = beta2
-    phase_one.free_state(state, ("exp_avg_sq",) if adaptive else ())
+        for param in group["params"]:
+            if param in state:
+                state[param].pop("step", None)
+        begin_phase_two(group, state, names, counted={id(p) for p in group["params"] if adaptive})
 
 
-def give_to_base(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], base: Optimizer) -> None:
-    """Continue phase 1 from another optimizer's loaded state: it becomes the base's.
+def plain(value: Any) -> Any:
+    """A number out of one that may live on a device.
 
     Args:
-        groups: Our groups.
-        state: The loaded state; emptied.
-        base: The phase-1 optimizer.
+        value: A number or a one-element tensor.
+
+    Returns:
+        A float.
     """
-    for group in groups:
-        for param in group["params"]:
-            entry = state.pop(param, None)
-            if entry:
-                base.state[param] = entry
+    return float(value) if isinstance(value, Tensor) else value

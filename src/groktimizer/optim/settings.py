@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
-from groktimizer.optim.base import BASE_LR, root_mean_square
-from groktimizer.optim.control import Rule
-from groktimizer.optim.detector import Detector, LossBelow
+from groktimizer.optim import store
+from groktimizer.optim.agreement import ALONE, Scope, local, root_mean_squares, scope_of_shards
+from groktimizer.optim.control import Rule, begin
 from groktimizer.penalties import L2, Penalty
 
+VERSION = 2  # of state dicts
 METRICS = ("adaptive", "euclidean")
 ADAPTIVE_LR = 4e-3
 ADAPTIVE_DECAY = 2.0
 # Nominal weight of another penalty, in units of its pull (`phase_two.weigh`): separable ones, and the others.
 SEPARABLE_PULL, JOINT_PULL = 0.1, 0.4
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
-TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
-TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
 SCALE_UNIT, SCALE_MAX = 0.1, 10.0
 
 RULES = {
@@ -107,52 +105,64 @@ class Settings:
         Returns:
             True in the Euclidean metric when a group came without lr.
         """
-        return not self.adaptive and not all(group["given"]["lr"] for group in groups)
+        return not self.adaptive and not all(group["lr_given"] for group in groups)
 
-    def scales(self, params: list[Tensor], *, given: bool) -> list[float]:
+    def tensors(self, groups: list[dict[str, Any]]) -> tuple[str, ...]:
+        """Keys of the tensors that phase 2 uses of each parameter.
+
+        Args:
+            groups: The parameter groups.
+
+        Returns:
+            Names out of `store`.
+        """
+        names = (store.VELOCITY,)
+        if self.adaptive:
+            names += (store.MOMENT,)
+        if self.guard:
+            names += (store.SNAPSHOT,)
+        return (*names, store.DIRECTION, store.GRADIENT) if self.calibrates(groups) else names
+
+    def scales(self, params: list[Tensor], *, given: bool, scope: Scope | None = None) -> list[float]:
         """How much longer each tensor's adaptive step is: its RMS in units of 0.1, between 1 and 10.
 
         A tensor of large entries (an embedding of unit variance) needs larger steps than a matrix of variance
-        1/fan-in for the same relative motion. An lr that was given is taken as it is.
+        1/fan-in for the same relative motion. An lr that was given is taken as it is. Of a sharded tensor the whole is
+        measured; six decimals are kept, so that the order of a sum does not show.
 
         Args:
             params: The group's tensors.
             given: Whether the group's lr was given.
+            scope: Who takes part when some are sharded.
+
+        Returns:
+            One factor per tensor; nan for one without data (on the meta device), to be measured later.
+        """
+        if given or not self.adaptive:
+            return [1.0] * len(params)
+        return [
+            rms if math.isnan(rms) else round(min(max(rms / SCALE_UNIT, 1.0), SCALE_MAX), 6)
+            for rms in root_mean_squares(params, scope or ALONE)
+        ]
+
+    def known_scales(self, group: dict[str, Any], state: store.State) -> list[float]:
+        """The scales of a group's tensors as they are now: kept with each tensor, else measured for its place.
+
+        Args:
+            group: A parameter group; its list for reading, ``"scales"``, is brought up to date.
+            state: The optimizer's state.
 
         Returns:
             One factor per tensor.
         """
-        if given or not self.adaptive:
-            return [1.0] * len(params)
-        return [min(max(root_mean_square(param) / SCALE_UNIT, 1.0), SCALE_MAX) for param in params]
-
-
-def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> Detector | None:
-    """The detector that an ``interpolation=`` argument stands for.
-
-    Args:
-        interpolation: None, a level, infinity, or a detector.
-        maximize: Whether the objective is climbed.
-
-    Returns:
-        A detector; None for infinity (phase 2 at once).
-
-    Raises:
-        ValueError: If it is none of these, or a loss level is asked for while maximising.
-    """
-    if isinstance(interpolation, Detector):
-        return interpolation
-    if isinstance(interpolation, (int, float)) and not isinstance(interpolation, bool) and interpolation == math.inf:
-        return None
-    if maximize:
-        raise ValueError(
-            f"maximize=True with interpolation={interpolation!r}: accepted then are float('inf') and a detector"
-        )
-    if interpolation is None:
-        return LossBelow()
-    if isinstance(interpolation, bool) or not isinstance(interpolation, (int, float)):
-        raise ValueError(f"interpolation={interpolation!r}: accepted is a level > 0, float('inf'), a detector, None")
-    return LossBelow(absolute=float(interpolation))
+        params, listed = group["params"], group["scales"]
+        if len(listed) != len(params) or any(math.isnan(scale) for scale in listed):
+            listed = self.scales(params, given=group["lr_given"], scope=scope_of_shards(params))
+        group["scales"] = [
+            state[param].get("scale", scale) if param in state else scale
+            for param, scale in zip(params, listed, strict=True)
+        ]
+        return group["scales"]
 
 
 def check_penalty(penalty: object) -> None:
@@ -210,7 +220,7 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
         settings: The optimizer's settings.
 
     Returns:
-        A new dict; ``given`` tells which of lr and weight_decay came from the user.
+        A new dict; ``lr_given`` and ``decay_given`` tell which of the two came from the user.
 
     Raises:
         ValueError: If params is a set, whose order is not reproducible.
@@ -220,12 +230,11 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
     group = defaults | param_group
     params = group["params"]
     group["params"] = [params] if isinstance(params, Tensor) else list(params)
-    group["given"] = {"lr": group["lr"] is not None, "weight_decay": group["weight_decay"] is not None}
+    group["lr_given"], group["decay_given"] = group["lr"] is not None, group["weight_decay"] is not None
     if group["lr"] is None:
         group["lr"] = ADAPTIVE_LR if settings.adaptive else EUCLIDEAN_NOMINAL
     group.setdefault("penalty", settings.penalty)
     check_penalty(group["penalty"])
-    group["units"] = None
     if group["weight_decay"] is None:
         group["weight_decay"] = EUCLIDEAN_NOMINAL
         if settings.adaptive and not isinstance(group["penalty"], L2):
@@ -234,19 +243,9 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
             group["weight_decay"] = min(ADAPTIVE_DECAY, 0.25 / max(float(group["lr"]), 1e-30))
     group["nominal_lr"] = float(group["lr"])
     group["moment_steps"] = 0
+    group["unit"] = 0.0
+    group["base"] = {}
     return group
-
-
-def level_taken_on(loss: float) -> float:
-    """Interpolation level of a model that arrives memorised, from the loss that it arrives with.
-
-    Args:
-        loss: Its first training loss.
-
-    Returns:
-        0.05, but between 2 and 100 times the loss.
-    """
-    return max(min(TAKEN_ON_LEVEL, TAKEN_ON_FACTOR * loss), 2.0 * loss, 1e-30)
 
 
 def check_effective(group: dict[str, Any], settings: Settings) -> None:
@@ -273,7 +272,8 @@ def check_effective(group: dict[str, Any], settings: Settings) -> None:
         except ValueError as error:
             remedy = "groktimizer.param_groups(model) keeps the penalty off biases; else L1() takes any tensor"
             raise ValueError(f"{error}; {remedy}") from None
-    lr, decay = group["nominal_lr"] * max(group["scales"], default=1.0), group["weight_decay"]
+    largest = max((scale for scale in group["scales"] if not math.isnan(scale)), default=1.0)
+    lr, decay = group["nominal_lr"] * largest, group["weight_decay"]
     if isinstance(group["penalty"], L2) and settings.adaptive and lr * decay >= 1.0:
         raise ValueError(
             f"weight_decay={decay!r} with an effective lr of {lr:g}: lr * weight_decay must be < 1; accepted at this "
@@ -281,68 +281,101 @@ def check_effective(group: dict[str, Any], settings: Settings) -> None:
         )
 
 
-def check_decays(groups: Iterable[dict[str, Any]]) -> None:
+def check_groups(groups: Iterable[dict[str, Any]]) -> None:
     """Refuse groups that leave phase 2 nothing to do.
 
     Args:
         groups: The parameter groups.
 
     Raises:
-        ValueError: If every weight_decay is 0.
+        ValueError: If there is no tensor, or every weight_decay is 0.
     """
-    if all(group["weight_decay"] == 0 for group in groups):
+    groups = list(groups)
+    if not any(group["params"] for group in groups):
+        raise ValueError("params=[]: every parameter group is empty; accepted are tensors that require grad")
+    if all(group["weight_decay"] == 0 for group in groups if group["params"]):
         raise ValueError(
             "weight_decay=0 in every group: phase 2 minimises the penalty, so accepted is > 0 in one group, or None"
         )
 
 
-def base_groups(groups: list[dict[str, Any]], *, split: bool, offset: int = 0) -> list[dict[str, Any]]:
-    """The groups that the phase-1 optimizer gets: the same tensors, none of phase 2's options.
+def schedule_factor(group: dict[str, Any]) -> float:
+    """What a scheduler has made of a group's lr, as a factor.
 
     Args:
-        groups: The outer groups.
-        split: Whether the default base is used, which takes a longer step on tensors with larger entries.
-        offset: Index of the first outer group.
+        group: An outer group.
 
     Returns:
-        Groups that carry the index of their outer group under ``"outer"``.
+        lr over the lr that the group came with.
     """
-    result: list[dict[str, Any]] = []
-    for index, group in enumerate(groups, start=offset):
-        if not split or all(scale == 1.0 for scale in group["scales"]):
-            result.append({"params": list(group["params"]), "outer": index})
-            continue
-        lanes: dict[float, list[Tensor]] = {}
-        for param, scale in zip(group["params"], group["scales"], strict=True):
-            lanes.setdefault(BASE_LR * scale, []).append(param)
-        result += [{"params": params, "outer": index, "lr": lr} for lr, params in lanes.items()]
-    return result
+    return float(group["lr"]) / group["nominal_lr"] if group["nominal_lr"] > 0.0 else 1.0
 
 
-def follow_schedule(groups: list[dict[str, Any]], base: Optimizer) -> None:
-    """Apply a scheduler's factor on the outer lr to the base's lr.
+def only_asked_for_state(groups: list[dict[str, Any]]) -> bool:
+    """Whether a step is no step: lr 0 and gradients 0 before the first one, by which frameworks ask for the state.
+
+    ``torch.distributed.checkpoint`` calls ``step`` so, in order to have every key there.
 
     Args:
-        groups: The outer groups.
-        base: The phase-1 optimizer, changed in place.
+        groups: The parameter groups, gradients set.
+
+    Returns:
+        True if nothing was observed, no step was taken and all lr and gradients are 0.
     """
-    for inner in base.param_groups:
-        outer = groups[inner.get("outer", 0)]
-        factor = float(outer["lr"]) / outer["nominal_lr"] if outer["nominal_lr"] > 0.0 else 1.0
-        if factor != inner.setdefault("factor", 1.0):
-            inner["lr"] = inner.setdefault("nominal_lr", inner["lr"]) * factor
-            inner["factor"] = factor
+    control = groups[0]["control"]
+    if control["steps"] or control["observed"] or any(float(group["lr"]) for group in groups):
+        return False
+    grads = [param.grad for group in groups for param in group["params"] if param.grad is not None]
+    return bool(grads) and not any(bool(local(grad).any()) for grad in grads)
+
+
+def numbers(metric: str) -> dict[str, Any]:
+    """The control numbers of a fresh optimizer: flat, each of one type for ever; nan and -1 stand for "not yet".
+
+    Args:
+        metric: The optimizer's.
+
+    Returns:
+        What `constrain` and `watch` move, and what the status text says.
+    """
+    return begin(RULES[metric]) | {
+        "version": VERSION,
+        "metric": metric,
+        "phase": 1,
+        "steps": 0,
+        "switch_step": -1,
+        "level": math.nan,
+        "first_loss": math.nan,
+        "best_loss": math.nan,
+        "best_step": 0,
+        "last_loss": math.nan,
+        "start_norm": math.nan,
+        "start_loss": math.nan,
+        "norm": math.nan,
+        "extra_passes": 0,
+        "calibrated": 1.0,
+        "curvature": math.nan,
+        "probes_left": 0,
+        "probe_reach": 0.0,
+        "age": 0.0,
+        "turn": 0.0,
+        "observed": False,
+        "unread": [],
+        "pending": [],
+        "base": "",
+        "base_state": {},  # of a base that keeps its state its own way
+    }
 
 
 def remember(state: dict[str, Any], loss: float) -> None:
     """Note a training loss for the status text.
 
     Args:
-        state: The controller's numbers, changed in place.
+        state: The control numbers, changed in place.
         loss: A training loss.
     """
     state["last_loss"] = loss
-    if state["first_loss"] is None:
+    if math.isnan(state["first_loss"]):
         state["first_loss"] = loss
-    if state["best_loss"] is None or loss < 0.99 * state["best_loss"]:
+    if math.isnan(state["best_loss"]) or loss < 0.99 * state["best_loss"]:
         state["best_loss"], state["best_step"] = loss, state["steps"]

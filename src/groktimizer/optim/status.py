@@ -1,76 +1,185 @@
-"""What the optimizer says of itself: what is going on, and what to change."""
+"""What the optimizer says of itself: what is going on, what to change, and what is worth a warning."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 COLLAPSED = 1e-3  # of the norm at the switch
 FALLEN = 0.25  # of the norm at the switch, with a loss far above its start
+GROWN = 2.0  # times the norm at the switch
+FAR = 10.0  # times the level
 STALLED = 500  # steps without a better loss
+SILENT = 100  # steps without a loss
+EVERY = 50  # steps between two looks at what is worth a warning
+JOINING = (
+    "joining",
+    "under DistributedDataParallel.join() ranks may run out of data, so they cannot agree on a loss and none is used; "
+    "pass process_group=False and observe a loss that is the same on every rank, or give every rank as many batches",
+)
 
 
-def describe(control: dict[str, Any], norm: float, observed: bool) -> str:
+@dataclass(frozen=True)
+class Chosen:
+    """What the user has set, so that advice names an option that there is.
+
+    Args:
+        lr: Whether lr was given.
+        weight_decay: Whether weight_decay was given.
+        adaptive: Whether the metric is the adaptive one.
+        level: Whether interpolation was given a level of its own.
+    """
+
+    lr: bool = False
+    weight_decay: bool = False
+    adaptive: bool = True
+    level: bool = False
+
+    @property
+    def less_decay(self) -> str:
+        """How to weaken the pull of the penalty."""
+        return "lower weight_decay" if self.weight_decay else "pass a lower level as interpolation="
+
+    @property
+    def less_lr(self) -> str:
+        """How to shorten the steps."""
+        return "lower lr" if self.lr else "pass lr= a smaller step than the untuned one"
+
+    @property
+    def reachable(self) -> str:
+        """How to end phase 1 where the loss stays above its level."""
+        return (
+            "raise interpolation to a level it can reach" if self.level else "pass interpolation= a level it can reach"
+        )
+
+
+def describe(control: dict[str, Any], norm: float, chosen: Chosen) -> str:
     """One or two sentences on the state of a run.
 
     Args:
-        control: The optimizer's numbers.
-        norm: Norm of the penalised parameters now.
-        observed: Whether a training loss ever reached the optimizer.
+        control: The control numbers.
+        norm: Norm of the penalised parameters now; 0 in phase 1 where it is not known.
+        chosen: What the user has set.
 
     Returns:
         The text.
     """
     if not math.isfinite(norm):
-        return "not finite: parameters are inf or nan; lower lr, or give interpolation a level so that the guard acts"
-    return _fitting(control, observed) if control["phase"] == 1 else _shrinking(control, norm, observed)
+        return (
+            f"not finite: parameters are inf or nan; {chosen.less_lr}, or give interpolation a level so that the guard "
+            "acts"
+        )
+    return _fitting(control, chosen) if control["phase"] == 1 else _shrinking(control, norm, chosen)
 
 
-def _fitting(control: dict[str, Any], observed: bool) -> str:
+def _fitting(control: dict[str, Any], chosen: Chosen) -> str:
     steps, last = control["steps"], control["last_loss"]
-    if not observed:
+    if not control["observed"]:
         if steps == 0:
             return "phase 1: no step yet"
         return (
             f"phase 1: {steps} steps without a training loss; call opt.observe(loss) before opt.step(), "
             "or opt.step(closure), otherwise phase 2 never begins"
         )
-    if last is None or not math.isfinite(last):
+    if not math.isfinite(last):
         return "phase 1: the training loss is not finite; lower the base's lr or check the data"
-    stalled = steps - control["best_step"]
-    if stalled >= max(STALLED, steps // 2):
+    if _stalled(control):
         return (
-            f"never interpolated: the training loss {last:.3g} has not improved for {stalled} steps; train longer, use "
-            "a larger model, or pass interpolation= a level it can reach"
+            f"never interpolated: the training loss {last:.3g} has not improved for {steps - control['best_step']} "
+            f"steps; train longer, use a larger model, or {chosen.reachable}"
         )
     return f"phase 1: fitting, training loss {last:.3g}"
 
 
+def _stalled(control: dict[str, Any]) -> bool:
+    steps = control["steps"]
+    return control["observed"] and steps - control["best_step"] >= max(STALLED, steps // 2)
+
+
 def _fell_to_nothing(control: dict[str, Any], shrunk: float) -> bool:
     """Whether the fit went with the norm: both far from where phase 2 began."""
-    last, start = control["last_loss"], control["start_loss"]
-    if last is None or start is None or shrunk > FALLEN:
+    last, start, level = control["last_loss"], control["start_loss"], control["level"]
+    if math.isnan(last) or math.isnan(start) or shrunk > FALLEN:
         return False
-    return last > 10.0 * (control["level"] or 0.0) and last > 25.0 * start
+    return last > 10.0 * (0.0 if math.isnan(level) else level) and last > 25.0 * start
 
 
-def _shrinking(control: dict[str, Any], norm: float, observed: bool) -> str:
+def _shrinking(control: dict[str, Any], norm: float, chosen: Chosen) -> str:
     text = f"phase 2 since step {control['switch_step']}"
     if control["rollbacks"]:
         times = "once" if control["rollbacks"] == 1 else f"{control['rollbacks']} times"
         text += f", rolled back {times}"
-    if norm == 0.0 and not control["start_norm"]:
+    known = not math.isnan(control["start_norm"])
+    start = control["start_norm"] if known else norm
+    if norm == 0.0 and not start:
+        remedy = "a lower weight_decay" if chosen.weight_decay else "weight_decay= a small number"
         return text + (
             ": every penalised parameter is 0; a model that has not memorised needs a level for interpolation, "
-            "one that has, a lower weight_decay"
+            f"one that has, {remedy}"
         )
-    start = control["start_norm"] or norm
     if norm < COLLAPSED * start or _fell_to_nothing(control, norm / start if start else 1.0):
-        return text + f": collapsed, the norm fell from {start:.3g} to {norm:.3g}; lower weight_decay"
-    last = control["last_loss"]
-    if not observed:
+        return text + f": collapsed, the norm fell from {start:.3g} to {norm:.3g}; {chosen.less_decay}"
+    last, level = control["last_loss"], control["level"]
+    if not control["observed"]:
         return text + ": no training loss observed, so neither the constraint nor the guard acts"
-    if last is not None and not math.isfinite(last):
-        return text + ": the training loss is not finite; lower lr"
-    level = control["level"]
-    if level is not None and last is not None and last > 10.0 * level:
-        return text + f": the training loss {last:.3g} has left the interpolation level {level:.3g}; lower weight_decay"
-    return text + f": norm {norm:.4g} from {start:.4g}"
+    if math.isinf(last) or (math.isnan(last) and control["observed"] and not math.isnan(control["first_loss"])):
+        return text + f": the training loss is not finite; {chosen.less_lr}"
+    if not math.isnan(level) and last > FAR * level:
+        return text + (
+            f": the training loss {last:.3g} has left the interpolation level {level:.3g}; {chosen.less_decay}"
+        )
+    return text + (_grew(norm, start, chosen) or f": norm {norm:.4g} from {start:.4g}")
+
+
+def _grew(norm: float, start: float, chosen: Chosen) -> str:
+    """Of a norm that grows where it should shrink; empty if it does not."""
+    if not norm > GROWN * start:
+        return ""
+    told = f": the norm has grown from {start:.3g} to {norm:.3g}; "
+    if not chosen.weight_decay:
+        return told + "pass weight_decay= a larger number than the untuned one, or metric='euclidean'"
+    scale = "here gradients are scaled to unit size, so that 1 to 3 is usual, not AdamW's 0.01 to 0.1"
+    return (
+        told
+        + f"raise weight_decay ({scale if chosen.adaptive else 'it weighs the gradient as in SGD'}), or leave it out"
+    )
+
+
+def warnings_due(control: dict[str, Any], norm: float, chosen: Chosen) -> Iterator[tuple[str, str]]:
+    """What a user should hear without asking, each thing once.
+
+    Args:
+        control: The control numbers.
+        norm: Norm of the penalised parameters now.
+        chosen: What the user has set.
+
+    Yields:
+        A key, and the text.
+    """
+    if not control["observed"] and control["steps"] >= SILENT and (control["phase"] == 1 or not chosen.weight_decay):
+        what = "phase 2 never begins" if control["phase"] == 1 else "neither constraint nor guard acts"
+        yield (
+            "silent",
+            (
+                f"no training loss observed in {control['steps']} steps, so {what}: call opt.observe(loss) before "
+                "opt.step(), or opt.step(closure)"
+            ),
+        )
+    if control["phase"] == 1:
+        if _stalled(control):
+            yield "stalled", _fitting(control, chosen)
+        return
+    if control["rollbacks"]:
+        yield (
+            "left",
+            (
+                "the training loss left the interpolation level and the last interpolating state was taken back, with "
+                f"lr and decay halved; if that goes on, {chosen.less_decay}"
+            ),
+        )
+    elif not math.isnan(control["level"]) and control["last_loss"] > FAR * control["level"] and not control["kept"]:
+        yield "left", _shrinking(control, norm, chosen)
+    measured = not math.isnan(control["level"]) and not math.isnan(control["start_norm"])
+    grew = _grew(norm, control["start_norm"], chosen) if measured else ""
+    if grew and chosen.adaptive and chosen.weight_decay:
+        yield "grown", grew.removeprefix(": ")

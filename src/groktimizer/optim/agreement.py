@@ -1,0 +1,337 @@
+"""What the ranks that train one model agree on: every number that decides is the whole model's, the same on each rank.
+
+A parameter may be whole on every rank (one process, DistributedDataParallel), a `DTensor` (fully_shard, tensor
+parallelism) or a flat piece (FullyShardedDataParallel). Each rank adds its part of a sum, and one small reduction makes
+it everybody's. Where ranks cannot agree, that is said by name; nothing waits for a rank that may not come.
+"""
+
+import gc
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeAlias
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+PLAIN = (Tensor, torch.nn.Parameter)
+Group: TypeAlias = "dist.ProcessGroup | bool | None"
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This rank's part of a tensor, in the same memory.
+
+    Args:
+        tensor: A plain tensor, or a DTensor.
+
+    Returns:
+        The tensor itself, or the DTensor's local one.
+    """
+    if type(tensor) in PLAIN:
+        return tensor
+    part = getattr(tensor, "to_local", None)
+    return tensor if part is None else part()
+
+
+def sharded(param: Tensor) -> bool:
+    """Whether a rank may hold a part of this parameter only.
+
+    Args:
+        param: A parameter.
+
+    Returns:
+        True for a DTensor that is cut over more than one rank, and for what FullyShardedDataParallel has flattened.
+    """
+    mesh = None if type(param) in PLAIN else getattr(param, "device_mesh", None)
+    if mesh is None:
+        return bool(getattr(param, "_fsdp_flattened", False))
+    placements: Any = getattr(param, "placements", ())
+    return any(mesh.size(dim) > 1 for dim, placement in enumerate(placements) if not placement.is_replicate())
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Who takes part.
+
+    Args:
+        groups: Process groups to sum over, one after the other; none: this process decides alone.
+        size: Ranks in all.
+        wrapper: The DistributedDataParallel module that made these ranks one, if it is one.
+    """
+
+    groups: tuple[Any, ...] = ()
+    size: int = 1
+    wrapper: Any = None
+
+    def share(self, param: Tensor) -> float:
+        """The weight of this rank's part of a sum over a parameter's entries: 1 over how often an entry is held.
+
+        Args:
+            param: A parameter.
+
+        Returns:
+            1 for what is sharded over all ranks; 1/size for what every rank has whole.
+        """
+        mesh = getattr(param, "device_mesh", None)
+        if mesh is None:
+            return 1.0 if sharded(param) else 1.0 / self.size
+        placements: Any = getattr(param, "placements", ())
+        copies = [mesh.size(dim) for dim, placement in enumerate(placements) if placement.is_replicate()]
+        return 1.0 / math.prod(copies)
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the ranks, in place.
+
+        Args:
+            values: One row of numbers.
+
+        Returns:
+            The sums, the same on every rank.
+        """
+        for group in self.groups:
+            dist.all_reduce(values, group=group)
+        return values
+
+    @property
+    def joining(self) -> bool:
+        """Whether ranks may run out of data before others do (``with model.join():``): then no collective is safe."""
+        return bool(getattr(getattr(self.wrapper, "_join_config", None), "enable", False))
+
+
+ALONE = Scope()
+
+
+@dataclass
+class Agreement:
+    """The ``process_group=`` argument, and what it comes to for the parameters at hand.
+
+    Args:
+        process_group: None, a process group, or False.
+    """
+
+    process_group: Group = None
+    known: Scope | None = field(default=None, compare=False)
+
+    def scope(self, params: Sequence[Tensor]) -> Scope:
+        """Who takes part; found out once, on the first step.
+
+        Args:
+            params: All parameters.
+
+        Returns:
+            The scope.
+
+        Raises:
+            ValueError: If the ranks cannot agree.
+        """  # noqa: DOC502 (raised by what it calls)
+        if self.known is None:
+            self.known = self._found(params)
+        return self.known
+
+    def _found(self, params: Sequence[Tensor]) -> Scope:
+        if not (dist.is_available() and dist.is_initialized()):
+            return ALONE
+        parts = scope_of_shards(params, self.process_group)
+        if parts is not None or self.process_group is False:
+            return parts or ALONE
+        if self.process_group is not None:
+            return _over(self.process_group)
+        if dist.get_world_size() == 1:
+            return ALONE
+        wrapper = _wrapper(params)
+        if wrapper is not None:
+            return Scope((wrapper.process_group,), dist.get_world_size(wrapper.process_group), wrapper)
+        warnings.warn(
+            f"torch.distributed runs {dist.get_world_size()} ranks, but these parameters are neither sharded nor in a "
+            "DistributedDataParallel module: this rank decides alone; if the ranks train one model, pass "
+            "process_group=torch.distributed.group.WORLD, if they do not, process_group=False",
+            stacklevel=4,
+        )
+        return ALONE
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return type(self)(self.process_group)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[bool | None]]:
+        """A process group belongs to its process: what is unpickled elsewhere takes the default.
+
+        Returns:
+            How to rebuild it.
+        """
+        return type(self), (False if self.process_group is False else None,)
+
+
+def check_process_group(process_group: object) -> None:
+    """Refuse what is no process group.
+
+    Args:
+        process_group: The argument.
+
+    Raises:
+        ValueError: One line with what is accepted.
+    """
+    if process_group is None or process_group is False:
+        return
+    if not (dist.is_available() and isinstance(process_group, dist.ProcessGroup)):
+        raise ValueError(
+            f"process_group={process_group!r}: accepted are None, False (no collective) and a "
+            "torch.distributed.ProcessGroup"
+        )
+
+
+def scope_of_shards(params: Sequence[Tensor], process_group: Group = None) -> Scope | None:
+    """Who takes part when parameters are sharded.
+
+    Args:
+        params: All parameters.
+        process_group: The argument of that name.
+
+    Returns:
+        The scope; None if no parameter is sharded.
+
+    Raises:
+        ValueError: If they are and collectives are forbidden, or they lie on meshes that do not all span every rank.
+    """
+    parts = [param for param in params if sharded(param)]
+    if not parts:
+        return None
+    if process_group is False:
+        raise ValueError(
+            "process_group=False with sharded parameters: each rank would measure its own shard; accepted are None "
+            "and the process group that they are sharded over"
+        )
+    if process_group is not None:
+        return _over(process_group)
+    meshes: list[Any] = []
+    for param in parts:
+        mesh = getattr(param, "device_mesh", None)
+        if mesh is not None and mesh not in meshes:
+            meshes.append(mesh)
+    if len(meshes) == 1:
+        return Scope(tuple(meshes[0].get_all_groups()), meshes[0].size())
+    world = dist.get_world_size()
+    if any(mesh.size() != world for mesh in meshes):
+        sizes = ", ".join(str(mesh.size()) for mesh in meshes)
+        raise ValueError(
+            f"parameters on device meshes of {sizes} of {world} ranks: no sum over all of them is everybody's; "
+            "accepted are one mesh, or meshes over every rank (give each mesh an optimizer of its own)"
+        )
+    return _over(dist.group.WORLD)
+
+
+def _over(group: Any) -> Scope:
+    return Scope((group,), dist.get_world_size(group))
+
+
+def _wrapper(params: Sequence[Tensor]) -> Any:
+    """The DistributedDataParallel module that holds one of these parameters; torch keeps no list of them."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    ours = {id(param) for param in params}
+    for thing in gc.get_objects():
+        if issubclass(type(thing), DistributedDataParallel) and any(id(param) in ours for param in thing.parameters()):
+            return thing
+    return None
+
+
+def sums(parts: Sequence[Tensor | float], scope: Scope, device: torch.device) -> list[float]:
+    """Sums over all ranks, at one reduction and one reading.
+
+    Args:
+        parts: This rank's part of each.
+        scope: Who takes part.
+        device: Where the parameters live.
+
+    Returns:
+        The sums.
+    """
+    return scope.total(stacked(parts, device)).tolist() if parts else []
+
+
+def largest(parts: Sequence[float], scope: Scope, device: torch.device) -> list[float]:
+    """Largest values over all ranks, at one reduction.
+
+    Args:
+        parts: This rank's values, >= 0.
+        scope: Who takes part.
+        device: Where the parameters live.
+
+    Returns:
+        The maxima.
+    """
+    if not scope.groups or not parts:
+        return list(parts)
+    row = stacked(parts, device)
+    for group in scope.groups:
+        dist.all_reduce(row, op=dist.ReduceOp.MAX, group=group)
+    return row.tolist()
+
+
+def stacked(parts: Sequence[Tensor | float], device: torch.device) -> Tensor:
+    """One row of numbers in float64 (float32 where there is none).
+
+    Args:
+        parts: Numbers and one-element tensors.
+        device: Where the row is made.
+
+    Returns:
+        Shape (number of parts,).
+    """
+    return torch.stack([torch.as_tensor(part, dtype=_wide(device), device=device).reshape(()) for part in parts])
+
+
+def square(tensor: Tensor) -> Tensor:
+    """Squared l2 norm of this rank's part of a tensor, summed in float64 (float32 where there is none).
+
+    Args:
+        tensor: A real tensor.
+
+    Returns:
+        A scalar.
+    """
+    part = local(tensor).detach()
+    return torch.linalg.vector_norm(part, dtype=_wide(part.device)).square()
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def root_mean_squares(params: list[Tensor], scope: Scope) -> list[float]:
+    """RMS of each tensor's entries, the whole tensor's where it is sharded: one reduction for all of them.
+
+    Args:
+        params: Parameters.
+        scope: Who takes part.
+
+    Returns:
+        The RMS; 1 for a tensor without entries, nan for one without data (on the meta device).
+    """
+    known = [param for param in params if not param.is_meta]
+    parts: list[Tensor | float] = []
+    for param in known:
+        share = scope.share(param)
+        parts += [square(param) * share, local(param).numel() * share]
+    totals = iter(sums(parts, scope, device_of(known)))
+    result: list[float] = []
+    for param in params:
+        if param.is_meta:
+            result.append(math.nan)
+            continue
+        total, count = next(totals), round(next(totals))
+        result.append(math.sqrt(total / count) if count else 1.0)
+    return result
+
+
+def device_of(params: Sequence[Tensor]) -> torch.device:
+    """Where the parameters live.
+
+    Args:
+        params: Parameters; the first decides.
+
+    Returns:
+        A device; the CPU if there is no parameter.
+    """
+    return params[0].device if params else torch.device("cpu")

@@ -1,0 +1,64 @@
+"""One step's reduction among ranks: the losses that are due and every sum that the step will decide by."""
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from groktimizer.optim import calibration, guard, store
+from groktimizer.optim.agreement import Scope, device_of
+from groktimizer.optim.losses import Inbox
+from groktimizer.optim.settings import Settings
+from groktimizer.penalties import L2
+
+
+def proximal(groups: list[dict[str, Any]]) -> bool:
+    """Whether some group takes proximal steps now.
+
+    Args:
+        groups: The parameter groups.
+
+    Returns:
+        True if the penalty of a group is not L2, and a schedule has not paused it.
+    """
+    return any(not isinstance(group["penalty"], L2) and float(group["lr"]) > 0.0 for group in groups)
+
+
+def exchange(
+    inbox: Inbox,
+    groups: list[dict[str, Any]],
+    state: store.State,
+    control: dict[str, Any],
+    settings: Settings,
+    scope: Scope,
+) -> tuple[list[float], list[float] | None]:
+    """Take in what all ranks have to say at this step.
+
+    The restart test of the last step and, now and then, the norm become the whole model's in ``control``.
+
+    Args:
+        inbox: Losses on their way.
+        groups: The parameter groups, gradients set.
+        state: The optimizer's state.
+        control: The control numbers, this step counted; ``turn`` and ``norm`` are changed.
+        settings: The optimizer's settings.
+        scope: Who takes part, more than one.
+
+    Returns:
+        The losses to act on now; the sums of `calibration.parts` if this step begins or completes a probe.
+    """
+    shrinking = control["phase"] > 1
+    turning = shrinking and proximal(groups)
+    probing = shrinking and settings.calibrates(groups) and calibration.due(control)
+    weighing = shrinking and control["steps"] % guard.FLUSH_EVERY == 0
+    extras: list[Tensor | float] = [control["turn"]] if turning else []
+    if probing:
+        extras += calibration.parts(groups, state, control, scope)
+    if weighing:
+        extras.append(sum(guard.squares(groups, scope)))
+    found, sums = inbox.agree(extras, scope, device_of([p for group in groups for p in group["params"]]))
+    if turning:
+        control["turn"], sums = sums[0], sums[1:]
+    if weighing:
+        control["norm"] = math.sqrt(float(sums[-1]))
+    return found, sums[:2].tolist() if probing else None

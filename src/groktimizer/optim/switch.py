@@ -1,0 +1,122 @@
+"""When phase 2 begins, and the level that counts as interpolation from then on."""
+
+import math
+from typing import Any
+
+from groktimizer.optim.detector import Detector, LossBelow
+from groktimizer.optim.status import Chosen
+
+TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
+TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
+
+
+def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> Detector | None:
+    """The detector that an ``interpolation=`` argument stands for.
+
+    Args:
+        interpolation: None, a level, infinity, or a detector.
+        maximize: Whether the objective is climbed.
+
+    Returns:
+        A detector; None for infinity (phase 2 at once).
+
+    Raises:
+        ValueError: If it is none of these, or a loss level is asked for while maximising.
+    """
+    if isinstance(interpolation, Detector):
+        return interpolation
+    if isinstance(interpolation, (int, float)) and not isinstance(interpolation, bool) and interpolation == math.inf:
+        return None
+    if maximize:
+        raise ValueError(
+            f"maximize=True with interpolation={interpolation!r}: accepted then are float('inf') and a detector"
+        )
+    if interpolation is None:
+        return LossBelow()
+    if isinstance(interpolation, bool) or not isinstance(interpolation, (int, float)):
+        raise ValueError(f"interpolation={interpolation!r}: accepted is a level > 0, float('inf'), a detector, None")
+    return LossBelow(absolute=float(interpolation))
+
+
+def chosen(groups: list[dict[str, Any]], detector: Detector | None, *, adaptive: bool) -> Chosen:
+    """What the user has set, for the texts that give advice.
+
+    Args:
+        groups: The parameter groups.
+        detector: The detector, if there is one.
+        adaptive: Whether the metric is the adaptive one.
+
+    Returns:
+        The options that there are.
+    """
+    return Chosen(
+        lr=any(group["lr_given"] for group in groups),
+        weight_decay=any(group["decay_given"] and group["weight_decay"] != 0.0 for group in groups),
+        adaptive=adaptive,
+        level=isinstance(detector, LossBelow) and detector.absolute is not None,
+    )
+
+
+def detector_numbers(detector: Detector | None) -> dict[str, Any]:
+    """What a detector remembers, as control numbers.
+
+    Args:
+        detector: The detector, if there is one.
+
+    Returns:
+        Its state under names that begin with ``detector_``.
+    """
+    known = {} if detector is None else detector.state_dict()
+    return {f"detector_{name}": value for name, value in known.items()}
+
+
+def interpolates(detector: Detector | None, control: dict[str, Any], loss: float) -> bool:
+    """Ask the detector, whose memory is in the control numbers.
+
+    Args:
+        detector: The detector, if there is one.
+        control: The control numbers, changed in place.
+        loss: A training loss.
+
+    Returns:
+        Whether phase 2 begins.
+    """
+    if detector is None:
+        return False
+    detector.load_state_dict({name: control[f"detector_{name}"] for name in detector.state_dict()})
+    reached = detector.update(loss)
+    control.update(detector_numbers(detector))
+    return reached
+
+
+def level(detector: Detector | None, control: dict[str, Any], loss: float, *, needed: bool) -> float:
+    """The interpolation level; a model taken on without one gets it from its own loss.
+
+    Args:
+        detector: The detector, if there is one.
+        control: The control numbers, changed in place.
+        loss: A training loss.
+        needed: Whether an untuned weight needs a level.
+
+    Returns:
+        The level, nan while there is none.
+    """
+    if math.isnan(control["level"]):
+        if detector is not None:
+            found = detector.level
+            control["level"] = math.nan if found is None else found
+        elif needed and math.isfinite(loss):
+            control["level"] = level_taken_on(loss)
+    return control["level"]
+
+
+def level_taken_on(loss: float) -> float:
+    """Interpolation level of a model that arrives memorised, from the loss that it arrives with.
+
+    Args:
+        loss: Its first training loss.
+
+    Returns:
+        0.05, but between 2 and 100 times the loss.
+    """
+    return max(min(TAKEN_ON_LEVEL, TAKEN_ON_FACTOR * loss), 2.0 * loss, 1e-30)
