@@ -213,11 +213,11 @@ def test_losses_of_accumulated_gradients_are_averaged_and_unread_ones_are_saved(
         opt.observe(loss - 0.5)
         opt.observe(torch.tensor(loss + 0.5))
         opt.step()
-    assert opt.state_dict()["param_groups"][0]["control"]["unread"] == [1.0, 2.0, 3.0]
+    assert opt.state_dict()["param_groups"][0]["control"]["unread"] == [3, 1.0, 2.0, 3.0]
     opt.observe(4.0)
     opt.step()
     saved = opt.state_dict()["param_groups"][0]["control"]
-    assert saved["unread"] == []
+    assert saved["unread"] == [0]
     assert (saved["first_loss"], saved["last_loss"]) == (1.0, 4.0)
 
 

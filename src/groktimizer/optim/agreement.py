@@ -58,11 +58,14 @@ class Scope:
     Args:
         groups: Process groups to sum over, one after the other; none: this process decides alone.
         size: Ranks in all.
+        cut: Whether tensors are cut over them, so that a sum over entries is a sum over ranks. Where every rank holds
+            whole tensors (perhaps not all of them: ZeroRedundancyOptimizer), only losses are summed.
         wrapper: The DistributedDataParallel module that made these ranks one, if it is one.
     """
 
     groups: tuple[Any, ...] = ()
     size: int = 1
+    cut: bool = False
     wrapper: Any = None
 
     def share(self, param: Tensor) -> float:
@@ -72,8 +75,10 @@ class Scope:
             param: A parameter.
 
         Returns:
-            1 for what is sharded over all ranks; 1/size for what every rank has whole.
+            1 for what is cut over all ranks, 1/size for what each of them has whole.
         """
+        if not self.cut:
+            return 1.0
         mesh = getattr(param, "device_mesh", None)
         if mesh is None:
             return 1.0 if sharded(param) else 1.0 / self.size
@@ -137,12 +142,12 @@ class Agreement:
         if parts is not None or self.process_group is False:
             return parts or ALONE
         if self.process_group is not None:
-            return _over(self.process_group)
+            return Scope((self.process_group,), dist.get_world_size(self.process_group))
         if dist.get_world_size() == 1:
             return ALONE
         wrapper = _wrapper(params)
         if wrapper is not None:
-            return Scope((wrapper.process_group,), dist.get_world_size(wrapper.process_group), wrapper)
+            return Scope((wrapper.process_group,), dist.get_world_size(wrapper.process_group), wrapper=wrapper)
         warnings.warn(
             f"torch.distributed runs {dist.get_world_size()} ranks, but these parameters are neither sharded nor in a "
             "DistributedDataParallel module: this rank decides alone; if the ranks train one model, pass "
@@ -210,7 +215,7 @@ def scope_of_shards(params: Sequence[Tensor], process_group: Group = None) -> Sc
         if mesh is not None and mesh not in meshes:
             meshes.append(mesh)
     if len(meshes) == 1:
-        return Scope(tuple(meshes[0].get_all_groups()), meshes[0].size())
+        return Scope(tuple(meshes[0].get_all_groups()), meshes[0].size(), cut=True)
     world = dist.get_world_size()
     if any(mesh.size() != world for mesh in meshes):
         sizes = ", ".join(str(mesh.size()) for mesh in meshes)
@@ -222,7 +227,7 @@ def scope_of_shards(params: Sequence[Tensor], process_group: Group = None) -> Sc
 
 
 def _over(group: Any) -> Scope:
-    return Scope((group,), dist.get_world_size(group))
+    return Scope((group,), dist.get_world_size(group), cut=True)
 
 
 def _wrapper(params: Sequence[Tensor]) -> Any:
@@ -247,7 +252,10 @@ def sums(parts: Sequence[Tensor | float], scope: Scope, device: torch.device) ->
     Returns:
         The sums.
     """
-    return scope.total(stacked(parts, device)).tolist() if parts else []
+    if not parts:
+        return []
+    row = stacked(parts, device)
+    return (scope.total(row) if scope.cut else row).tolist()
 
 
 def largest(parts: Sequence[float], scope: Scope, device: torch.device) -> list[float]:
@@ -261,7 +269,7 @@ def largest(parts: Sequence[float], scope: Scope, device: torch.device) -> list[
     Returns:
         The maxima.
     """
-    if not scope.groups or not parts:
+    if not scope.cut or not parts:
         return list(parts)
     row = stacked(parts, device)
     for group in scope.groups:

@@ -9,6 +9,9 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 Groups: TypeAlias = list[dict[str, Any]]
+# Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which come and go here.
+Options: TypeAlias = list[list[Any]]
+NO_OPTIONS: Options = [["outer", -1]]
 Build: TypeAlias = Callable[[Groups], Optimizer]
 
 
@@ -191,22 +194,22 @@ class PhaseOne:
             if scales is not None:
                 self.optimizer.param_groups = whole
 
-    def options(self) -> Groups:
+    def options(self) -> list[Options]:
         """What the base's groups hold beside tensors, for a state dict.
 
         Returns:
-            One dict per group of the base.
+            Pairs of name and value, for each group of the base.
         """
-        return [{key: value for key, value in g.items() if key != "params"} for g in self.optimizer.param_groups]
+        return [[[k, v] for k, v in group.items() if k != "params"] for group in self.optimizer.param_groups]
 
-    def restore(self, options: Groups) -> None:
+    def restore(self, options: list[Options]) -> None:
         """Put back what `options` gave.
 
         Args:
-            options: One dict per group of the base.
+            options: Pairs of name and value, for each group of the base.
         """
         for group, saved in zip(self.optimizer.param_groups, options, strict=False):
-            group.update(saved)
+            group.update({name: value for name, value in saved if name != "outer"})
 
     def anneal(self, factors: list[float]) -> None:
         """Apply outer factors (a scheduler's) to the base's lr.

@@ -49,8 +49,8 @@ def exchange(
     """
     shrinking = control["phase"] > 1
     turning = shrinking and proximal(groups)
-    probing = shrinking and settings.calibrates(groups) and calibration.due(control)
-    weighing = shrinking and control["steps"] % guard.FLUSH_EVERY == 0
+    probing = shrinking and scope.cut and settings.calibrates(groups) and calibration.due(control)
+    weighing = shrinking and scope.cut and control["steps"] % guard.FLUSH_EVERY == 0
     extras: list[Tensor | float] = [control["turn"]] if turning else []
     if probing:
         extras += calibration.parts(groups, state, control, scope)

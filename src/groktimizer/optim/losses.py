@@ -110,20 +110,32 @@ class Inbox:
         """Losses not yet acted on.
 
         Returns:
-            Lists of plain numbers.
+            Lists of plain numbers, each with its length before it.
         """
         return {
-            "unread": [None if loss is None else float(loss) for loss in self._unread],
-            "pending": [float(loss) for loss in self._pending],
+            "unread": counted([None if loss is None else float(loss) for loss in self._unread]),
+            "pending": counted([float(loss) for loss in self._pending]),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave.
 
         Args:
-            state: Lists of plain numbers.
+            state: Lists of plain numbers, each with its length before it.
         """
-        self._unread, self._pending = list(state["unread"]), list(state["pending"])
+        self._unread, self._pending = state["unread"][1:], state["pending"][1:]
+
+
+def counted(values: Sequence[float | None]) -> list[Any]:
+    """A list that is never empty: formats that flatten a state lose empty ones.
+
+    Args:
+        values: Numbers.
+
+    Returns:
+        How many they are, and then they.
+    """
+    return [len(values), *values]
 
 
 def _device(losses: Sequence[Tensor | float]) -> torch.device:

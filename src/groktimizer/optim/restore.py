@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from groktimizer.optim import store
-from groktimizer.optim.base import PhaseOne, second_moments
+from groktimizer.optim.base import NO_OPTIONS, PhaseOne, second_moments
 from groktimizer.optim.settings import VERSION, numbers
 from groktimizer.optim.version_one import is_version_one, upgraded
 
@@ -100,7 +100,7 @@ def resume_base(groups: Groups, one: PhaseOne) -> None:
         one.restore([group["base"] for group in groups])
     groups[0]["control"]["base_state"] = {}
     for group in groups:
-        group["base"] = {}
+        group["base"] = deepcopy(NO_OPTIONS)
 
 
 def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict[str, Any], float | None]:

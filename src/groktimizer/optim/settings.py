@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from groktimizer.optim import store
 from groktimizer.optim.agreement import ALONE, Scope, local, root_mean_squares, scope_of_shards
+from groktimizer.optim.base import NO_OPTIONS
 from groktimizer.optim.control import Rule, begin
 from groktimizer.penalties import L2, Penalty
 
@@ -244,7 +246,7 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
     group["nominal_lr"] = float(group["lr"])
     group["moment_steps"] = 0
     group["unit"] = 0.0
-    group["base"] = {}
+    group["base"] = deepcopy(NO_OPTIONS)
     return group
 
 
@@ -360,8 +362,8 @@ def numbers(metric: str) -> dict[str, Any]:
         "age": 0.0,
         "turn": 0.0,
         "observed": False,
-        "unread": [],
-        "pending": [],
+        "unread": [0],
+        "pending": [0],
         "base": "",
         "base_state": {},  # of a base that keeps its state its own way
     }

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from groktimizer.optim import store
+from groktimizer.optim.losses import counted
 from groktimizer.optim.phase_two import weighs_itself
 from groktimizer.optim.settings import numbers
 
@@ -52,7 +53,7 @@ def upgraded(state_dict: dict[str, Any], groups: Groups) -> dict[str, Any]:
         known = options[index] if index < len(options) and options[index].get("outer") == index else {}
         group = {key: value for key, value in theirs.items() if key not in ("given", "units", "control")}
         group["lr_given"], group["decay_given"] = theirs["given"]["lr"], theirs["given"]["weight_decay"]
-        group["base"] = {key: value for key, value in known.items() if key not in ("params", *STEP_SIZES)}
+        group["base"] = [[key, value] for key, value in known.items() if key not in ("params", *STEP_SIZES)]
         itself = weighs_itself(group | {"penalty": ours["penalty"]})
         units = [1.0 if itself else unit or 0.0 for unit in theirs["units"] or [0.0] * len(theirs["params"])]
         group["unit"] = max(units, default=0.0)
@@ -79,7 +80,7 @@ def _control(
     control["base"] = "" if base is None else base["kind"]
     control |= {f"detector_{name}": value for name, value in (detector or {}).items()}
     if inbox is not None:
-        control |= {"observed": inbox["seen"], "unread": inbox["unread"], "pending": inbox["pending"]}
+        control |= {"observed": inbox["seen"], "unread": counted(inbox["unread"]), "pending": counted(inbox["pending"])}
     return control | {"curvature": old.get("curvature", math.nan)}
 
 

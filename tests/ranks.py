@@ -1,0 +1,395 @@
+"""Two processes over gloo that play scenarios; `test_optim_ranks.py` starts them once and looks at what they found."""
+
+import copy
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.nn.parallel import DistributedDataParallel
+
+from groktimizer import L1, Elastic, GROKtimizer, GroupL1, Nuclear
+
+STEPS = 50
+Found = dict[str, Any]
+SCENARIOS: dict[str, Callable[[int], Found]] = {}
+
+# Untuned, both metrics, every penalty whose groups lie in one shard.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adaptive": {},
+    "adaptive-l1": {"penalty": L1()},
+    "adaptive-elastic": {"penalty": Elastic(L1(), 0.5)},
+    "adaptive-group": {"penalty": GroupL1()},
+    "euclidean": {"metric": "euclidean"},
+    "euclidean-l1": {"metric": "euclidean", "penalty": L1()},
+    "euclidean-elastic": {"metric": "euclidean", "penalty": Elastic(L1(), 0.5)},
+    "euclidean-group": {"metric": "euclidean", "penalty": GroupL1()},
+}
+
+
+def scenario(play: Callable[[int], Found]) -> Callable[[int], Found]:
+    SCENARIOS[play.__name__] = play
+    return play
+
+
+def data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    inputs = torch.randn(16, 6, generator=generator, dtype=torch.float64)
+    return inputs, torch.randn(16, 2, generator=generator, dtype=torch.float64)
+
+
+def network() -> nn.Sequential:
+    """Entries of very different size from row to row, so that a rank's own rows say little of the whole."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 2)).double()
+    with torch.no_grad():
+        model[0].weight[::2] *= 3.0
+        model[2].weight[0] *= 4.0
+    return model
+
+
+def groups(model: nn.Module) -> list[dict[str, Any]]:
+    """As `param_groups`, by name: under FullyShardedDataParallel shapes say nothing."""
+    named = list(model.named_parameters())
+    return [
+        {"params": [param for name, param in named if "bias" not in name]},
+        {"params": [param for name, param in named if "bias" in name], "weight_decay": 0.0},
+    ]
+
+
+def optimizer(model: nn.Module, **options: Any) -> GROKtimizer:
+    return GROKtimizer(groups(model), **({"interpolation": 0.7} | options))
+
+
+def train(model: nn.Module, opt: Any, rows: slice, steps: int, *, observer: Any = None) -> None:
+    inputs, targets = data()
+    for _ in range(steps):
+        opt.zero_grad()
+        loss = (model(inputs[rows]) - targets[rows]).square().mean()
+        loss.backward()
+        (observer or opt).observe(loss)
+        opt.step()
+
+
+def halves(rank: int) -> slice:
+    return slice(8 * rank, 8 * rank + 8)
+
+
+def whole(param: Tensor) -> Tensor:
+    full = getattr(param, "full_tensor", None)
+    return param.detach() if full is None else full().detach()
+
+
+def parameters(model: nn.Module) -> Tensor:
+    return torch.cat([whole(param).flatten() for param in model.parameters()])
+
+
+def alone(options: dict[str, Any]) -> tuple[Tensor, int | None]:
+    model = network()
+    opt = optimizer(model, process_group=False, **options)
+    train(model, opt, slice(None), STEPS)
+    return parameters(model), opt.switch_step
+
+
+def distance(left: Tensor, right: Tensor) -> float:
+    return float((left - right).norm() / right.norm())
+
+
+def sharded() -> nn.Sequential:
+    model = network()
+    mesh = init_device_mesh("cpu", (2,))
+    for layer in (model[0], model[2]):
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
+def fsdp(use_orig_params: bool) -> FullyShardedDataParallel:
+    return FullyShardedDataParallel(
+        network(),
+        sharding_strategy=ShardingStrategy.FULL_SHARD,
+        use_orig_params=use_orig_params,
+        device_id=torch.device("cpu"),
+    )
+
+
+@contextmanager
+def counting() -> Iterator[list[int]]:
+    """Collectives of each `GROKtimizer.step` in the block."""
+    counts: list[int] = []
+    real_step, real_reduce = GROKtimizer.step, dist.all_reduce
+
+    def reduce(*args: Any, **kwargs: Any) -> Any:
+        if counts:
+            counts[-1] += 1
+        return real_reduce(*args, **kwargs)
+
+    def step(self: GROKtimizer, closure: Any = None) -> Any:
+        counts.append(0)
+        return real_step(self, closure)
+
+    with mock.patch.object(dist, "all_reduce", reduce), mock.patch.object(GROKtimizer, "step", step):
+        yield counts
+
+
+@scenario
+def fully_sharded(rank: int) -> Found:
+    found: Found = {}
+    for name, options in SETTINGS.items():
+        model = sharded()
+        opt = optimizer(model, **options)
+        with counting() as counts:
+            train(model, opt, halves(rank), STEPS)
+        wanted, switch = alone(options)
+        found[name] = {
+            "distance": distance(parameters(model), wanted),
+            "switch": (opt.switch_step, switch),
+            "collectives": counts,
+            "status": opt.status,
+            "scales": opt.param_groups[0]["scales"],
+        }
+    return found
+
+
+@scenario
+def replicated(rank: int) -> Found:
+    found: Found = {}
+    for name, options in SETTINGS.items():
+        model = network()
+        opt = optimizer(model, **options)
+        train(DistributedDataParallel(model), opt, halves(rank), STEPS)
+        wanted, switch = alone(options)
+        found[name] = {"distance": distance(parameters(model), wanted), "switch": (opt.switch_step, switch)}
+    return found
+
+
+@scenario
+def flattened(rank: int) -> Found:
+    """FullyShardedDataParallel, parameters as flat pieces: with their own names, and as one per module."""
+    found: Found = {}
+    for use_orig_params in (True, False):
+        for name in ("adaptive", "adaptive-l1", "euclidean"):
+            if name != "euclidean" and not use_orig_params:
+                continue  # one flat parameter has one scale: not the steps of the tensors in it
+            model = fsdp(use_orig_params)
+            options = SETTINGS[name] | {"interpolation": 0.7}
+            opt = optimizer(model, **options) if use_orig_params else GROKtimizer(model.parameters(), **options)
+            train(model, opt, halves(rank), STEPS)
+            twin = network()
+            other = groups(twin) if use_orig_params else twin.parameters()
+            plain = GROKtimizer(other, process_group=False, **options)
+            train(twin, plain, slice(None), STEPS)
+            with FullyShardedDataParallel.summon_full_params(model):
+                apart = distance(parameters(model), parameters(twin))
+            found[f"{name}, use_orig_params={use_orig_params}"] = {
+                "distance": apart, "switch": (opt.switch_step, plain.switch_step), "status": opt.status,
+            }  # fmt: skip
+    return found
+
+
+FORMS = {
+    "nested": StateDictOptions(),
+    "flat": StateDictOptions(flatten_optimizer_state_dict=True),
+    "full": StateDictOptions(full_state_dict=True, cpu_offload=True),
+}
+MAKE: dict[str, Callable[[], nn.Module]] = {
+    "fsdp2": sharded,
+    "fsdp1": lambda: fsdp(True),
+    "fsdp1-flat": lambda: fsdp(False),
+}
+
+
+def resumed(make: Callable[[], nn.Module], form: str, options: dict[str, Any], cut: int, rank: int, path: str) -> bool:
+    """Whether a run that is saved at `cut`, asked for its state besides, and continued elsewhere ends bit-equal."""
+
+    def fresh() -> tuple[nn.Module, GROKtimizer]:
+        model = make()
+        flat = isinstance(model, FullyShardedDataParallel)
+        return model, GROKtimizer(model.parameters() if flat else groups(model), interpolation=0.7, **options)
+
+    def values(model: nn.Module) -> Tensor:
+        return torch.cat([getattr(p, "to_local", lambda p=p: p)().detach().flatten() for p in model.parameters()])
+
+    model, opt = fresh()
+    train(model, opt, halves(rank), STEPS)
+    wanted = values(model)
+    model, opt = fresh()
+    train(model, opt, halves(rank), cut)
+    opt.zero_grad()
+    how = FORMS["nested" if form == "file" else form]
+    saved = {
+        "model": get_model_state_dict(model, options=how),
+        "opt": get_optimizer_state_dict(model, opt, options=how),
+    }
+    other, again = fresh()
+    if form == "file":
+        dcp.save(saved, checkpoint_id=path, no_dist=False)
+        saved = {
+            "model": get_model_state_dict(other, options=how),
+            "opt": get_optimizer_state_dict(other, again, options=how),
+        }
+        dcp.load(saved, checkpoint_id=path)
+    saved = copy.deepcopy(saved)
+    if how.full_state_dict and not isinstance(other, FullyShardedDataParallel):
+        everything = [saved]
+        dist.broadcast_object_list(everything, src=0)
+        saved = everything[0]
+    train(model, opt, halves(rank), STEPS - cut)  # asking changed nothing
+    set_model_state_dict(other, saved["model"], options=how)
+    set_optimizer_state_dict(other, again, saved["opt"], options=how)
+    train(other, again, halves(rank), STEPS - cut)
+    return bool(torch.equal(values(model), wanted)) and bool(torch.equal(values(other), wanted))
+
+
+@scenario
+def checkpoints(rank: int) -> Found:
+    found: Found = {}
+    for kind, make in MAKE.items():
+        for metric in ("adaptive", "euclidean"):
+            for form in (*FORMS, "file"):
+                for cut in (6, 40):
+                    if kind != "fsdp2" and form == "flat" and cut == 40:
+                        continue
+                    options: dict[str, Any] = {"metric": metric}
+                    folder = f"{FOLDER}/{kind}-{metric}-{form}-{cut}"
+                    key = f"{kind} {metric} {form} {cut}"
+                    try:
+                        print(rank, key, flush=True)
+                        found[key] = resumed(make, form, options, cut, rank, folder)
+                    except Exception:
+                        found[key] = traceback.format_exc()
+    return found
+
+
+@scenario
+def zero_redundancy(rank: int) -> Found:
+    """Each rank keeps the state of its own tensors; consolidated, saved, loaded, it goes on bit-equal."""
+    found: Found = {}
+    for name, options in (("adaptive", {}), ("euclidean", {"metric": "euclidean", "lr": 0.2, "weight_decay": 1e-2})):
+        for cut in (6, 30):
+
+            def fresh(options: dict[str, Any] = options) -> tuple[nn.Module, Any]:
+                model = network()
+                wrapped = DistributedDataParallel(model)
+                zero = ZeroRedundancyOptimizer(model.parameters(), GROKtimizer, interpolation=0.7, **options)
+                return wrapped, zero
+
+            wrapped, zero = fresh()
+            train(wrapped, zero, halves(rank), cut, observer=zero.optim)
+            zero.consolidate_state_dict(to=0)
+            box: list[Any] = [copy.deepcopy(zero.state_dict()) if rank == 0 else None, parameters(wrapped)]
+            dist.broadcast_object_list(box, src=0)
+            train(wrapped, zero, halves(rank), STEPS - cut, observer=zero.optim)
+            other, again = fresh()
+            with torch.no_grad():
+                torch.nn.utils.vector_to_parameters(box[1], other.parameters())
+            again.load_state_dict(copy.deepcopy(box[0]))
+            train(other, again, halves(rank), STEPS - cut, observer=again.optim)
+            twin = network()
+            plain = GROKtimizer(twin.parameters(), interpolation=0.7, process_group=False, **options)
+            train(twin, plain, slice(None), STEPS)
+            found[f"{name} {cut}"] = {
+                "distance": distance(parameters(wrapped), parameters(twin)),
+                "resumed": bool(torch.equal(parameters(other), parameters(wrapped))),
+                "phase": again.optim.phase,
+            }
+    return found
+
+
+@scenario
+def apart(rank: int) -> Found:
+    """Everything that torch.optim.Adam does without a hang: a probe on one rank, two models, uneven data, join."""
+    found: Found = {}
+    if rank == 0:
+        model = network()
+        train(model, optimizer(model), slice(None), 20)
+    dist.barrier()
+    model = network()
+    opt = optimizer(model)
+    train(model, opt, halves(rank), 20 + 7 * rank)
+    found["levels"] = opt.param_groups[0]["control"]["first_loss"]
+    model = network()
+    wrapped, opt = DistributedDataParallel(model), optimizer(model)
+    with wrapped.join():
+        train(wrapped, opt, halves(rank), 20 + 7 * rank)
+    found["joined"] = opt.phase
+    model = network()
+    wrapped, opt = DistributedDataParallel(model), optimizer(model)
+    inputs, targets = data()
+    for _ in range(60):  # only rank 0 says what the loss is
+        opt.zero_grad()
+        loss = (wrapped(inputs[halves(rank)]) - targets[halves(rank)]).square().mean()
+        loss.backward()
+        if rank == 0:
+            opt.observe(loss)
+        opt.step()
+    found["one observer"] = (opt.switch_step, float(parameters(model).sum()))
+    return found
+
+
+@scenario
+def refused(rank: int) -> Found:
+    found: Found = {}
+    for name, options in (
+        ("columns", {"penalty": GroupL1("columns")}),
+        ("nuclear", {"penalty": Nuclear()}),
+        ("no group", {"process_group": False}),
+        ("no such group", {"process_group": "all"}),
+    ):
+        try:
+            optimizer(sharded(), **options)
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
+FOLDER = ""
+
+
+def play(rank: int, address: str, folder: str, names: list[str]) -> None:
+    global FOLDER
+    FOLDER = folder
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    found: dict[str, Any] = {}
+    for name in names:
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                found[name] = SCENARIOS[name](rank) | {"warnings": [str(each.message) for each in said]}
+        except Exception:  # noqa: BLE001 (whatever it is, the test shows it)
+            found[name] = {"error": traceback.format_exc()}
+    torch.save(found, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    import sys, time
+    import torch.multiprocessing as mp
+
+    folder = tempfile.mkdtemp()
+    t = time.time()
+    mp.spawn(play, (f"file://{folder}/store", folder, sys.argv[1:] or list(SCENARIOS)), nprocs=2)
+    print("seconds", time.time() - t)
+    for rank in range(2):
+        for name, result in torch.load(f"{folder}/{rank}.pt").items():
+            print(rank, name)
+            for key, value in result.items():
+                print("    ", key, value if not isinstance(value, str) else value[-1500:])
