@@ -39,7 +39,9 @@ def test_everything_declared_for_the_base_the_lab_and_the_tests_is_pinned():
 
 
 def test_the_pins_satisfy_the_declared_ranges():
-    declared = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["lab"]]
+    extras, groups = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
+    lines = [*PROJECT["project"]["dependencies"], *extras["lab"], *extras["lightning"], *extras["transformers"]]
+    declared = [line for line in (*lines, *groups["dev"]) if not line.startswith(PROJECT["project"]["name"])]
     pinned = {pin.name: next(iter(pin.specifier)).version for pin in PINS}
     assert all(Requirement(line).specifier.contains(pinned[Requirement(line).name]) for line in declared)
 

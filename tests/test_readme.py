@@ -5,16 +5,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+from pages import PAGES, RECIPES, ROOT, blocks, run
+
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
-
-
-def blocks(text: str) -> list[tuple[int, str]]:
-    """Each Python block with the line it starts on."""
-    return [(text.count("\n", 0, match.start(1)), match[1]) for match in BLOCK.finditer(text)]
 
 
 def broken_links(page: Path) -> list[str]:
@@ -25,19 +19,18 @@ def broken_links(page: Path) -> list[str]:
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
 def test_the_blocks_of_a_page_run_in_order(page: Path):
-    world: dict[str, object] = {"__name__": f"page_{page.stem}"}
-    for line, source in blocks(page.read_text()):
-        # Blank lines in front, so that a traceback shows the line of the page.
-        exec(compile("\n" * line + source, str(page), "exec"), world)
+    own = [block for block in blocks(page.read_text()) if block.section != RECIPES]  # those: test_recipes.py
+    world = run(own, page, {"__name__": f"page_{page.stem}"})
     assert len(world) > 1
 
 
 def test_blocks_are_found_in_order_and_a_failing_one_is_seen():
-    text = "x\n```python\na = 1\n```\ny\n```bash\nls\n```\n```python\nassert a == 2\n```\n"
+    text = "x\n```python\na = 1\n```\n## A\n### b\n```bash\nls\n```\n```python\n## C\nassert a == 2\n```\n"
+    text += "## D\n```python\n```\n"
     found = blocks(text)
-    assert found == [(2, "a = 1\n"), (9, "assert a == 2\n")]
+    assert found == [(2, "a = 1\n", "", ""), (10, "## C\nassert a == 2\n", "A", "b"), (15, "", "D", "")]
     with pytest.raises(AssertionError):
-        exec("".join(source for _, source in found), {})
+        run(found, Path("page.md"), {})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
