@@ -170,7 +170,7 @@ def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAd
     _check_stable(ridge, lr)
     start = ridge.modal.locate(check_vector("theta0", theta0, ridge.m))
     curve = ridge.modal.trajectory(start, [Phase(0, lr, 0.0)], flow=False)
-    step, loss = lowest(curve.pieces(curve.population)[0])
+    step, loss = lowest(curve.population_pieces[0])
     decay, decay_loss = best_weight_decay(ridge)
     return StoppingAdvice(None if step == LATEST else step, loss, decay, decay_loss, curve)
 

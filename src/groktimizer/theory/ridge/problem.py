@@ -1,6 +1,7 @@
 """Ridge regression with a linear teacher: the problem, its trajectories and its grokking times."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -99,7 +100,8 @@ class Ridge:
         seen = np.asarray(check_features(points), np.float64)
         if seen.shape[1] != self.m or self.teacher.any():
             raise ValueError(f"test: features of shape {seen.shape}, accepted are (N, {self.m}), with teacher 0")
-        return Sample(seen, check_vector("test targets", targets, seen.shape[0]))
+        wanted, share = check_vector("test targets", targets, seen.shape[0]), seen.shape[0] ** -0.5
+        return Sample(seen * share, wanted * share)
 
     @property
     def rank(self) -> int:
@@ -222,8 +224,8 @@ class Ridge:
         path = self.trajectory(
             place, lr, weight_decay, momentum, switch, flow, damping=damping, carry_velocity=carry_velocity
         )
-        train = crossing(path.pieces(path.train), train_tolerance, budget)
-        test = crossing(path.pieces(path.population), test_tolerance, budget)
+        train = crossing(path.train_pieces, train_tolerance, budget)
+        test = crossing(path.population_pieces, test_tolerance, budget)
         unresolved = [name for name, found in (("train", train), ("population", test)) if not found.resolved]
         return GrokkingTime(
             memorised=train.first,
@@ -232,7 +234,7 @@ class Ridge:
             generalised_settled=test.settled,
             train_tolerance=train_tolerance,
             test_tolerance=test_tolerance,
-            floors=self.floors(weight_decay, place),
+            limits=partial(self.floors, weight_decay, place),
             unresolved=tuple(unresolved),
             theta0=place,
             overparameterised=self.overparameterised,
