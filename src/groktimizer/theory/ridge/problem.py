@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
+from groktimizer.theory.claims import Bound
 from groktimizer.theory.crossing import crossing
-from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Bound, Facts
+from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Facts
 from groktimizer.theory.ridge.checks import (
     check_features,
     check_not_negative,
@@ -318,6 +319,8 @@ class Ridge:
         for name, value in (numbers | {"test_tolerance": test_tolerance}).items():
             check_positive(name, value)
         start = check_vector("theta0", theta0, self.m)
+        hidden = self.modal.locate(start).flat
+        unseen = float(np.linalg.norm(self.covariance.targets)) if isinstance(self.covariance, Sample) else 0.0
         squares = self.modal.system.left**2 @ self.modal.system.values**2
         return Facts(
             n=self.n,
@@ -333,4 +336,7 @@ class Ridge:
             least_gram=float(self.modal.system.values[-1] ** 2),
             least_covariance=self.covariance.least(),
             feature_bound=float(np.sqrt(squares.max())),
+            sharpness=self.sharpness,
+            hidden_square=float(hidden @ hidden),
+            misfit=max(float(np.linalg.norm(self.noise)) / self.n**0.5, unseen),
         )
