@@ -43,8 +43,8 @@ class Bound:
 
     @property
     def guaranteed(self) -> bool:
-        """Whether every condition holds, those that are taken on trust included."""
-        return all(condition.holds for condition in self.conditions)
+        """Whether there is a number and every condition holds, those that are taken on trust included."""
+        return not math.isnan(self.value) and all(condition.holds for condition in self.conditions)
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ class Bound:
     def standing(self) -> str:
         """Whether the bound is guaranteed, and on what trust, in one line."""
         if not self.guaranteed:
-            return f"not guaranteed: {'; '.join(self.failing)}"
+            return f"not guaranteed: {'; '.join(self.failing) or 'there is no number'}"
         return f"conditions hold; taken on trust: {'; '.join(self.trusted)}" if self.trusted else "conditions hold"
 
 
