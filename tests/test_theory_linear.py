@@ -1,5 +1,6 @@
 """Linear estimators in the proportional limit: against quadrature, closed forms, and finite matrices."""
 
+import itertools
 import math
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_late_losses_next_to_ratio_1_equal_adaptive_quadrature(ratio, decay):
             spread = (shrunk**2 + ((shrunk * nu + half) / (nu + half)) ** 2) / 2
             return spread * math.sqrt(above * max(width - above, 0.0)) / (2 * math.pi * ratio * nu) * above
 
-        parts = [integrate.quad(integrand, a, b, epsabs=0, epsrel=1e-9)[0] for a, b in zip(edges, edges[1:])]
+        parts = [integrate.quad(integrand, a, b, epsabs=0, epsrel=1e-9)[0] for a, b in itertools.pairwise(edges)]
         atom = (1 - 1 / ratio if ratio > 1 else 0.0) * (1.0 if decay == 0 else 0.5)
         assert LinearEstimator(ratio, eta, decay).losses(t)[1] == pytest.approx(sum(parts) + atom, rel=1e-6)
 
