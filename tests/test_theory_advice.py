@@ -164,10 +164,10 @@ def test_grids_of_every_covariance_equal_single_searches(kind: str):
 def test_no_smaller_decay_has_the_recommended_delay(momentum: float | Literal["critical"]):
     # The train loss rings under momentum, its first crossing jumps with the decay, and the delay is not monotone.
     ridge, theta0 = default(5, 12, 50)
-    advice = recommend(ridge, theta0, 0.01, 0.01, max_delay=60, lr=1.0, momentum=momentum)
+    advice = recommend(ridge, theta0, 0.01, 0.03, max_delay=60, lr=1.0, momentum=momentum)
 
     def delay(decay: float) -> float:
-        times = ridge.grokking_time(theta0, 1.0, decay, 0.01, 0.01, momentum)
+        times = ridge.grokking_time(theta0, 1.0, decay, 0.01, 0.03, momentum)
         return math.inf if times.settled is None else times.settled - whole(times.memorised)
 
     assert delay(advice.weight_decay) <= 60

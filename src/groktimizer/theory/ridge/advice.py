@@ -120,7 +120,7 @@ def recommend(
         if amplify is None or not (math.isfinite(base) and base > 0):
             raise ValueError(f"weight_decay={weight_decay:g}: its run does not grok, so its delay cannot be amplified")
         reason, wish = f"delay {amplify:g} times that at weight_decay={weight_decay:g}", amplify * base
-    decay = _least_decay(times, wish, ridge, eta)
+    decay = _least_decay(times, wish, ridge, eta, test_tolerance)
     return DecayAdvice(
         reason, eta, decay, times(decay), ridge.floors(decay).bias, ridge.trajectory(theta0, eta, decay, momentum)
     )
@@ -174,18 +174,51 @@ def _delay(times: GrokkingTime) -> float:
     return _Delays(lambda _: times)(0.0)
 
 
-def _least_decay(times: Callable[[float], GrokkingTime], wish: float, ridge: Ridge, lr: float) -> float:
-    """Least decay whose delay is at most `wish`, below the decay at which the bias spoils everything.
+def _search(delays: _Delays, candidates: list[float], wish: float) -> float | None:
+    """Least decay whose delay is at most `wish`, from a coarse grid that falls; None if there is none.
 
     Where the train loss rings, its first crossing jumps, so the delay is no monotone function of the decay: a coarse
     walk down ends where the delay is far above the wish, and every fine cell between there and the least decay that
     grants it is searched from the left.
 
     Args:
+        delays: Delays by decay.
+        candidates: Decays, falling.
+        wish: Delay at most.
+
+    Returns:
+        The decay.
+    """
+    seen: list[float] = []
+    for decay in candidates:
+        seen.append(decay)
+        if math.isfinite(delays(decay)) and delays(decay) > _FAR * max(wish, 1.0):
+            break
+    best = min(seen, key=lambda decay: (max(delays(decay), wish), decay))
+    top, bottom = seen[max(seen.index(best) - 1, 0)], best
+    while bottom > candidates[-1] and delays(bottom) <= _NEAR * wish + _JITTER:
+        bottom /= _FINE
+    if delays(bottom) <= wish:
+        return bottom
+    cells = np.geomspace(bottom, top, 2 + int(math.log(top / bottom) / math.log(_FINE)))
+    for left, right in itertools.pairwise(cells):
+        found = delays.least(float(left), float(right), wish)
+        if found is not None:
+            return found
+    return None
+
+
+def _least_decay(
+    times: Callable[[float], GrokkingTime], wish: float, ridge: Ridge, lr: float, test_tolerance: float
+) -> float:
+    """Least decay whose delay is at most `wish`, below the decay at which the bias spoils everything.
+
+    Args:
         times: Times by decay.
         wish: Delay at most.
         ridge: The problem.
         lr: eta.
+        test_tolerance: Of the population loss, which must end within it.
 
     Returns:
         The decay.
@@ -195,23 +228,13 @@ def _least_decay(times: Callable[[float], GrokkingTime], wish: float, ridge: Rid
     """
     low, high = _LEAST_DECAY * ridge.sharpness, min(ridge.sharpness, 0.9 * (2 / lr - ridge.sharpness), 0.9 / lr)
     candidates = [float(value) for value in np.geomspace(high, low, 60)]
-    delays, seen = _Delays(times), [high]
-    for decay in candidates:
-        seen.append(decay)
-        if math.isfinite(delays(decay)) and delays(decay) > _FAR * max(wish, 1.0):
-            break
-    best = min(seen, key=lambda decay: (max(delays(decay), wish), decay))
-    top, bottom = seen[max(seen.index(best) - 1, 0)], best
-    while bottom > low and delays(bottom) <= _NEAR * wish + _JITTER:
-        bottom /= _FINE
-    cells = np.geomspace(bottom, top, 2 + int(math.log(top / bottom) / math.log(_FINE)))
-    if delays(bottom) <= wish:
-        return bottom
-    for left, right in itertools.pairwise(cells):
-        found = delays.least(float(left), float(right), wish)
+    ends = [ridge.floors(decay) for decay in candidates]
+    open_ones = [decay for decay, end in zip(candidates, ends, strict=True) if end.population <= test_tolerance]
+    if open_ones:
+        found = _search(_Delays(times), open_ones, wish)
         if found is not None:
             return found
-    floors = min((ridge.floors(value) for value in candidates), key=lambda floors: floors.population)
+    floors = min(ends, key=lambda floors: floors.population)
     raise ValueError(
         f"max_delay={wish:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the population "
         f"loss ends at {floors.population:.6g} at the least, mostly from the {floors.largest_term}"
