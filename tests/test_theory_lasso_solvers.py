@@ -112,6 +112,21 @@ def test_momentum_reaches_the_estimator_in_the_square_root_of_the_time():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e5])
+def test_coordinate_descent_returns_on_columns_of_every_size(scale: float):
+    """What is asked of it is relative: rounding of columns of size 300 and targets of 100 is far above 1e-15."""
+    rng = np.random.default_rng(11)
+    features = (rng.normal(size=(25, 8)) + 2) * np.array([0.05, 1, 300, 7, 90, 0.3, 2, 40]) * scale
+    targets = 100 * rng.normal(size=25)
+    for share in (0.3, 1e-2):
+        problem = Lasso(features, targets)
+        weight = share * problem.max_weight
+        mine, theirs = problem.estimator(weight), lasso_by_coordinates(features, targets, weight)
+        best = objective(features, targets, weight, theirs)
+        assert abs(objective(features, targets, weight, mine) / best - 1) <= 1e-10
+
+
+@pytest.mark.slow
 def test_the_estimator_is_skglm_s():
     """Slow because skglm compiles itself for a quarter of a minute."""
     features, teacher, _ = problem()

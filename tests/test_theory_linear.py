@@ -1,5 +1,6 @@
 """Linear estimators in the proportional limit: against quadrature, closed forms, and finite matrices."""
 
+import itertools
 import math
 
 import numpy as np
@@ -30,6 +31,37 @@ def test_moments_of_the_law(ratio):
     if ratio < 1:
         assert weights @ values**-1.0 == pytest.approx(1 / (1 - ratio), rel=1e-9)
         assert weights @ values**-2.0 == pytest.approx((1 - ratio) ** -3, rel=1e-9)
+
+
+@pytest.mark.parametrize("gap", [3e-3, -2e-3, 2e-4, -5e-5, 1e-7])
+def test_moments_next_to_ratio_1(gap):
+    # E 1/nu = 1/(1 - ratio) and E 1/nu^2 = 1/(1 - ratio)^3 below 1; above, nu / ratio follows the law of 1/ratio.
+    ratio = 1 - gap
+    values, weights = marchenko_pastur(ratio)
+    assert weights.sum() == pytest.approx(1, rel=1e-12) and weights @ values == pytest.approx(1, rel=1e-12)
+    inside, scale = values > 0, max(ratio, 1.0)
+    below, mass = (1 / scale if ratio > 1 else ratio), weights[inside] * scale
+    assert mass @ (values[inside] / scale) ** -1.0 == pytest.approx(1 / (1 - below), rel=1e-8)
+    assert mass @ (values[inside] / scale) ** -2.0 == pytest.approx((1 - below) ** -3, rel=1e-8)
+
+
+@pytest.mark.parametrize("ratio,decay", [(0.9993, 0.0), (1.0008, 0.0), (0.99997, 2e-5)])
+def test_late_losses_next_to_ratio_1_equal_adaptive_quadrature(ratio, decay):
+    # In x = ln(nu - l-) the integrand is smooth at every scale of the edge, and quad resolves it piece by piece.
+    low, width, half, eta = (1 - ratio) ** 2 / (1 + ratio**0.5) ** 2, 4 * ratio**0.5, decay / 2, 0.01
+    edges = np.linspace(math.log(width) - 60, math.log(width), 61)
+    for t in (3e3, 2e6, 5e8):
+
+        def integrand(x, t=t):
+            above = math.exp(x)
+            nu = low + above
+            shrunk = math.exp(-2 * eta * (nu + half) * t)
+            spread = (shrunk**2 + ((shrunk * nu + half) / (nu + half)) ** 2) / 2
+            return spread * math.sqrt(above * max(width - above, 0.0)) / (2 * math.pi * ratio * nu) * above
+
+        parts = [integrate.quad(integrand, a, b, epsabs=0, epsrel=1e-9)[0] for a, b in itertools.pairwise(edges)]
+        atom = (1 - 1 / ratio if ratio > 1 else 0.0) * (1.0 if decay == 0 else 0.5)
+        assert LinearEstimator(ratio, eta, decay).losses(t)[1] == pytest.approx(sum(parts) + atom, rel=1e-6)
 
 
 def test_losses_equal_adaptive_quadrature_of_the_density():

@@ -41,6 +41,26 @@ def test_unmet_tolerances_name_the_floor_and_its_term():
     assert all("mostly from the targets that the features do not reach" in line for line in told[:2])
 
 
+def test_a_floor_without_a_teacher_is_blamed_on_what_causes_it():
+    # Exactly linear targets, unnamed: what decay shrinks, what few samples do not show, then what no theta reaches.
+    rng = np.random.default_rng(3)
+    teacher, features, seen = rng.normal(size=8), rng.normal(size=(30, 8)), rng.normal(size=(70, 8))
+    whole = Ridge.from_targets(features, features @ teacher, seen, seen @ teacher)
+    same = Ridge(features, teacher, seen.T @ seen / 70)
+    for one in (whole, same):
+        floors = one.floors(0.7)
+        assert floors.largest_term == floors.largest_train_term == "bias of weight decay"
+    assert whole.floors(0.7).bias == pytest.approx(same.floors(0.7).bias, rel=1e-9)
+    few = Ridge.from_targets(features[:3], features[:3] @ teacher, seen, seen @ teacher).floors(1e-7)
+    known = Ridge(features[:3], teacher, seen.T @ seen / 70).floors(1e-7)
+    assert few.largest_term == known.largest_term == "null space" and few.approximation < 1e-20
+    assert few.null_space == pytest.approx(known.null_space, rel=1e-6)
+    bent = Ridge.from_targets(features, features @ teacher, seen, np.abs(seen @ teacher)).floors(1e-7)
+    assert bent.largest_term == "targets that the features do not reach"
+    left = np.abs(seen @ teacher) - seen @ teacher
+    assert bent.approximation == pytest.approx(left @ left / 70, rel=1e-9)
+
+
 def test_where_a_bound_has_no_logarithm_it_has_no_number():
     # One step with lr weight_decay >= 1 overshoots: 1 - lr weight_decay has no log; a zero start has nothing to forget.
     overshoot = {bound.theorem: bound for bound in Ridge(FEATURES, ONES).bounds(ONES, 1.0, 1.0, 0.1, 0.1)}

@@ -46,7 +46,7 @@ def flow_rates(lr: float, curvature: Array) -> ModeRates:
         oscillates=false,
         negative=false,
         folded=false,
-        step=1 - factor,
+        step=-np.expm1(-lr * curvature),
         momentum=zero,
         balance=factor / 2,
     )

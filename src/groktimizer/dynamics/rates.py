@@ -79,6 +79,32 @@ class ModeRates:
             odd = np.mod(t, 2) == 1
             return np.where(alternates & odd, -cosine, cosine), np.where(alternates & ~odd, -sine, sine)
 
+    @property
+    def apart(self) -> BoolArray:
+        """Where `displacement` holds: two real positive roots farther apart than the slower one is from 1."""
+        return ~self.oscillates & ~self.negative & (2 * self.half_gap > -np.expm1(self.log_rate))
+
+    def displacement(self, steps: npt.ArrayLike) -> Array:
+        """How far a mode of unit distance, released at rest, has come after t steps, as a negative number.
+
+        With w = 1 - z and ``w1 w2 = a`` it is ``-(z1 w2 (1 - z1^t) - z2 w1 (1 - z2^t)) / (z1 - z2)``, which keeps its
+        digits where the mode has hardly moved and the difference of two positions would lose them.
+
+        Args:
+            steps: Integer steps t >= 0 that broadcast against the modes.
+
+        Returns:
+            Position minus 1, in the broadcast shape; meaningless where the roots are not `apart`.
+        """
+        t = np.asarray(steps, dtype=np.float64)
+        slow, gap = -np.expm1(self.log_rate), 2 * self.half_gap
+        fast, ratio = np.where(slow > 0, self.step / np.where(slow > 0, slow, 1.0), 1.0), np.exp(-gap)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            first = fast * np.expm1(t * self.log_rate)
+            if (self.half_gap >= _GONE).all():  # one root only: gradient descent
+                return first
+            return (first - ratio * slow * np.expm1(t * (self.log_rate - gap))) / -np.expm1(-gap)
+
     def _real(self, t: Array, here: Array, before: Array) -> tuple[Array, Array]:
         """|C| and |U| where the roots are real: hyperbolic, t z^(t-1) where they coincide."""
         if (self.half_gap >= _GONE).all():  # one root only: gradient descent

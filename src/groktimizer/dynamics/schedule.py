@@ -7,13 +7,14 @@ the change is the initial state of the next phase.
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics.modes import transfer
-from groktimizer.dynamics.rates import Array, ModeRates, mode_rates
+from groktimizer.dynamics.rates import Array, BoolArray, ModeRates, mode_rates
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,46 @@ class Phase:
 
 @dataclass(frozen=True)
 class Segment:
-    """One phase, solved: positions are ``fixed_point + M^(t - start) (offset, velocity)``.
+    """One phase, solved: positions are ``fixed_point + M^(t - start) (offset, velocity)``, see `offsets`.
+
+    A mode so slow that its fixed point is farther from the target than its start is measured from there: the sum of a
+    far fixed point and of the distance from it would lose the digits of what is between.
 
     Args:
         start: First step.
         rates: Constants of the modes.
         fixed_point: Where the phase leads; the position itself for modes that nothing moves.
-        offset: Position at `start` minus fixed point.
+        position: Position at `start`.
+        offset: `position` minus fixed point.
         velocity: Velocity at `start`.
+        from_start: Modes whose `offsets` count from `position`; the others count from the fixed point.
     """
 
     start: int
     rates: ModeRates
     fixed_point: Array
+    position: Array
     offset: Array
     velocity: Array
+    from_start: BoolArray
+
+    @property
+    def origin(self) -> Array:
+        """Where `offsets` count from."""
+        return np.where(self.from_start, self.position, self.fixed_point)
+
+    @property
+    def end(self) -> Array:
+        """What `offsets` tend to: 0, or the whole way for modes measured from their start."""
+        return np.where(self.from_start, -self.offset, 0.0)
+
+    @cached_property
+    def from_end(self) -> "Segment":
+        """The same phase with every mode measured from its fixed point."""
+        return replace(self, from_start=np.zeros_like(self.from_start)) if self.from_start.any() else self
 
     def offsets(self, steps: npt.ArrayLike) -> tuple[Array, Array]:
-        """Distance from the fixed point, and velocity.
+        """Distance from the origin, and velocity.
 
         Args:
             steps: Steps since `start`; an array of steps adds leading axes.
@@ -63,9 +86,13 @@ class Segment:
             Both with shape ``steps.shape + modes.shape``.
         """
         t = np.asarray(steps, dtype=np.float64)
-        entries = transfer(self.rates, t.reshape(t.shape + (1,) * self.offset.ndim))
+        t = t.reshape(t.shape + (1,) * self.offset.ndim)
+        entries = transfer(self.rates, t)
+        moved = entries.position
+        if self.from_start.any():
+            moved = np.where(self.from_start, self.rates.displacement(t), moved)
         return (
-            entries.position * self.offset + entries.position_per_velocity * self.velocity,
+            moved * self.offset + entries.position_per_velocity * self.velocity,
             entries.velocity_per_position * self.offset + entries.velocity * self.velocity,
         )
 
@@ -76,6 +103,7 @@ def solve(
     pull: Array,
     initial: Array,
     rates: Callable[[float, Array], ModeRates] | None = None,
+    target: Array | None = None,
 ) -> list[Segment]:
     """Chain the phases: each starts where the one before it ended.
 
@@ -85,6 +113,8 @@ def solve(
         pull: Shape (modes,); 0 where h = 0.
         initial: Positions at step 0, shape (modes,).
         rates: Constants from step size and curvature in place of heavy ball's, for gradient flow.
+        target: What distances will be taken from, shape (modes,): a mode that starts nearer to it than it ends is
+            measured from its start. None measures all from the fixed point.
 
     Returns:
         One segment a phase.
@@ -100,13 +130,17 @@ def solve(
     for phase in phases:
         if segments:
             distance, velocity = segments[-1].offsets(phase.start - segments[-1].start)
-            position = segments[-1].fixed_point + distance
+            position = segments[-1].origin + distance
             velocity = velocity if phase.carry_velocity else np.zeros_like(velocity)
         total = curvature + phase.weight_decay
         still = total == 0
         fixed_point = np.where(still, position, pull / np.where(still, 1.0, total))
         constants = mode_rates(phase.lr, total, phase.momentum) if rates is None else rates(phase.lr, total)
-        segments.append(Segment(phase.start, constants, fixed_point, position - fixed_point, velocity))
+        nearer = np.zeros(still.shape, dtype=bool)
+        if target is not None:
+            nearer = constants.apart & (np.abs(fixed_point - target) > np.abs(position - target))
+        offset = position - fixed_point
+        segments.append(Segment(phase.start, constants, fixed_point, position, offset, velocity, nearer))
     return segments
 
 
@@ -125,5 +159,5 @@ def positions(segments: Sequence[Segment], steps: npt.ArrayLike) -> Array:
     for index, segment in enumerate(segments):
         end = segments[index + 1].start if index + 1 < len(segments) else np.inf
         here = (t >= segment.start) & (t < end)
-        result[here] = segment.fixed_point + segment.offsets(t[here] - segment.start)[0]
+        result[here] = segment.origin + segment.offsets(t[here] - segment.start)[0]
     return result

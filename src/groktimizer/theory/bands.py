@@ -22,7 +22,7 @@ _LONG_PI = np.arctan2(np.longdouble(0), np.longdouble(-1))
 
 
 def box(segment: Segment, first: npt.ArrayLike, last: npt.ArrayLike) -> Box:
-    """Bounds on the offsets during closed intervals of steps, counted from the start of the segment.
+    """Bounds on `Segment.offsets` during closed intervals of steps, counted from the start of the segment.
 
     Args:
         segment: A solved phase of stable modes.
@@ -54,6 +54,10 @@ def _real_band(segment: Segment, a: Array, b: Array, for_ever: npt.NDArray[np.bo
     cosine_b, sine_b = rates.waves(b)
     start = (cosine_a + rates.balance * sine_a) * segment.offset
     end = np.where(for_ever, 0.0, (cosine_b + rates.balance * sine_b) * segment.offset)
+    if segment.from_start.any():
+        moved_a, moved_b = (rates.displacement(t) * segment.offset for t in (a, b))
+        start = np.where(segment.from_start, moved_a, start)
+        end = np.where(segment.from_start, np.where(for_ever, segment.end, moved_b), end)
     low, high = np.minimum(start, end), np.maximum(start, end)
     kick = rates.momentum * segment.velocity
     if kick.any():
@@ -96,15 +100,22 @@ class Walker:
 
     def __init__(self, segment: Segment, block: int = 256) -> None:
         self._segment, self.block = segment, block
-        cosine, sine = segment.rates.waves(np.arange(block)[:, None])
+        steps = np.arange(block)[:, None]
+        cosine, sine = segment.rates.waves(steps)
         self._position = cosine + segment.rates.balance * sine
+        if segment.from_start.any():
+            self._position = np.where(segment.from_start, segment.rates.displacement(steps), self._position)
         self._velocity = segment.rates.momentum * sine
 
     def blocks(self, starts: Sequence[int], last: int) -> Iterator[Array]:
         """Offsets at the steps of consecutive blocks, up to `last`; each of shape (steps, modes)."""
-        positions, velocities = self._segment.offsets(np.array(starts))
-        for start, position, velocity in zip(starts, positions, velocities, strict=True):
+        segment, before = self._segment, np.array(starts)
+        positions, velocities = segment.from_end.offsets(before)
+        moved = np.where(segment.from_start, segment.offsets(before)[0], 0.0) if segment.from_start.any() else None
+        for place_of_block, start in enumerate(starts):
             count = min(self.block, last + 1 - start)
-            place = self._position[:count] * position
-            place += self._velocity[:count] * velocity
+            place = self._position[:count] * positions[place_of_block]
+            place += self._velocity[:count] * velocities[place_of_block]
+            if moved is not None:
+                place += moved[place_of_block]
             yield place

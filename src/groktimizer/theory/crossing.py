@@ -21,6 +21,7 @@ LATEST = 2**53  # steps are exact integers in float64 up to here
 _WALK = 512  # an undecided interval of at most so many steps is walked
 _WALK_RINGING = 8192  # the same for curves that ring
 _PARTS = 16  # an undecided longer one is split into so many
+_UNDECIDED = (2**52, 0)  # where the search for a first step ends when nothing is known of the tail
 Labels = npt.NDArray[np.int8]
 
 
@@ -65,6 +66,11 @@ class Piece:
     segment: Segment
     loss: Loss
     length: int | None
+
+    @property
+    def limit(self) -> float:
+        """Loss in the end, if no other piece follows."""
+        return float(self.loss(self.segment.end))
 
     @cached_property
     def walker(self) -> Walker:
@@ -132,9 +138,7 @@ def crossing(pieces: Sequence[Piece], tolerance: float, budget: int = 20_000_000
     """
     starts = [piece.segment.start for piece in pieces]
     tail = _tail(pieces[-1], tolerance)
-    if tail is None:
-        return Crossing(None, None, resolved=False)
-    ends = [piece.length - 1 if piece.length is not None else tail[0] for piece in pieces]
+    ends = [piece.length - 1 if piece.length is not None else (tail or _UNDECIDED)[0] for piece in pieces]
     allowance = Budget(budget)
     try:
         first = None
@@ -145,6 +149,8 @@ def crossing(pieces: Sequence[Piece], tolerance: float, budget: int = 20_000_000
                 break
     except BudgetSpent:
         return Crossing(None, None, resolved=False)
+    if tail is None:  # a mode that is still on its way at the last step decides for ever
+        return Crossing(first, None, resolved=False)
     if tail[1] < 0:
         return Crossing(first, None)
     try:
@@ -237,7 +243,7 @@ def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
         ValueError: If the curve is too flat near its minimum to single out a step within the budget.
     """
     edges = _octaves(2**52)
-    best_step, best = LATEST, piece.loss.limit
+    best_step, best = LATEST, piece.limit
     allowance = Budget(budget)
     stack = [edges]
     try:

@@ -2,10 +2,11 @@
 
 A loss that is quadratic in theta is quadratic in the offsets e of the modes from their fixed point. Where the modes do
 not mix (train loss; population loss under an isotropic covariance) it is ``sum (alpha e + beta)^2 + rest``, otherwise
-``e'G e + 2 h'e + rest``.
+``||B e + b||^2 + rest``.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -74,33 +75,43 @@ class Diagonal:
 
 
 @dataclass(frozen=True)
-class Dense:
-    """``e'G e + 2 h'e + rest`` with G positive semidefinite.
+class Squares:
+    """``||B e + b||^2 + rest``: a form whose modes mix, as a sum of squares, so that small losses keep their digits.
 
     Args:
-        matrix: G, shape (modes, modes).
-        linear: h, shape (modes,).
-        rest: Value at e = 0.
+        factor: B, shape (k, modes).
+        shift: b, shape (k,).
+        rest: Constant, non-negative.
     """
 
-    matrix: Array
-    linear: Array
+    factor: Array
+    shift: Array
     rest: float
+
+    @cached_property
+    def _sizes(self) -> Array:
+        """|B'B|, shape (modes, modes)."""
+        return np.abs(self.factor.T @ self.factor)
 
     @property
     def limit(self) -> float:
         """Value at e = 0."""
-        return self.rest
+        return float(self.shift @ self.shift) + self.rest
+
+    def _terms(self, offsets: Array) -> Array:
+        """B e + b for offsets (..., modes); shape (..., k)."""
+        return offsets @ self.factor.T + self.shift
 
     def __call__(self, offsets: Array) -> Array:
         """Value at offsets of shape (..., modes); shape (...)."""
-        bent = offsets @ self.matrix + 2 * self.linear
-        return np.maximum(np.einsum("...i,...i->...", bent, offsets) + self.rest, 0.0)
+        terms = self._terms(offsets)
+        return np.einsum("...i,...i->...", terms, terms) + self.rest
 
     def range(self, box: Box) -> tuple[Array, Array]:
         """Bounds on the value over a box, from its middle m and half-widths r.
 
-        ``|f(m + d) - f(m)| <= 2 |G m + h|' r + r' |G| r`` for |d| <= r; never below 0.
+        ``f(m + d) - f(m) = 2 (B m + b)'B d + ||B d||^2``, for |d| <= r between ``-2 |B'(B m + b)|' r`` and
+        ``2 |B'(B m + b)|' r + r'|B'B| r``; never below `rest`.
 
         Args:
             box: Shape (..., modes).
@@ -110,9 +121,11 @@ class Dense:
         """
         middle = np.where(box.mirrored, 0.0, (box.low + box.high) / 2)
         half = np.where(box.mirrored, box.high, (box.high - box.low) / 2)
-        slope = 2 * np.abs(middle @ self.matrix + self.linear) + half @ np.abs(self.matrix)
-        spread, value = np.einsum("...i,...i->...", slope, half), self(middle)
-        return np.maximum(value - spread, 0.0), value + spread
+        terms = self._terms(middle)
+        value = np.einsum("...i,...i->...", terms, terms) + self.rest
+        slope = 2 * np.einsum("...i,...i->...", np.abs(terms @ self.factor), half)
+        bend = np.einsum("...i,...i->...", half @ self._sizes, half)
+        return np.maximum(value - slope, self.rest), value + slope + bend
 
 
-Loss = Diagonal | Dense
+Loss = Diagonal | Squares

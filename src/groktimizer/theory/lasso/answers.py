@@ -10,7 +10,8 @@ from groktimizer.theory.lasso.checks import check_matrix, check_settings, check_
 from groktimizer.theory.quadratic import Array
 
 _ZERO = 1e-7  # what the linear program leaves of a zero, relative
-_TIGHT = 1e-15  # violation of the optimality conditions, relative to beta_max, that skglm is asked for
+_TIGHT = 1e-14  # violation of the optimality conditions that skglm is asked for, over the largest ||X_j|| ||y||
+_EPOCHS = 20_000  # of coordinate descent on one working set; there are at most 50
 
 
 def interpolant(features: npt.ArrayLike, targets: npt.ArrayLike, a0: npt.ArrayLike | None = None) -> Array:
@@ -84,8 +85,9 @@ def lasso_by_coordinates(features: npt.ArrayLike, targets: npt.ArrayLike, weight
         from skglm.solvers import AndersonCD
     except ImportError:
         raise ValueError("skglm is not installed: pip install groktimizer[lab]") from None
-    # skglm divides the squares by N, so the weight as well.
-    solver: Any = AndersonCD(max_iter=500, max_epochs=1_000_000, tol=_TIGHT, fit_intercept=False, warm_start=False)
+    # skglm divides the squares by N, so the weight as well; a gradient is rounded by eps ||X_j|| ||y|| / N.
+    tight = _TIGHT * float(np.linalg.norm(x, axis=0).max() * np.linalg.norm(y)) / x.shape[0]
+    solver: Any = AndersonCD(max_iter=50, max_epochs=_EPOCHS, tol=tight, fit_intercept=False, warm_start=False)
     return np.asarray(solver.solve(np.asfortranarray(x), y, Quadratic(), L1(weight / x.shape[0]))[0], dtype=np.float64)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.theory.claims import Bound, at_most, stated
 from groktimizer.theory.descent import Array, Descent, grid, known
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
@@ -16,7 +17,6 @@ from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import NOISE, STRICT, Recovery
 from groktimizer.theory.lasso.solvers import Runs, solve
 from groktimizer.theory.lasso.times import LassoTimes, Transition, times_along
-from groktimizer.theory.ridge.bounds import Bound, Condition
 
 PROXIMAL, ACCELERATED = "proximal (ISTA)", "accelerated"
 _ROOM = 1e-12  # relative, by which alpha L may pass 1
@@ -117,18 +117,15 @@ def forecast(
             f"lr={lr:g}: may diverge with momentum, accepted are values up to {1 / problem.sharpness:.6g} for the "
             "accelerated method"
         )
-    delay, memorising, floor = problem.laws(a0, lr, weight, target)
-    _check_length(lr, weight, delay.value, memorising.value)
-    path = problem.trajectory(a0, lr, weight)
     can = problem.recovery(target)
+    delay, memorising, floor = problem.laws(a0, lr, weight, target, can.null_space)
+    _check_length(lr, weight, laws.drift(problem.features, problem.targets, target, lr, weight, a0), memorising.value)
+    path = problem.trajectory(a0, lr, weight)
     times = times_along(path, target, train_tolerance, test_tolerance, can)
     fast = _accelerated(problem, path, target, times)
     arrives = (
-        Condition("a* is the fit of least l1 norm", can.recovers),
-        Condition(
-            f"recovery error in the end = {times.recovery_floor:.4g} <= {test_tolerance:g}",
-            times.recovery_floor <= test_tolerance,
-        ),
+        stated(can.recovers, "a* is the fit of least l1 norm", "a* is not the only fit of least l1 norm"),
+        at_most("recovery error in the end", times.recovery_floor, test_tolerance),
     )
     steps = _accelerated_law(problem, path, target, times)
     return SparseForecast(

@@ -6,12 +6,15 @@ A law whose conditions fail is still computed; whether it holds is then luck.
 import math
 
 import numpy as np
+import numpy.typing as npt
 
+from groktimizer.theory.claims import Bound, Condition, at_most, stated
 from groktimizer.theory.lasso.answers import interpolant
+from groktimizer.theory.lasso.recovery import STRICT, null_space_constant
 from groktimizer.theory.quadratic import Array
-from groktimizer.theory.ridge.bounds import Bound, Condition
 
 _PAPER = "arXiv 2506.05718"
+_STEEP = 0.9  # largest null-space constant with which the last part of the way does not decide
 
 
 def _step_conditions(features: Array, lr: float, weight: float) -> tuple[Condition, ...]:
@@ -19,18 +22,40 @@ def _step_conditions(features: Array, lr: float, weight: float) -> tuple[Conditi
     top = float(np.linalg.norm(features, 2) ** 2)
     left = weight * math.sqrt(features.shape[1])
     return (
-        Condition(f"lr * s_max(X'X) = {lr * top:.4g} in (0, 2)", 0 < lr * top < 2),  # noqa: PLR2004
-        Condition(f"weight * sqrt(n) = {left:.4g} in (0, {top:.4g})", 0 < left < top),
+        _inside("lr * s_max(X'X)", lr * top, 2.0),
+        _inside("weight * sqrt(n)", left, top),
     )
 
 
+def _inside(name: str, value: float, limit: float) -> Condition:
+    """``0 < value < limit``."""
+    told = f"{name} = {value:.4g} %s (0, {limit:.4g})"
+    return stated(0 < value < limit, told % "in", told % "outside")
+
+
+def drift(
+    features: Array, targets: Array, teacher: Array, lr: float, weight: float, a0: npt.ArrayLike | None = None
+) -> float:
+    """``||a_hat - a*||_inf / (alpha beta)``: steps in which a drift of alpha beta a coordinate leads to a*."""
+    return float(np.abs(interpolant(features, targets, a0) - teacher).max()) / (lr * weight)
+
+
 def theorem_3_3(
-    features: Array, targets: Array, teacher: Array, lr: float, weight: float, a0: Array | None = None
+    features: Array,
+    targets: Array,
+    teacher: Array,
+    lr: float,
+    weight: float,
+    a0: Array | None = None,
+    null_space: float | None = None,
 ) -> Bound:
     """The delay: ``t2 - t1 ~ ||a_hat - a*||_inf / (alpha beta)``, a_hat the interpolant reached at t1.
 
-    Each coordinate drifts by alpha beta a step, so the farthest one sets the time. An order of magnitude: the constant
-    depends on the instance (measured: t2 / law between 0.5 and 1.6).
+    Each coordinate drifts by alpha beta a step, so the farthest one sets the time, but only while the l1 norm falls
+    steeply along the fits: near a* its least slope is 1 - kappa, kappa the null-space constant (see `recovery`). Ours
+    is the factor ``1 / (2 (1 - kappa))`` where kappa is above a half. An order of magnitude: the constant depends on
+    the instance. Measured, (t2 - t1) / law with the factor and without: 0.6 to 1.8 and 0.6 to 4.5 on 24 problems of
+    Gaussian features, 0.1 to 14 and 5 to 63 on 18 of 40 images of digits.
 
     Args:
         features: X, shape (N, n).
@@ -39,12 +64,16 @@ def theorem_3_3(
         lr: alpha.
         weight: beta.
         a0: Start, by default 0.
+        null_space: kappa, where it is known already.
 
     Returns:
-        The law, with the conditions of Theorems 3.1 and 3.3.
+        The law, with the conditions of Theorems 3.1 and 3.3, and kappa at most 0.9.
     """
-    away = float(np.abs(interpolant(features, targets, a0) - teacher).max())
-    return Bound(f"{_PAPER}, Theorem 3.3", "t2 - t1 ~", away / (lr * weight), _step_conditions(features, lr, weight))
+    kappa = null_space_constant(features, teacher) if null_space is None else null_space
+    steep = 2 * (1 - kappa) if kappa < STRICT else 1.0  # from 1 on nothing arrives, and no factor mends the law
+    value = drift(features, targets, teacher, lr, weight, a0) / min(steep, 1.0)
+    conditions = (*_step_conditions(features, lr, weight), at_most("null-space constant", kappa, _STEEP))
+    return Bound(f"{_PAPER}, Theorem 3.3", "t2 - t1 ~", value, conditions)
 
 
 def theorem_2_1(
@@ -74,14 +103,12 @@ def theorem_2_1(
         The law; an open condition counts as failing.
     """
     conditions = (
-        Condition("lr * L in (0, 2): L is not given", False)
+        Condition("whether lr * L is in (0, 2) is open: L is not given", False)
         if sharpness is None
-        else Condition(f"lr * L = {lr * sharpness:.4g} in (0, 2)", 0 < lr * sharpness < 2),  # noqa: PLR2004
-        Condition("lr * weight * G^2 <= excess: G is not given", False)
+        else _inside("lr * L", lr * sharpness, 2.0),
+        Condition("whether lr * weight * G^2 is at most the excess is open: G is not given", False)
         if slope is None
-        else Condition(
-            f"lr * weight * G^2 = {lr * weight * slope**2:.4g} <= {excess:.4g}", lr * weight * slope**2 <= excess
-        ),
+        else at_most("lr * weight * G^2", lr * weight * slope**2, excess),
     )
     return Bound(f"{_PAPER}, Theorem 2.1", "t2 - t1 <=", distance**2 / (lr * weight * excess), conditions)
 
@@ -104,7 +131,7 @@ def accelerated(distance: float, lr: float, weight: float, excess: float, sharpn
     Returns:
         The law.
     """
-    condition = Condition(f"lr * L = {lr * sharpness:.4g} <= 1", lr * sharpness <= 1)
+    condition = at_most("lr * L", lr * sharpness, 1.0)
     value = math.sqrt(2 / (lr * weight * excess)) * distance
     return Bound("ours, from Beck and Teboulle (2009), Theorem 4.4", "t2 - t1 ~", value, (condition,))
 
@@ -135,7 +162,7 @@ def theorem_3_6(features: Array, teacher: Array, a0: Array | None = None) -> Bou
         f"{_PAPER}, Theorem 3.6",
         "||a - a*|| >=",
         float(np.linalg.norm(hidden)),
-        (Condition(f"N = {n_samples} < n = {n}", n_samples < n),),
+        (stated(n_samples < n, f"N = {n_samples} < n = {n}", f"N = {n_samples} >= n = {n}"),),
     )
 
 

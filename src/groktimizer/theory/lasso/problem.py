@@ -3,13 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.theory.claims import Bound
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, recovery
 from groktimizer.theory.lasso.times import LassoTimes, times_along
 from groktimizer.theory.quadratic import Array
-from groktimizer.theory.ridge.bounds import Bound
 
 
 class Lasso:
@@ -99,7 +99,14 @@ class Lasso:
         """
         return self.trajectory(np.zeros(self.n), 1 / self.sharpness, weight).limit
 
-    def laws(self, a0: npt.ArrayLike, lr: float, weight: float, teacher: npt.ArrayLike) -> tuple[Bound, ...]:
+    def laws(
+        self,
+        a0: npt.ArrayLike,
+        lr: float,
+        weight: float,
+        teacher: npt.ArrayLike,
+        null_space: float | None = None,
+    ) -> tuple[Bound, ...]:
         """The time laws and the floor of l2, for this problem.
 
         Args:
@@ -107,6 +114,7 @@ class Lasso:
             lr: alpha.
             weight: beta.
             teacher: a*, shape (n,).
+            null_space: `Recovery.null_space` of a*, where it is known already.
 
         Returns:
             Theorem 3.3, the predictor of t1, Theorem 3.6; see `laws` for those that need more.
@@ -114,7 +122,7 @@ class Lasso:
         start, target = check_vector("a0", a0, self.n), check_vector("teacher", teacher, self.n)
         check_settings(lr, weight, self.sharpness, self.max_weight)
         return (
-            laws.theorem_3_3(self.features, self.targets, target, lr, weight, start),
+            laws.theorem_3_3(self.features, self.targets, target, lr, weight, start, null_space),
             laws.predicted_memorisation(self.features, self.targets, start, lr, weight),
             laws.theorem_3_6(self.features, target, start),
         )

@@ -1,5 +1,6 @@
 """Ridge regression: exact trajectories, grokking times, bounds and advice (arXiv 2601.19791)."""
 
+from groktimizer.theory.claims import Bound, Condition
 from groktimizer.theory.ridge.advice import (
     DecayAdvice,
     StoppingAdvice,
@@ -8,7 +9,7 @@ from groktimizer.theory.ridge.advice import (
     effective_ranks,
     recommend,
 )
-from groktimizer.theory.ridge.bounds import Bound, Condition, Facts, predicted_generalisation, theorem_4_1
+from groktimizer.theory.ridge.bounds import Facts, predicted_generalisation, theorem_4_1
 from groktimizer.theory.ridge.grid import GridTimes, grokking_grid
 from groktimizer.theory.ridge.problem import Ridge
 from groktimizer.theory.ridge.times import Floors, GrokkingTime

@@ -3,6 +3,7 @@
 Every piece of advice carries the exact run that backs it.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from groktimizer.theory.ridge.trajectory import Trajectory
 
 _LEAST_DECAY = 1e-12  # relative to the largest curvature: less decay than this is not looked at
 _DECAY_DIGITS = 1e-4  # relative accuracy of an advised decay
+_FAR = 10.0  # times the wish: a delay from which on smaller decays are not looked at
+_NEAR, _JITTER = 1.3, 20  # a delay above so many times the wish and so many steps more is beyond what ringing moves
+_FINE = 1.02  # ratio of neighbouring decays where the delay is near the wish
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def recommend(
         if amplify is None or not (math.isfinite(base) and base > 0):
             raise ValueError(f"weight_decay={weight_decay:g}: its run does not grok, so its delay cannot be amplified")
         reason, wish = f"delay {amplify:g} times that at weight_decay={weight_decay:g}", amplify * base
-    decay = _least_decay(lambda value: _delay(times(value)), wish, ridge, eta)
+    decay = _least_decay(times, wish, ridge, eta, test_tolerance)
     return DecayAdvice(
         reason, eta, decay, times(decay), ridge.floors(decay).bias, ridge.trajectory(theta0, eta, decay, momentum)
     )
@@ -129,30 +133,112 @@ def _check_stable(ridge: Ridge, lr: float) -> None:
         raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
 
 
+class _Delays:
+    """Settled and memorised steps by decay, each computed once."""
+
+    def __init__(self, times: Callable[[float], GrokkingTime]) -> None:
+        self._times = times
+        self._known: dict[float, tuple[float, float]] = {}
+
+    def ends(self, decay: float) -> tuple[float, float]:
+        """Settled and memorised step, inf and 0 where there is none."""
+        if decay not in self._known:
+            found = self._times(decay)
+            both = found.settled is not None and found.memorised is not None
+            self._known[decay] = (float(found.settled or 0), float(found.memorised or 0)) if both else (math.inf, 0.0)
+        return self._known[decay]
+
+    def __call__(self, decay: float) -> float:
+        """Settled minus memorised, inf where there is none."""
+        settled, memorised = self.ends(decay)
+        return settled - memorised
+
+    def may_grant(self, low: float, high: float, wish: float) -> bool:
+        """Whether a decay between two may have the wanted delay, if both steps lie between those of the ends."""
+        (first, early), (second, late) = self.ends(low), self.ends(high)
+        return min(first, second) - max(early, late) <= wish
+
+    def least(self, low: float, high: float, wish: float) -> float | None:
+        """Least decay in ``(low, high]`` whose delay is at most `wish`, the left half first; None if none is found."""
+        if not self.may_grant(low, high, wish):
+            return None
+        if high / low <= 1 + _DECAY_DIGITS:
+            return high if self(high) <= wish else None
+        middle = math.sqrt(low * high)
+        found = self.least(low, middle, wish)
+        return found if found is not None else self.least(middle, high, wish)
+
+
 def _delay(times: GrokkingTime) -> float:
     """Settled minus memorised, inf where there is none."""
-    if times.settled is None or times.memorised is None:
-        return math.inf
-    return float(times.settled - times.memorised)
+    return _Delays(lambda _: times)(0.0)
 
 
-def _least_decay(delay: Callable[[float], float], wish: float, ridge: Ridge, lr: float) -> float:
-    """Least decay whose delay is at most `wish`, by bisection below the decay at which the bias spoils everything."""
+def _search(delays: _Delays, candidates: list[float], wish: float) -> float | None:
+    """Least decay whose delay is at most `wish`, from a coarse grid that falls; None if there is none.
+
+    Where the train loss rings, its first crossing jumps, so the delay is no monotone function of the decay: a coarse
+    walk down ends where the delay is far above the wish, and every fine cell between there and the least decay that
+    grants it is searched from the left.
+
+    Args:
+        delays: Delays by decay.
+        candidates: Decays, falling.
+        wish: Delay at most.
+
+    Returns:
+        The decay.
+    """
+    seen: list[float] = []
+    for decay in candidates:
+        seen.append(decay)
+        if math.isfinite(delays(decay)) and delays(decay) > _FAR * max(wish, 1.0):
+            break
+    best = min(seen, key=lambda decay: (max(delays(decay), wish), decay))
+    top, bottom = seen[max(seen.index(best) - 1, 0)], best
+    while bottom > candidates[-1] and delays(bottom) <= _NEAR * wish + _JITTER:
+        bottom /= _FINE
+    if delays(bottom) <= wish:
+        return bottom
+    cells = np.geomspace(bottom, top, 2 + int(math.log(top / bottom) / math.log(_FINE)))
+    for left, right in itertools.pairwise(cells):
+        found = delays.least(float(left), float(right), wish)
+        if found is not None:
+            return found
+    return None
+
+
+def _least_decay(
+    times: Callable[[float], GrokkingTime], wish: float, ridge: Ridge, lr: float, test_tolerance: float
+) -> float:
+    """Least decay whose delay is at most `wish`, below the decay at which the bias spoils everything.
+
+    Args:
+        times: Times by decay.
+        wish: Delay at most.
+        ridge: The problem.
+        lr: eta.
+        test_tolerance: Of the population loss, which must end within it.
+
+    Returns:
+        The decay.
+
+    Raises:
+        ValueError: If no decay grants the wish.
+    """
     low, high = _LEAST_DECAY * ridge.sharpness, min(ridge.sharpness, 0.9 * (2 / lr - ridge.sharpness), 0.9 / lr)
-    candidates = np.geomspace(low, high, 60)
-    granted = next((value for value in candidates if delay(float(value)) <= wish), None)
-    if granted is None:
-        floors = min((ridge.floors(float(value)) for value in candidates), key=lambda floors: floors.population)
-        raise ValueError(
-            f"max_delay={wish:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the population "
-            f"loss ends at {floors.population:.6g} at the least, mostly from the {floors.largest_term}"
-        )
-    refused = max(low, float(granted) * float(candidates[0] / candidates[1]))
-    granted = float(granted)
-    while granted / refused > 1 + _DECAY_DIGITS:
-        middle = math.sqrt(granted * refused)
-        granted, refused = (middle, refused) if delay(middle) <= wish else (granted, middle)
-    return granted
+    candidates = [float(value) for value in np.geomspace(high, low, 60)]
+    ends = [ridge.floors(decay) for decay in candidates]
+    open_ones = [decay for decay, end in zip(candidates, ends, strict=True) if end.population <= test_tolerance]
+    if open_ones:
+        found = _search(_Delays(times), open_ones, wish)
+        if found is not None:
+            return found
+    floors = min(ends, key=lambda floors: floors.population)
+    raise ValueError(
+        f"max_delay={wish:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the population "
+        f"loss ends at {floors.population:.6g} at the least, mostly from the {floors.largest_term}"
+    )
 
 
 def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAdvice:
@@ -170,7 +256,7 @@ def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAd
     _check_stable(ridge, lr)
     start = ridge.modal.locate(check_vector("theta0", theta0, ridge.m))
     curve = ridge.modal.trajectory(start, [Phase(0, lr, 0.0)], flow=False)
-    step, loss = lowest(curve.pieces(curve.population)[0])
+    step, loss = lowest(curve.population_pieces[0])
     decay, decay_loss = best_weight_decay(ridge)
     return StoppingAdvice(None if step == LATEST else step, loss, decay, decay_loss, curve)
 

@@ -3,6 +3,8 @@
 Times are those of the paper: t1 the last step with train loss >= epsilon (memorised-settled minus one), t2 the first
 step with population loss <= c. A bound whose conditions fail is still computed; whether it holds is then luck. Where
 the paper's conditions hide constants in an Omega, the constants of its proofs are used; Eq (8) has none and gets 1.
+What the proofs get from a Gaussian theta_0 (its norm, and the norm of its part outside the data) is measured; that it
+is Gaussian is taken on trust, and `Bound.standing` says so.
 """
 
 import math
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.theory.claims import Bound, Condition, at_least, at_most, stated, trusted
 from groktimizer.theory.ridge.spectrum import Array
 
 _SMALL_STEP = 0.01  # Eq (8): eta lambda at most
@@ -35,6 +38,10 @@ class Facts:
         least_gram: Smallest positive eigenvalue of Phi'Phi.
         least_covariance: Smallest eigenvalue of Sigma.
         feature_bound: b with ||phi(x)|| <= b.
+        sharpness: Largest curvature of the train loss.
+        hidden_square: ||theta_0||^2 outside the span of the data.
+        misfit: Root mean square of what the teacher leaves of the targets, of train or test: label noise, or all of the
+            targets where no teacher is named.
         failure: delta, the probability that a bound may fail with.
     """
 
@@ -51,55 +58,10 @@ class Facts:
     least_gram: float
     least_covariance: float
     feature_bound: float
+    sharpness: float
+    hidden_square: float
+    misfit: float
     failure: float = 0.05
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One condition of a theorem.
-
-    Args:
-        text: The condition, with its numbers.
-        holds: Whether it does.
-    """
-
-    text: str
-    holds: bool
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A theorem applied to a problem.
-
-    Args:
-        theorem: Its name in arXiv 2601.19791.
-        quantity: What is bounded, and on which side.
-        value: The number; steps for times. NaN where the formula has no real value, such as the log of a number <= 0.
-        conditions: The theorem's conditions.
-    """
-
-    theorem: str
-    quantity: str
-    value: float
-    conditions: tuple[Condition, ...]
-
-    @property
-    def guaranteed(self) -> bool:
-        """Whether every condition holds."""
-        return all(condition.holds for condition in self.conditions)
-
-    @property
-    def failing(self) -> tuple[str, ...]:
-        """The conditions that do not hold."""
-        return tuple(condition.text for condition in self.conditions if not condition.holds)
-
-
-def _at_most(name: str, value: float, limit: float) -> Condition:
-    return Condition(f"{name} = {value:.4g} <= {limit:.4g}", value <= limit * (1 + _SAME))
-
-
-def _at_least(name: str, value: float, limit: float) -> Condition:
-    return Condition(f"{name} = {value:.4g} >= {limit:.4g}", value >= limit * (1 - _SAME))
 
 
 def _log(value: float) -> float:
@@ -143,43 +105,69 @@ def theorem_4_1(facts: Facts, steps: npt.ArrayLike) -> tuple[dict[str, Array], t
         "(iii) squared norm, upper": decay * facts.initial_square,
     }
     conditions = (
-        _at_most("||teacher||", facts.teacher_norm, 0.0),
-        _at_most("lr", facts.lr, 2 / (facts.mean_square + 2 * facts.weight_decay)),
-        _at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
+        _realizable(facts),
+        at_most("||teacher||", facts.teacher_norm, 0.0),
+        at_most("lr", facts.lr, 2 / (facts.mean_square + 2 * facts.weight_decay)),
+        at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
+        *_start_conditions(facts),
     )
     return curves, conditions
 
 
+def _realizable(facts: Facts) -> Condition:
+    """The paper has a linear teacher and labels without noise throughout."""
+    opposite = f"targets are not the teacher's: root mean square difference {facts.misfit:.4g}"
+    return stated(facts.misfit == 0, "targets are the teacher's, without noise", opposite)
+
+
+def _start_conditions(facts: Facts) -> tuple[Condition, ...]:
+    """What lower bounds on t2 need of theta_0; that it is Gaussian serves the paper to show this."""
+    spread = max(facts.m - facts.n, 0) * facts.init_variance / 2
+    return (
+        at_least("||theta0 outside the data||^2", facts.hidden_square, spread),
+        trusted("theta0 is drawn from N(0, nu^2 I)"),
+    )
+
+
 def _decay_conditions(facts: Facts) -> tuple[Condition, ...]:
-    """Largest lambda of the proof of Theorem 4.4."""
+    """Those of Theorem 4.4: largest lambda of its proof, and (implied by (4)) a start no shorter than the teacher."""
     norm, epsilon = facts.teacher_norm, facts.train_tolerance
     limit = math.inf
     if norm > 0:
         limit = min(2 * epsilon / (3 * norm**2), math.sqrt(facts.mean_square * epsilon) / (math.sqrt(6) * norm))
     return (
-        _at_most("weight_decay", facts.weight_decay, limit),
-        _at_most("lr", facts.lr, 1 / (facts.weight_decay + facts.feature_bound**2)),
+        _realizable(facts),
+        at_most("weight_decay", facts.weight_decay, limit),
+        at_most("lr", facts.lr, 1 / (facts.weight_decay + facts.feature_bound**2)),
+        at_least("||theta0||", math.sqrt(facts.initial_square), norm),
     )
 
 
+def _sample_condition(facts: Facts) -> Condition:
+    """(3) of Theorem 4.2, with the constant of the proof of Theorem 4.6."""
+    need = 2048 * facts.feature_bound**4 * facts.teacher_norm**4 / facts.train_tolerance**2
+    return at_least("n", facts.n, need * math.log(4 / facts.failure))
+
+
 def _width_conditions(facts: Facts) -> tuple[Condition, ...]:
-    """Smallest m of the proof of Theorem 4.5."""
+    """(4) of Theorem 4.2: smallest m of the proof of Theorem 4.5."""
     nu2 = facts.init_variance
     gram = facts.least_covariance * nu2
     teacher = 8 * facts.teacher_norm**2
     return (
-        _at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
-        _at_least("m", facts.m, facts.n + (teacher / nu2 if nu2 > 0 else math.inf)),
-        _at_least("m", facts.m, facts.n + (8 * facts.test_tolerance / gram if gram > 0 else math.inf)),
-        _at_least("c", facts.test_tolerance, facts.train_tolerance),
+        at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
+        at_least("m", facts.m, facts.n + (teacher / nu2 if nu2 > 0 else math.inf)),
+        at_least("m", facts.m, facts.n + (8 * facts.test_tolerance / gram if gram > 0 else math.inf)),
+        at_least("c", facts.test_tolerance, facts.train_tolerance),
     )
 
 
 def theorem_4_2_memorised(facts: Facts) -> Bound:
     """Eq (6): ``t1 <= n ln(6 b^2 ||theta_0||^2 / epsilon) / (2 eta l+)``."""
     log = _log(6 * facts.feature_bound**2 * facts.initial_square / facts.train_tolerance)
-    value = facts.n * log / (2 * facts.lr * facts.least_gram)
-    return Bound("Theorem 4.2, Eq (6)", "t1 <=", value, _decay_conditions(facts) + _width_conditions(facts))
+    value = max(facts.n * log / (2 * facts.lr * facts.least_gram), 0.0)
+    conditions = (_sample_condition(facts), *_decay_conditions(facts), *_width_conditions(facts))
+    return Bound("Theorem 4.2, Eq (6)", "t1 <=", value, conditions)
 
 
 def _forgetting(facts: Facts) -> float:
@@ -193,7 +181,9 @@ def _forgetting(facts: Facts) -> float:
 def theorem_4_2_generalised(facts: Facts) -> Bound:
     """Eq (7): ``t2 >= ln(((m-n) nu^2 / 2) (sqrt(c/lambda_min(Sigma)) + ||theta*||)^-2) / (4 eta lambda)``."""
     value = _log(_forgetting(facts)) / (4 * facts.lr * facts.weight_decay)
-    return Bound("Theorem 4.2, Eq (7)", "t2 >=", value, _decay_conditions(facts) + _width_conditions(facts))
+    slow = at_most("lr * weight_decay", facts.lr * facts.weight_decay, 0.5)  # ln(1 - x) >= -2 x
+    conditions = (_sample_condition(facts), *_decay_conditions(facts), *_width_conditions(facts), slow)
+    return Bound("Theorem 4.2, Eq (7)", "t2 >=", value, (*conditions, *_start_conditions(facts)))
 
 
 def theorem_4_4(facts: Facts) -> Bound:
@@ -205,14 +195,15 @@ def theorem_4_4(facts: Facts) -> Bound:
 def theorem_4_5(facts: Facts) -> Bound:
     """``L(theta_t) >= c for t <= log_{1 - eta lambda}(sqrt(2/((m-n) nu^2)) (sqrt(c/lambda_min) + ||theta*||))``."""
     value = -_log(_forgetting(facts)) / 2 / _decay_log_factor(facts)
-    return Bound("Theorem 4.5", "t2 >=", value, _width_conditions(facts))
+    conditions = (_realizable(facts), *_width_conditions(facts), *_start_conditions(facts))
+    return Bound("Theorem 4.5", "t2 >=", value, conditions)
 
 
 def theorem_4_6(facts: Facts) -> Bound:
     """Population loss of the limit: ``L <= 2 L_n + epsilon <= lambda ||theta*||^2 + epsilon``.
 
     The proof asks for ``n >= 2048 b^4 ||theta*||^4 / epsilon^2 log(4/delta)`` and for ``4 C^2 b^4 ||theta*||^4 /
-    epsilon^2`` with a constant C that the paper does not give; only the first is checked.
+    epsilon^2`` with a constant C that the paper does not give; the second is taken on trust.
 
     Args:
         facts: The problem.
@@ -220,33 +211,52 @@ def theorem_4_6(facts: Facts) -> Bound:
     Returns:
         The bound.
     """
-    need = 2048 * facts.feature_bound**4 * facts.teacher_norm**4 / facts.train_tolerance**2
     value = facts.weight_decay * facts.teacher_norm**2 + facts.train_tolerance
-    condition = _at_least("n", facts.n, need * math.log(4 / facts.failure))
-    return Bound("Theorem 4.6", "population loss of the limit <=", value, (condition,))
+    conditions = (
+        _sample_condition(facts),
+        _realizable(facts),
+        at_most("lr", facts.lr, 2 / (facts.weight_decay + facts.sharpness)),
+        trusted("n >= 4 C^2 b^4 ||teacher||^4 / epsilon^2, C not given"),
+        trusted("samples are drawn from the population"),
+    )
+    return Bound("Theorem 4.6", "population loss of the limit <=", value, conditions)
 
 
 def _gaussian_conditions(facts: Facts) -> tuple[Condition, ...]:
-    """Conditions of Eq (8); that the features are Gaussian cannot be seen."""
+    """Those of both halves of Eq (8); that the features are Gaussian is not seen, what follows from it is checked."""
     return (
-        Condition("features are N(0, I/m): taken on trust", True),
-        _at_most("m * least covariance - 1", abs(facts.m * facts.least_covariance - 1), _SAME),
-        _at_most("lr * weight_decay", facts.lr * facts.weight_decay, _SMALL_STEP),
-        _at_most("|c / epsilon - 1|", abs(facts.test_tolerance / facts.train_tolerance - 1), _SAME),
-        _at_least("m", facts.m, facts.teacher_norm**2 / facts.train_tolerance),
+        _realizable(facts),
+        at_least("m", facts.m, facts.n + 1),
+        at_most("m * least covariance - 1", abs(facts.m * facts.least_covariance - 1), _SAME),
+        at_most("lr * weight_decay", facts.lr * facts.weight_decay, _SMALL_STEP),
+        at_most("|c / epsilon - 1|", abs(facts.test_tolerance / facts.train_tolerance - 1), _SAME),
+        at_least("m", facts.m, facts.teacher_norm**2 / facts.train_tolerance),
+        trusted("features are drawn from N(0, I/m)"),
     )
 
 
 def eq_8_memorised(facts: Facts) -> Bound:
     """``t1 <= n ln(14 m nu^2 / epsilon) / (2 eta l+)`` for Gaussian features of covariance I/m."""
     log = _log(14 * facts.m * facts.init_variance / facts.train_tolerance)
-    return Bound("Eq (8)", "t1 <=", facts.n * log / (2 * facts.lr * facts.least_gram), _gaussian_conditions(facts))
+    value, norm = max(facts.n * log / (2 * facts.lr * facts.least_gram), 0.0), facts.teacher_norm
+    limit = 2 * facts.train_tolerance / (3 * norm**2) if norm > 0 else math.inf
+    conditions = (
+        at_most("weight_decay", facts.weight_decay, limit),
+        at_most("lr", facts.lr, 1 / (facts.weight_decay + facts.sharpness)),
+        at_least("||theta0||", math.sqrt(facts.initial_square), norm),
+        at_most(
+            "||theta0||^2", facts.initial_square, 14 / 9 * facts.m * facts.init_variance
+        ),  # 6 b^2 of it is 14 m nu^2
+        at_most("b^2", facts.feature_bound**2, 1.5),
+    )
+    return Bound("Eq (8)", "t1 <=", value, _gaussian_conditions(facts) + conditions)
 
 
 def eq_8_generalised(facts: Facts) -> Bound:
     """``t2 >= ln((m - n) nu^2 / (8 m epsilon)) / (2.02 eta lambda)`` for Gaussian features of covariance I/m."""
     log = _log((facts.m - facts.n) * facts.init_variance / (8 * facts.m * facts.train_tolerance))
-    return Bound("Eq (8)", "t2 >=", log / (2.02 * facts.lr * facts.weight_decay), _gaussian_conditions(facts))
+    conditions = _gaussian_conditions(facts) + _start_conditions(facts)
+    return Bound("Eq (8)", "t2 >=", log / (2.02 * facts.lr * facts.weight_decay), conditions)
 
 
 def predicted_generalisation(facts: Facts) -> float:

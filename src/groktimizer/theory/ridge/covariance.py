@@ -1,6 +1,7 @@
 """The population covariance of the features in its three forms: a multiple of the identity, a diagonal, a matrix."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from groktimizer.theory.ridge.checks import check_finite, check_numbers
 from groktimizer.theory.ridge.spectrum import Array, GramSpectrum, Spectrum
 
 _SYMMETRY = 1e-10  # relative
+_UNSEEN = 1e-12  # share of the squares below which a direction of test points counts as one of the train features
 
 
 @dataclass(frozen=True)
@@ -27,32 +29,48 @@ class Covariance:
     matrix: Array | None
     features: int
 
-    def apply(self, vector: Array) -> Array:
-        """Sigma x for x of shape (m,)."""
-        if self.matrix is not None:
-            return self.matrix @ vector
-        if self.diagonal is not None:
-            return vector * self.diagonal
-        assert self.scale is not None  # one form is set
-        return vector * self.scale
+    @property
+    def targets(self) -> float:
+        """What `image` should be at the teacher."""
+        return 0.0
 
-    def residual(self, away: Array) -> tuple[Array, float]:
-        """Half the gradient and the value of the population loss at teacher + `away`."""
-        bent = self.apply(away)
-        return bent, max(float(away @ bent), 0.0)
-
-    def sandwich(self, system: Spectrum) -> Array:
-        """V' Sigma V; shape (rank, rank)."""
+    def image(self, vectors: Array) -> Array:
+        """``Sigma^(1/2) x`` in some basis for x of shape (..., m): its square is the population loss at teacher + x."""
         if self.matrix is not None:
-            right = system.expand(np.eye(system.values.size)) if isinstance(system, GramSpectrum) else system.right
-            return right @ self.matrix @ right.T
-        return system.sandwich(self.diagonal if self.diagonal is not None else np.full(self.features, self.scale))
+            return vectors @ self._root.T
+        return vectors * np.sqrt(self.variances)
+
+    @property
+    def variances(self) -> Array:
+        """Diagonal of a Sigma that is not given as a matrix, shape (m,)."""
+        return self.diagonal if self.diagonal is not None else np.full(self.features, self.scale)
+
+    @cached_property
+    def _root(self) -> Array:
+        """R with ``R'R = Sigma``, shape (m, m)."""
+        assert self.matrix is not None  # only matrices are factored
+        try:
+            return np.asarray(np.linalg.cholesky(self.matrix).T, np.float64)
+        except np.linalg.LinAlgError:  # semidefinite
+            values, vectors = np.linalg.eigh(self.matrix)
+            return (vectors * np.sqrt(np.maximum(values, 0.0))).T
+
+    def images(self, system: Spectrum) -> Array | None:
+        """Those of the right singular vectors, as columns; None where a second n x m array should not be held."""
+        if not isinstance(system, GramSpectrum):
+            return self.image(system.right).T
+        return None if self.matrix is None else self.image(system.expand(np.eye(system.values.size))).T
+
+    def loss(self, away: Array) -> float:
+        """Population loss at teacher + `away`."""
+        image = self.image(away)
+        return float(image @ image)
 
     def eigenvalues(self) -> Array:
         """All eigenvalues, falling; shape (m,)."""
         if self.matrix is not None:
             return np.asarray(np.linalg.eigvalsh(self.matrix)[::-1], dtype=np.float64)
-        return np.sort(self.diagonal)[::-1] if self.diagonal is not None else np.full(self.features, self.scale)
+        return np.sort(self.variances)[::-1]
 
     def least(self) -> float:
         """Smallest eigenvalue."""
@@ -66,33 +84,52 @@ class Sample:
     """A population given by test points: loss ``mean_i (<theta, f_i> - y_i)^2``, for targets that no theta reaches.
 
     Args:
-        points: Test features F, shape (N, m).
-        targets: Shape (N,).
+        points: Test features over sqrt(N), shape (N, m).
+        targets: Test targets over sqrt(N), shape (N,).
     """
 
     points: Array
     targets: Array
     scale: None = None
 
-    def apply(self, vector: Array) -> Array:
-        """F'F x / N."""
-        return self.points.T @ (self.points @ vector) / self.targets.size
+    def image(self, vectors: Array) -> Array:
+        """``F x / sqrt(N)`` for x of shape (..., m)."""
+        return vectors @ self.points.T
 
-    def residual(self, away: Array) -> tuple[Array, float]:
-        """Half the gradient and the value of the loss at `away` (the teacher is 0)."""
-        miss = self.points @ away - self.targets
-        return self.points.T @ miss / self.targets.size, float(miss @ miss) / self.targets.size
+    def images(self, system: Spectrum) -> Array:
+        """Those of the right singular vectors, as columns; shape (N, rank)."""
+        return np.stack([system.project(point) for point in self.points])
 
-    def sandwich(self, system: Spectrum) -> Array:
-        """V' F'F V / N; shape (rank, rank)."""
-        seen = np.stack([system.project(point) for point in self.points])
-        return seen.T @ seen / self.targets.size
+    def loss(self, away: Array) -> float:
+        """Population loss at `away` (the teacher is 0)."""
+        miss = self.image(away) - self.targets
+        return float(miss @ miss)
 
     def least(self) -> float:
         """Smallest eigenvalue of F'F/N: 0 when there are fewer points than features."""
         if self.points.shape[0] < self.points.shape[1]:
             return 0.0
-        return float(np.linalg.svd(self.points, compute_uv=False)[-1] ** 2) / self.targets.size
+        return float(np.linalg.svd(self.points, compute_uv=False)[-1] ** 2)
+
+    def reach(self, system: Spectrum, coordinates: Array) -> tuple[Array, Array]:
+        """Split what the test targets ask for beyond ``V coordinates``: what the null space could give, and the rest.
+
+        Args:
+            system: Singular system of the train features.
+            coordinates: Along its right singular vectors.
+
+        Returns:
+            Both as images, shape (N,).
+        """
+        seen = self.images(system)
+        wanted = self.targets - seen @ coordinates
+        hidden = self.points - np.stack([system.expand(row) for row in seen])
+        wide = hidden.shape[0] <= hidden.shape[1]
+        squares, basis = np.linalg.eigh(hidden @ hidden.T if wide else hidden.T @ hidden)
+        keep = squares > _UNSEEN * float(np.einsum("ij,ij->", self.points, self.points))
+        basis = basis[:, keep] if wide else hidden @ (basis[:, keep] / np.sqrt(squares[keep]))
+        reached = basis @ (basis.T @ wanted)
+        return reached, wanted - reached
 
 
 def covariance_of(value: npt.ArrayLike | None, m: int) -> Covariance:

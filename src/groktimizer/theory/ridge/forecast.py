@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import critical_momentum
+from groktimizer.theory.claims import Bound
 from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
-from groktimizer.theory.ridge.bounds import Bound, predicted_generalisation
+from groktimizer.theory.ridge.bounds import predicted_generalisation
 from groktimizer.theory.ridge.checks import check_positive
 from groktimizer.theory.ridge.problem import Momentum, Ridge
 from groktimizer.theory.ridge.times import GrokkingTime

@@ -2,7 +2,8 @@
 
 Under gradient descent a mode is one exponential, so a bracket ``[unmet, met]`` of thousands of cells can be halved
 together, each half certified by the same interval bounds as a single search. A cell whose curve is not decided that
-way (it comes back, rings, or stays near its tolerance) and every cell with momentum goes through the single search.
+way (it comes back, rings, or stays near its tolerance), every cell with momentum, and the population loss of every
+cell under a covariance that mixes the modes goes through the single search.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class GridTimes:
         memorised_settled: First step from which it stays so.
         generalised: First step with population loss <= its tolerance.
         settled: First step from which it stays so.
-        searched: Cells that took the single search.
+        searched: Cells that took the single search, for one loss or both.
     """
 
     memorised: Integers
@@ -91,12 +92,14 @@ def grokking_grid(
     cells, shape = _cells(lr, weight_decay, init_variance, momentum, damping)
     tolerances = (train_tolerance, test_tolerance)
     stable = cells.lr * (ridge.sharpness + cells.weight_decay) < stability_limit(0) * (1 + cells.momentum)
-    fast = np.flatnonzero(stable & (cells.momentum == 0) & (ridge.covariance.scale is not None))
+    fast = np.flatnonzero(stable & (cells.momentum == 0))
+    rows = (0, 1) if ridge.covariance.scale is not None else (0,)  # losses whose modes do not mix
     results = np.full((4, cells.lr.size), DIVERGES, dtype=np.int64)
     results[:, np.flatnonzero(stable)] = UNRESOLVED
     for chunk in np.array_split(fast, max(1, -(-fast.size // _CHUNK))):
-        for row, tolerance in enumerate(tolerances):
-            results[2 * row : 2 * row + 2, chunk] = _together(ridge.modal, start, cells.take(chunk), row, tolerance)
+        for row in rows if chunk.size else ():
+            times = _together(ridge.modal, start, cells.take(chunk), row, tolerances[row])
+            results[2 * row : 2 * row + 2, chunk] = times
     left = np.flatnonzero((results == UNRESOLVED).any(axis=0))
     for cell in left:
         results[:, cell] = _alone(ridge.modal, start, cells, int(cell), tolerances, results[:, cell], budget)
@@ -139,9 +142,9 @@ def _alone(
     phase = Phase(0, float(cells.lr[cell]), decay, float(cells.momentum[cell]))
     path = modal.trajectory(start.scaled(nu), [phase], flow=False)
     times = [int(value) for value in known]
-    for row, (tolerance, losses) in enumerate(zip(tolerances, (path.train, path.population), strict=True)):
+    for row, pieces in enumerate((path.train_pieces, path.population_pieces)):
         if times[2 * row] == UNRESOLVED or times[2 * row + 1] == UNRESOLVED:
-            times[2 * row : 2 * row + 2] = _codes(crossing(path.pieces(losses), tolerance, budget))
+            times[2 * row : 2 * row + 2] = _codes(crossing(pieces, tolerances[row], budget))
     return times
 
 
@@ -157,7 +160,7 @@ class _Curves:
     def __init__(self, modal: Modal, start: Start, cells: _Cells, row: int) -> None:
         decay, nu, lr = (part[:, None] for part in (cells.weight_decay, cells.init_scale, cells.lr))
         curvature = np.append(modal.curvature, 0.0) + decay
-        form = modal.train_form(1.0) if row == 0 else modal.population_form(start, 0.0, 1.0)
+        form = modal.train_form(1.0) if row == 0 else modal.population_form(start, modal.distance(1.0), 0.0)
         assert isinstance(form, Diagonal)  # alpha, the last beta and rest do not depend on decay
         pull, own = np.append(modal.system.values * modal.residual / modal.samples, 0.0), modal.system.values
         offset = np.append(start.coordinates, 0.0) * nu - pull / curvature

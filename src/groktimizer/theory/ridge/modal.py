@@ -12,11 +12,13 @@ import numpy as np
 
 from groktimizer.dynamics import Phase, Segment, solve
 from groktimizer.dynamics.limits import flow_rates
-from groktimizer.theory.quadratic import Dense, Diagonal, Loss
+from groktimizer.theory.quadratic import Diagonal, Loss, Squares
 from groktimizer.theory.ridge.covariance import Covariance, Sample
 from groktimizer.theory.ridge.spectrum import Array, Spectrum
 from groktimizer.theory.ridge.times import Floors
 from groktimizer.theory.ridge.trajectory import Trajectory
+
+_ROUNDING = 1e-13  # relative length of a remainder that is rounding
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Modal:
         """
         pull = np.append(self.system.values * self.residual / self.samples, 0.0)
         initial = np.append(start.coordinates, 1.0)
-        return solve(phases, np.append(self.curvature, 0.0), pull, initial, flow_rates if flow else None)
+        rates, target = flow_rates if flow else None, np.append(self.teacher.coordinates, 0.0)
+        return solve(phases, np.append(self.curvature, 0.0), pull, initial, rates, target)
 
     def trajectory(self, start: Start, phases: list[Phase], flow: bool) -> Trajectory:
         """Solve a run and express both losses in its modes.
@@ -104,10 +107,14 @@ class Modal:
         segments = self.segments(start, phases, flow)
         pairs = list(zip(phases, segments, strict=True))
         train: list[Loss] = [self.train_form(phase.weight_decay) for phase, _ in pairs]
-        population = [
-            self.population_form(start, float(segment.fixed_point[-1]), phase.weight_decay) for phase, segment in pairs
-        ]
+        population = [self.population_form(start, *self._away(segment, phase.weight_decay)) for phase, segment in pairs]
         return Trajectory(self.system, segments, train, population, start.flat)
+
+    def _away(self, segment: Segment, weight_decay: float) -> tuple[Array, float]:
+        """Where a segment's offsets count from: distance from the teacher along the data, weight of the flat part."""
+        measured = segment.position[:-1] - self.teacher.coordinates
+        distance = np.where(segment.from_start[:-1], measured, self.distance(weight_decay))
+        return distance, float(segment.origin[-1])
 
     def train_form(self, weight_decay: float) -> Diagonal:
         """Train loss as a form of the offsets; the null space does not enter."""
@@ -115,30 +122,48 @@ class Modal:
         beta = -weight_decay * self.residual / (self.curvature + weight_decay)
         return Diagonal(np.append(self.system.values, 0.0) * scale, np.append(beta, 0.0) * scale, self.unreachable)
 
-    def population_form(self, start: Start, kept: float, weight_decay: float) -> Loss:
+    def population_form(self, start: Start, distance: Array, kept: float) -> Loss:
         """Population loss as a form of the offsets.
 
         Args:
             start: Initial point, whose null-space component the last mode weighs.
-            kept: That weight at the fixed point: 0 under decay.
-            weight_decay: lambda.
+            distance: From the teacher to where the offsets count from, along the data; shape (rank,).
+            kept: Weight of the null-space component there.
 
         Returns:
-            A diagonal form under an isotropic covariance, a dense one otherwise.
+            A diagonal form under an isotropic covariance, a sum of mixed squares otherwise.
         """
-        missing, distance = kept * start.flat - self.teacher.flat, self.distance(weight_decay)
+        missing = kept * start.flat - self.teacher.flat
         if self.covariance.scale is not None:
             root, size = self.covariance.scale**0.5, float(np.linalg.norm(start.flat))
             along = float(start.flat @ missing) / size if size > 0 else 0.0
             left = missing - along * start.flat / size if size > 0 else missing
             rest = self.covariance.scale * float(left @ left)
             return Diagonal(root * np.append(np.ones(self.rank), size), root * np.append(distance, along), rest)
-        spread = self.covariance.apply(start.flat)
+        if self._images is None:
+            return self._by_gram(start.flat, self.system.expand(distance) + missing)
+        images, frame, upper = self._images
+        miss = images @ distance + self.covariance.image(missing) - self.covariance.targets
+        along, across = _split(frame, self.covariance.image(start.flat))
+        size = float(np.linalg.norm(across))
+        unit = across / size if size > 0 else across
+        shift = np.append(frame.T @ miss, unit @ miss)
+        left = miss - frame @ shift[:-1] - unit * shift[-1]
+        factor = np.block([[upper, along[:, None]], [np.zeros((1, self.rank)), np.array([[size]])]])
+        return Squares(factor, shift, float(left @ left))
+
+    def _by_gram(self, flat: Array, away: Array) -> Squares:
+        """The same from V' Sigma V, without Sigma^(1/2) V: a large problem of diagonal covariance."""
+        assert isinstance(self.covariance, Covariance)  # test points are few
+        variances = self.covariance.variances
+        spread, bent = variances * flat, variances * away
         cross = self.system.project(spread)
-        matrix = np.block([[self._mixed, cross[:, None]], [cross[None, :], np.array([[start.flat @ spread]])]])
-        away = self.system.expand(distance) + missing
-        bent, rest = self.covariance.residual(away)
-        return Dense(matrix, np.append(self.system.project(bent), start.flat @ bent), rest)
+        matrix = np.block([[self._mixed, cross[:, None]], [cross[None, :], np.array([[flat @ spread]])]])
+        squares, basis = np.linalg.eigh(matrix)
+        keep = squares > matrix.shape[0] * np.finfo(np.float64).eps * squares[-1]
+        root = np.sqrt(squares[keep])
+        shift = (basis[:, keep].T @ np.append(self.system.project(bent), flat @ bent)) / root
+        return Squares(root[:, None] * basis[:, keep].T, shift, max(float(away @ bent - shift @ shift), 0.0))
 
     def floors(self, weight_decay: float, start: Start) -> Floors:
         """Limits of both losses, and how much of the population loss comes from where.
@@ -156,7 +181,7 @@ class Modal:
         missing = (0.0 if weight_decay > 0 else start.flat) - self.teacher.flat
         train, population = self.train_form(weight_decay).limit, self.energy(bias + spoiled, missing)
         if isinstance(self.covariance, Sample):
-            return Floors(train, population, 0.0, 0.0, 0.0, self.unreachable, approximation=population)
+            return self._sample_floors(self.covariance, weight_decay, missing, train, population)
         nothing, origin = np.zeros(self.rank), np.zeros_like(missing)
         return Floors(
             train=train,
@@ -167,13 +192,58 @@ class Modal:
             unreachable=self.unreachable,
         )
 
+    def _sample_floors(
+        self, sample: Sample, weight_decay: float, kept: Array, train: float, population: float
+    ) -> Floors:
+        """Floors where no teacher is named: it fits the train targets, then the test's as far as it can."""
+        fitted = self.residual / self.system.values
+        biased = sample.image(self.system.expand(weight_decay * fitted / (self.curvature + weight_decay)))
+        reached, left = self._reach
+        hidden = reached - sample.image(kept)
+        return Floors(
+            train=train,
+            population=population,
+            bias=float(biased @ biased),
+            noise=0.0,
+            null_space=float(hidden @ hidden),
+            unreachable=self.unreachable,
+            approximation=float(left @ left),
+            has_teacher=False,
+        )
+
+    @cached_property
+    def _reach(self) -> tuple[Array, Array]:
+        """`Sample.reach` beyond what fits the train targets."""
+        assert isinstance(self.covariance, Sample)  # other populations have a teacher
+        return self.covariance.reach(self.system, self.residual / self.system.values)
+
     def energy(self, coordinates: Array, flat: Array) -> float:
         """Population loss at ``teacher + V coordinates + flat``."""
         if self.covariance.scale is not None:
             return self.covariance.scale * float(coordinates @ coordinates + flat @ flat)
-        return self.covariance.residual(self.system.expand(coordinates) + flat)[1]
+        return self.covariance.loss(self.system.expand(coordinates) + flat)
+
+    @cached_property
+    def _images(self) -> tuple[Array, Array, Array] | None:
+        """``Sigma^(1/2) V`` with its QR factors, None where it is too large to hold."""
+        images = self.covariance.images(self.system)
+        if images is None:
+            return None
+        frame, upper = np.linalg.qr(images)
+        return images, frame, upper
 
     @cached_property
     def _mixed(self) -> Array:
-        """V' Sigma V."""
-        return self.covariance.sandwich(self.system)
+        """V' Sigma V of a diagonal Sigma."""
+        assert isinstance(self.covariance, Covariance)  # test points are few
+        return self.system.sandwich(self.covariance.variances)
+
+
+def _split(frame: Array, vector: Array) -> tuple[Array, Array]:
+    """Coordinates in an orthonormal frame, and what is left; exactly 0 where rounding leaves something."""
+    along = frame.T @ vector
+    across = vector - frame @ along
+    more = frame.T @ across
+    across = across - frame @ more
+    nothing = np.linalg.norm(across) <= _ROUNDING * np.linalg.norm(vector)
+    return along + more, np.zeros_like(across) if nothing else across

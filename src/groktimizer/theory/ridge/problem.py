@@ -1,14 +1,16 @@
 """Ridge regression with a linear teacher: the problem, its trajectories and its grokking times."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
+from groktimizer.theory.claims import Bound
 from groktimizer.theory.crossing import crossing
-from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Bound, Facts
+from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Facts
 from groktimizer.theory.ridge.checks import (
     check_features,
     check_not_negative,
@@ -99,7 +101,8 @@ class Ridge:
         seen = np.asarray(check_features(points), np.float64)
         if seen.shape[1] != self.m or self.teacher.any():
             raise ValueError(f"test: features of shape {seen.shape}, accepted are (N, {self.m}), with teacher 0")
-        return Sample(seen, check_vector("test targets", targets, seen.shape[0]))
+        wanted, share = check_vector("test targets", targets, seen.shape[0]), seen.shape[0] ** -0.5
+        return Sample(seen * share, wanted * share)
 
     @property
     def rank(self) -> int:
@@ -222,8 +225,8 @@ class Ridge:
         path = self.trajectory(
             place, lr, weight_decay, momentum, switch, flow, damping=damping, carry_velocity=carry_velocity
         )
-        train = crossing(path.pieces(path.train), train_tolerance, budget)
-        test = crossing(path.pieces(path.population), test_tolerance, budget)
+        train = crossing(path.train_pieces, train_tolerance, budget)
+        test = crossing(path.population_pieces, test_tolerance, budget)
         unresolved = [name for name, found in (("train", train), ("population", test)) if not found.resolved]
         return GrokkingTime(
             memorised=train.first,
@@ -232,7 +235,7 @@ class Ridge:
             generalised_settled=test.settled,
             train_tolerance=train_tolerance,
             test_tolerance=test_tolerance,
-            floors=self.floors(weight_decay, place),
+            limits=partial(self.floors, weight_decay, place),
             unresolved=tuple(unresolved),
             theta0=place,
             overparameterised=self.overparameterised,
@@ -316,6 +319,8 @@ class Ridge:
         for name, value in (numbers | {"test_tolerance": test_tolerance}).items():
             check_positive(name, value)
         start = check_vector("theta0", theta0, self.m)
+        hidden = self.modal.locate(start).flat
+        unseen = float(np.linalg.norm(self.covariance.targets)) if isinstance(self.covariance, Sample) else 0.0
         squares = self.modal.system.left**2 @ self.modal.system.values**2
         return Facts(
             n=self.n,
@@ -331,4 +336,7 @@ class Ridge:
             least_gram=float(self.modal.system.values[-1] ** 2),
             least_covariance=self.covariance.least(),
             feature_bound=float(np.sqrt(squares.max())),
+            sharpness=self.sharpness,
+            hidden_square=float(hidden @ hidden),
+            misfit=max(float(np.linalg.norm(self.noise)) / self.n**0.5, unseen),
         )

@@ -3,7 +3,8 @@
 Two routes. `SvdSpectrum` keeps the right singular vectors (n x m more memory) and is accurate to rounding.
 `GramSpectrum` factors the n x n Gram matrix, reads the features in blocks and never holds a second n x m array; it
 squares the condition number, so a singular value s has relative error about ``eps (s_max / s)^2`` and those below
-``1e-7 s_max`` count as zero. Float32 features are accepted and summed in float64.
+``1e-7 s_max`` count as zero: features with such values take the first route unless told otherwise. Float32 features
+are accepted and summed in float64.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 SVD_ENTRIES = 20_000_000  # larger features take the Gram route
+_LOSES_DIGITS = 1e-3  # relative singular value below which the Gram route is not accurate enough to be chosen
 _BLOCK_ENTRIES = 4_000_000  # of a block of columns: 32 MB in float64
 
 
@@ -109,7 +111,8 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
 
     Args:
         features: Shape (n, m), finite.
-        route: "svd", "gram", or "auto": Gram from 20 million entries on.
+        route: "svd", "gram", or "auto": Gram from 20 million entries on, unless a singular value below a thousandth of
+            the largest would lose its digits there.
 
     Returns:
         The singular system; singular values that rounding cannot tell from 0 are left out.
@@ -119,18 +122,16 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
     """
     if route not in {"auto", "svd", "gram"}:
         raise ValueError(f"route={route!r}: accepted are 'auto', 'svd', 'gram'")
-    if route == "svd" or (route == "auto" and features.size < SVD_ENTRIES):
-        left, values, right = scipy.linalg.svd(
-            np.asarray(features, np.float64), full_matrices=False, check_finite=False
-        )
-        rank = int((values > max(features.shape) * np.finfo(np.float64).eps * values[0]).sum())
-        system: Spectrum = SvdSpectrum(np.ascontiguousarray(left[:, :rank]), values[:rank], right[:rank])
-    else:
+    if route == "gram" or (route == "auto" and features.size >= SVD_ENTRIES):
         left, values = _gram_system(features)
-        system = GramSpectrum(left, values, features)
-    if not system.values.size:
+        accurate = values.size == min(features.shape) and values[-1] > _LOSES_DIGITS * values[0]
+        if accurate or (route == "gram" and values.size):
+            return GramSpectrum(left, values, features)
+    left, values, right = scipy.linalg.svd(np.asarray(features, np.float64), full_matrices=False, check_finite=False)
+    rank = int((values > max(features.shape) * np.finfo(np.float64).eps * values[0]).sum())
+    if not rank:
         raise ValueError("features: all zero, accepted are features of rank 1 or more")
-    return system
+    return SvdSpectrum(np.ascontiguousarray(left[:, :rank]), values[:rank], right[:rank])
 
 
 def _gram_system(features: Features) -> tuple[Array, Array]:

@@ -1,7 +1,10 @@
 """What `Ridge.grokking_time` returns: the times, and why a time is missing."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
+from groktimizer.theory.crossing import LATEST
 from groktimizer.theory.ridge.spectrum import Array
 
 BIAS, NOISE, TARGETS = "bias of weight decay", "label noise", "targets that the features do not reach"
@@ -18,7 +21,9 @@ class Floors:
         noise: Population loss that label noise costs there.
         null_space: Population loss of the null space: what the data do not show of the teacher.
         unreachable: Train loss of the noise that no parameters can fit.
-        approximation: All of the population loss where the targets are not those of a linear teacher.
+        approximation: Population loss that no parameters with these fits of the train targets can avoid; 0 where the
+            problem names a teacher.
+        has_teacher: The problem names a teacher; without one bias and null space are those of the best fit.
     """
 
     train: float
@@ -28,13 +33,14 @@ class Floors:
     null_space: float
     unreachable: float
     approximation: float = 0.0
+    has_teacher: bool = True
 
     @property
     def largest_train_term(self) -> str:
         """Name of the larger term of the train floor: what no parameters can fit, or what decay adds to it."""
         if self.unreachable <= self.train / 2:
             return BIAS
-        return TARGETS if self.approximation else NOISE
+        return NOISE if self.has_teacher else TARGETS
 
     @property
     def largest_term(self) -> str:
@@ -54,7 +60,7 @@ class GrokkingTime:
         generalised_settled: First step from which it stays so for ever.
         train_tolerance: epsilon.
         test_tolerance: c.
-        floors: Limits of the losses.
+        limits: Gives `floors`; called when they are first read.
         unresolved: Losses whose search gave up; their missing times are unknown rather than infinite.
         theta0: The initial parameters of the run.
         overparameterised: The features leave a null space, without which nothing is left to forget after memorising.
@@ -66,10 +72,15 @@ class GrokkingTime:
     generalised_settled: int | None
     train_tolerance: float
     test_tolerance: float
-    floors: Floors
+    limits: Callable[[], Floors] = field(repr=False, compare=False)
     unresolved: tuple[str, ...]
     theta0: Array
     overparameterised: bool = True
+
+    @cached_property
+    def floors(self) -> Floors:
+        """Limits of the losses."""
+        return self.limits()
 
     @property
     def settled(self) -> int | None:
@@ -101,5 +112,8 @@ class GrokkingTime:
             lines.append(
                 "features: no null space (rank m), so this is not grokking's regime; the times are still exact"
             )
-        lines += [f"{name} loss: undecided within the search budget; raise budget" for name in self.unresolved]
+        lines += [
+            f"{name} loss: undecided; raise budget, unless it still moves after {LATEST:.1g} steps"
+            for name in self.unresolved
+        ]
         return tuple(lines)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,8 @@ class Trajectory:
     Args:
         system: The singular system of the features.
         segments: One per phase.
-        train: Train loss ``(1/2n) ||features theta - y||^2``, per phase.
-        population: Population loss ``E[<theta - theta*, phi>^2]``, per phase.
+        train: Train loss ``(1/2n) ||features theta - y||^2``, per phase; of offsets from the fixed points.
+        population: Population loss ``E[<theta - theta*, phi>^2]``, per phase; of offsets from the segments' origins.
         flat: Null-space component of theta(0), shape (m,).
     """
 
@@ -33,6 +34,16 @@ class Trajectory:
     train: Sequence[Loss]
     population: Sequence[Loss]
     flat: Array
+
+    @cached_property
+    def train_pieces(self) -> list[Piece]:
+        """The train loss as `crossing` takes it; no slow mode has a far fixed point there: each is weighed by s."""
+        return _pieces([segment.from_end for segment in self.segments], self.train)
+
+    @cached_property
+    def population_pieces(self) -> list[Piece]:
+        """The population loss as `crossing` takes it."""
+        return _pieces(self.segments, self.population)
 
     def theta(self, t: npt.ArrayLike) -> Array:
         """Parameters at steps t; shape ``t.shape + (m,)``."""
@@ -46,17 +57,11 @@ class Trajectory:
 
     def train_loss(self, t: npt.ArrayLike) -> Array:
         """``(1/2n) ||features theta_t - y||^2`` without the decay term; shape ``t.shape``."""
-        return self._losses(self.train, t)
+        return self._losses(self.train_pieces, t)
 
     def population_loss(self, t: npt.ArrayLike) -> Array:
         """``E[<theta_t - theta*, phi>^2]``, no 1/2, label noise not counted; shape ``t.shape``."""
-        return self._losses(self.population, t)
-
-    def pieces(self, losses: Sequence[Loss]) -> list[Piece]:
-        """The curve of `train` or `population` as `crossing` takes it."""
-        starts = [segment.start for segment in self.segments]
-        lengths = [b - a for a, b in itertools.pairwise(starts)] + [None]
-        return [Piece(*part) for part in zip(self.segments, losses, lengths, strict=True)]
+        return self._losses(self.population_pieces, t)
 
     def _spread(self, t: npt.ArrayLike) -> list[tuple[npt.NDArray[np.bool_], Segment, int]]:
         """Which steps belong to which phase."""
@@ -74,17 +79,22 @@ class Trajectory:
         steps = np.asarray(t, dtype=np.float64)
         result = np.empty((*steps.shape, self.segments[0].offset.size))
         for here, segment, _ in self._spread(t):
-            result[here] = segment.fixed_point + segment.offsets(steps[here] - segment.start)[0]
+            result[here] = segment.origin + segment.offsets(steps[here] - segment.start)[0]
         return result
 
-    def _losses(self, losses: Sequence[Loss], t: npt.ArrayLike) -> Array:
+    def _losses(self, pieces: Sequence[Piece], t: npt.ArrayLike) -> Array:
         """Losses phase by phase, 4,000 steps at a time."""
         steps = np.asarray(t, dtype=np.float64)
         result = np.empty(steps.shape)
         for here, segment, index in self._spread(t):
             inside = steps[here] - segment.start
-            parts = [
-                losses[index](segment.offsets(part)[0]) for part in np.array_split(inside, inside.size // 4000 + 1)
-            ]
+            parts = [pieces[index].values(part) for part in np.array_split(inside, inside.size // 4000 + 1)]
             result[here] = np.concatenate(parts)
         return result
+
+
+def _pieces(segments: Sequence[Segment], losses: Sequence[Loss]) -> list[Piece]:
+    """The phases of one loss, each as long as it lasts."""
+    starts = [segment.start for segment in segments]
+    lengths = [b - a for a, b in itertools.pairwise(starts)] + [None]
+    return [Piece(*part) for part in zip(segments, losses, lengths, strict=True)]
