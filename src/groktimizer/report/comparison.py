@@ -169,7 +169,8 @@ def _times(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str]) -> Non
     """Draw a row per method: range over seeds as a bar, median as a mark, an arrow where a seed never settled."""
     known = [t for line in lines for times in line.times.values() for t in times if t]
     low = min(known, default=1) / 1.6
-    high = max([*known, *(line.budget for line in lines if None in line.times["settled"])], default=10) * 1.25
+    budgets = [line.budget for line in lines if None in line.times["settled"] and line.budget]
+    high = max([*known, *budgets], default=10) * 1.25
     for row, line in enumerate(lines):
         colour = colours[line.label]
         _one_method(axes, row, line, colour, (low, high))
