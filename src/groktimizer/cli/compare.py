@@ -52,7 +52,7 @@ class Request:
         rules, seed = self.protocol, self.protocol.seeds[0]
         tasks = [make_task(setting.task, setting.options).options() for setting in self.settings]
         runs = [
-            [method.label, rules.spec(setting, method.optimizer, method.options, seed, rules.steps).identity]
+            [method.kind, rules.spec(setting, method.optimizer, method.options, seed, rules.steps).identity]
             for setting in self.settings
             for method in self.methods
         ]
