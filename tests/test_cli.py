@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from groktimizer.cli import main
+from groktimizer import studies
+from groktimizer.cli import compare, main
+from groktimizer.cli.parser import build_parser
 from groktimizer.peers import PEERS
 from groktimizer.results import Store
+from groktimizer.sweeps import Outcome
 from killed_life import killed_life
 
 RIDGE = ["ridge", "--set", "n=20", "m=200", "lr=1", "weight_decay=0.01"]
@@ -49,17 +53,96 @@ def test_compare_prints_the_table_and_writes_page_figure_and_json(tmp_path, caps
     for panel in content["panels"]:
         assert [row["seeds"] for row in panel["rows"]] == [[7, 8], [7, 8]]
         assert [row["method"]["label"] for row in panel["rows"]] == ["sgd", "adamw"]
-        assert panel["rows"][0]["verdict"] is None and panel["rows"][1]["verdict"]["verdict"] == "level"
+        assert panel["rows"][0]["verdict"] is None and panel["rows"][1]["verdict"]["verdict"] == "too few seeds"
     assert (
         content["command"]
         == " ".join(["groktimizer", *words, "--page", str(tmp_path / "page")]).replace("nu=1;nu=2", "'nu=1;nu=2'")
         + f" --json {tmp_path / 'x.json'}"
     )
-    page = (tmp_path / "page" / "compare-ridge.md").read_text()
-    assert page.count("| sgd |") == 2 and "(compare-ridge.png)" in page
-    assert (tmp_path / "page" / "compare-ridge.png").read_bytes().startswith(b"\x89PNG")
+    (found,) = (tmp_path / "page").glob("compare-ridge-*.md")
+    page = found.read_text()
+    assert page.count("| sgd |") == 2 and f"({found.stem}.png)" in page
+    assert str(tmp_path) not in page + found.with_suffix(".json").read_text()
+    assert found.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     for word in ("memorised", "settled", "success", "passes", "state", "the reference", "not a claim", "picture"):
         assert word in told
+    assert "2 seed(s) are a demonstration, not a claim: too few for a verdict" in " ".join(told.split())
+
+
+def requested(*words: str) -> str:
+    return compare.specify(build_parser().parse_args(["compare", *words])).identity
+
+
+def test_comparisons_of_other_options_have_other_names_and_equal_ones_the_same():
+    words = ["ridge", "--optimizers", "sgd,adamw", "--seeds", "7,8", "--steps", "9"]
+    same = [[*words, "--set", "n=20", "lr=0.1"], [*words, "--set", "lr=1e-1", "n=20"]]
+    assert requested(*same[0]) == requested(*same[1])
+    others = [["--set", "lr=0.1"], ["--set", "n=20"], ["--seeds", "7,9"], ["--steps", "10"],
+              ["--settings", "n=20;n=30"],
+              ["--every", "3"], ["--cap", "4"], ["--reference", "sgd"], ["--optimizers", "sgd"], ["--tune"],
+              ["--tune", "--tune-methods", "sgd"], ["--settings", "n=30;n=20"]]  # fmt: skip
+    assert len({requested(*words), *(requested(*words, *more) for more in others)}) == len(others) + 1
+
+
+def test_six_seeds_unless_told_otherwise():
+    for words, seeds in (([], 6), (["--quick"], 2), (["--seeds", "10"], 10)):
+        request = compare.specify(build_parser().parse_args(["compare", "ridge", "--optimizers", "sgd", *words]))
+        assert request.protocol.seeds == [101 + k for k in range(seeds)]
+
+
+def test_what_was_measured_is_written_before_it_is_drawn(tmp_path, monkeypatch, capsys):
+    """Every run of the second setting fails; then drawing fails as well. Page, JSON and table are there."""
+    real = studies.compare
+
+    def half(settings, methods, protocol, store, **more):
+        done = real(settings, methods, protocol, store, **more)
+        specs = [protocol.spec(settings[1], "sgd", {}, seed, 9) for seed in protocol.seeds]
+        outcomes = [Outcome(spec, None, error="out of\nmemory in /a/b/c.py <x>") for spec in specs]
+        broken = [studies.summarise(row.method, outcomes, 9, 9) for row in done.panels[1].rows]
+        return replace(done, panels=[done.panels[0], replace(done.panels[1], rows=broken)])
+
+    monkeypatch.setattr(compare.studies, "compare", half)
+    words = [
+        "compare",
+        "ridge",
+        "--set",
+        "n=10",
+        "m=40",
+        "--settings",
+        "nu=1;nu=3",
+        "--optimizers",
+        "sgd",
+        "--workers",
+        "1",
+    ]
+    words += [
+        "--seeds",
+        "7,8",
+        "--steps",
+        "9",
+        "--every",
+        "3",
+        "--out",
+        str(tmp_path),
+        "--page",
+        str(tmp_path / "my.md"),
+    ]
+    assert main(words) == 1
+    assert (tmp_path / "my.png").exists() and "0/2" in capsys.readouterr().out
+    page = (tmp_path / "my.md").read_text()
+    assert "| failed | failed | failed | 0/2 " in page and "out of memory in c.py &lt;x>" in page
+    assert "/a/b" not in page + (tmp_path / "my.json").read_text()
+
+    def undrawn(*_):
+        raise OSError("no space left")
+
+    for name in ("my.md", "my.json"):
+        (tmp_path / name).unlink()
+    monkeypatch.setattr(compare, "_draw", undrawn)
+    assert main([*words, "--json", str(tmp_path / "x.json")]) == 2
+    told = capsys.readouterr()
+    assert "nu=3" in told.out and "no space left" in told.err
+    assert all((tmp_path / name).exists() for name in ("my.md", "my.json", "x.json"))
 
 
 def test_compare_tunes(tmp_path, capsys):

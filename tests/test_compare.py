@@ -129,15 +129,57 @@ def test_a_row_counts_failures_and_failed_runs():
     assert made.times == [None, None] and made.success[0] == 0.0
 
 
-def test_faster_needs_an_interval_that_excludes_zero():
-    fast, slow = row("a", [100, 101, 102, 103, 104]), row("b", [200, 210, 190, 205, math.inf])
-    mixed = row("c", [90, 250, 80, 260, 190])
+def test_faster_needs_a_test_that_says_so():
+    fast, slow = row("a", [100, 101, 102, 103, 104, 105]), row("b", [200, 210, 190, 205, math.inf, 220])
+    mixed = row("c", [90, 250, 80, 260, 190, 200])
     assert verdict(fast, fast) is None
     assert [getattr(verdict(a, b), "verdict", "") for a, b in ((fast, slow), (slow, fast), (mixed, slow))] == [
         "faster",
         "slower",
         "level",
     ]
+
+
+def test_a_capped_method_is_judged_by_the_times_that_its_budget_could_show():
+    """A cap of 620 steps hides what settles after step 120: the reference's 130 and more are then DNF as well."""
+    reference = row("b", [130, 140, 150, 160, 170, 180])
+    whole, capped = row("a", [math.inf] * 6), row("a", [math.inf] * 6, budget=620)
+    told = [getattr(verdict(a, reference), "verdict", "") for a in (whole, capped)]
+    assert told == ["slower", "level"] and capped.evaluated_every == 5
+    assert getattr(verdict(capped, row("b", [90] * 6)), "verdict", "") == "slower"
+
+
+@pytest.mark.parametrize("seeds", [[101, 3], [2], [1, 2, 3, 4, 5, 6]])
+def test_a_tuned_method_is_never_reported_on_its_tuning_seeds(tmp_path, seeds):
+    protocol = Protocol(seeds=seeds, steps=10)
+    run = Runner()
+    with pytest.raises(ValueError, match=r"tuning is done on seeds 1, 2, 3, report on others"):
+        tune(SETTING, "adamw", protocol, run)
+    with pytest.raises(ValueError, match=r"--seeds .*: tuning is done on"):
+        compare([SETTING], [], protocol, Store(tmp_path), tuned=["adamw"])
+    assert not run.waves and not Store(tmp_path).query()
+    fresh = Protocol(seeds=seeds, steps=10, tuning_seeds=(7, 8))
+    assert {spec.seed for wave in (tune(SETTING, "adamw", fresh, run), run)[1].waves for spec in wave} == {7, 8}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "complaint"),
+    [
+        ("width=8,width=16", {}, "'width=8,width=16': width is given twice"),
+        ("width=8, width=8", {}, "width is given twice"),
+        ("seed=1;width=8;", {"p": "5"}, "unknown option 'seed'|option"),
+        ("width=8;", {}, "'': expected key=value"),
+        (";width=8", {}, "'': expected key=value"),
+        ("width=8,", {}, "'width=8,': expected key=value,key=value;… got ''"),
+        ("width=8,,p=5", {}, "got ''"),
+        ("p=97;width=8;train_fraction=0.4", {}, "'train_fraction=0.4': the same setting as 'p=97'"),
+        ("width=8;width= 8", {}, "the same setting as 'width=8'"),
+        ("train_fraction=0.3", {"train_fraction": "0.5"}, "0.5 by --set for every setting, 0.3 by the setting"),
+    ],
+)
+def test_settings_that_contradict_or_repeat_themselves_are_refused(text, options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        parse_settings("modular-addition", text, options)
 
 
 def test_the_default_methods_suit_the_penalty_and_the_task():
@@ -162,7 +204,7 @@ def test_settings_and_methods_are_read_from_text():
 
 def test_a_real_comparison(tmp_path):
     """Ridge, where theory orders the methods: memorisation without decay never generalises, with decay it does."""
-    protocol = Protocol(seeds=[1, 2], steps=3_000, precision="fp64", cap=3)
+    protocol = Protocol(seeds=[1, 2, 3, 4, 5, 6], steps=3_000, precision="fp64", cap=3)
     setting = parse_settings("ridge", "n=10,m=100", {})[0]
     methods = [
         Method("decay", "sgd", {"lr": 1.0, "weight_decay": 1e-2}, "tuned"),
@@ -170,11 +212,11 @@ def test_a_real_comparison(tmp_path):
     ]
     done = compare([setting], methods, protocol, Store(tmp_path), reference="decay")
     decay, none = done.panels[0].rows
-    assert decay.successes == 2 and none.successes == 0
+    assert decay.successes == 6 and none.successes == 0
     assert decay.settled.median is not None and decay.verdict is None
     assert none.budget == min(3_000, int(3 * decay.settled.median) + WINDOW)
     assert none.verdict is not None and none.verdict.verdict == "slower"
-    assert len(Store(tmp_path).query()) == 4
+    assert len(Store(tmp_path).query()) == 12
 
 
 @pytest.mark.parametrize(

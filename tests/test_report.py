@@ -1,15 +1,23 @@
 """Figures and tables say what the records say."""
 
 import itertools
+import json
 import math
-from dataclasses import replace
+import os
+import shutil
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.text import Annotation
 
-from groktimizer.report import comparison, style, tables, two_clocks
+from groktimizer.measures import paired_bootstrap
+from groktimizer.report import comparison, public, style, tables, two_clocks
 from groktimizer.results import Record
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
 def record(
@@ -98,6 +106,24 @@ def test_the_comparison_is_ordered_by_settled_time_with_dnf_last():
     assert {"0/3", "1/3", "3/3"} <= set(texts)
 
 
+def test_runs_that_failed_are_counted_and_said():
+    """Two of three failed, one of two, and all of a setting: as many seeds as were run, not as gave a record."""
+    groups = {"some": {"a": [None, record(20, 400, 400), None], "b": [record(20, None, None), None]},
+              "none": {"a": [None, None, None]}}  # fmt: skip
+    frame = comparison.frame(groups, "x")
+    assert [(line.label, line.failed, line.settled) for line in frame.panels["some"]] == [
+        ("a", 2, math.inf),
+        ("b", 1, math.inf),
+    ]
+    assert [line.typical for line in frame.panels["some"]] == [1, 0] and frame.panels["none"][0].typical == -1
+    figure = comparison.plot(frame)
+    figure.draw_without_rendering()
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert {"1/3", "0/2", "0/3", "2 failed", "not settled in 1,000, 1 failed", "3 failed", "every run failed"} <= set(
+        texts
+    )
+
+
 def test_no_arrow_crosses_the_names():
     """A method that got nowhere, and one that was there from step 0, beside others that came near the end."""
     groups = {"a": [record(900, 950, 960)], "nowhere": [record(None, None, None)], "at once": [record(0, None, None)]}
@@ -129,6 +155,69 @@ def test_times_are_written_with_spread(median, low, high, text):
 )  # fmt: skip
 def test_verdicts_are_written_with_their_interval(verdict, low, high, text):
     assert tables.verdict_text({"verdict": verdict, "low": low, "high": high}) == text
+
+
+def test_a_verdict_is_written_with_the_p_value_of_its_test():
+    slower = asdict(paired_bootstrap([9, 9, 9, 9, 9, 9], [1, 2, 3, 4, 5, 6]))
+    assert tables.verdict_text(slower) == "slower, p = 0.031 (+4 … +8)"
+    few = asdict(paired_bootstrap([9, 9, 9], [1, 2, 3]))
+    assert tables.verdict_text(few) == "too few seeds (+6 … +8)"
+
+
+@pytest.mark.parametrize("page", sorted(RESULTS.glob("compare-*.json")), ids=lambda page: page.stem)
+def test_published_comparisons_are_still_read(page):
+    """A verdict written before there was a test is made again from the times of its seeds."""
+    content = json.loads(page.read_text())
+    text = tables.comparison_page(content, f"{page.stem}.png", content["command"])
+    for panel in content["panels"]:
+        for row in panel["rows"]:
+            verdict = tables.judged(row, panel)
+            assert verdict is None or (verdict["verdict"] == "too few seeds") == (len(row["seeds"]) < 6)
+            assert f"| {tables.verdict_text(verdict)} |" in text
+
+
+@pytest.mark.parametrize("stop", ["\n\n", "\r", "\x0b", "\x0c", "\x85", "\u2028"])
+def test_no_argument_puts_html_into_a_page(stop):
+    """Whatever Markdown or a browser may take for the end of a line, a command stays one line, a cell one cell."""
+    evil = f"x{stop}<script>alert(1)</script>{stop}| y"
+    told = public.command(["groktimizer", "compare", "ridge", "--reference", evil])
+    assert len(told.splitlines()) == 1
+    row = tables.markdown(("a", evil), [[evil, "b"]])
+    assert len(row.splitlines()) == 3 and "<" not in row and all(line.count(" | ") == 1 for line in row.splitlines())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_command_of_a_page_is_the_same_command():
+    words = ["a b", "it's", "p\n\tq'\\r", "\x01é\u2028z", "--settings=nu=1;nu=2", "$HOME", "\x7f"]
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {public.command(words)}"], capture_output=True, check=True,
+                          env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]})  # fmt: skip
+    assert done.stdout.decode().split("\0")[:-1] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("/home/ann/runs/x.pt is damaged", "x.pt is damaged"),
+        ("cannot write '/tmp/a b/c'", "cannot write 'a b/c'"),
+        ('File "/usr/lib/p.py", line 3', 'File "p.py", line 3'),
+        (r"C:\Users\ann\x.pt: gone", "x.pt: gone"),
+        (
+            "1/2, a/b, docs/results/x.md, https://example.org/a/b",
+            "1/2, a/b, docs/results/x.md, https://example.org/a/b",
+        ),
+    ],
+)
+def test_a_page_names_files_but_not_their_folders(text, left):
+    assert public.without_places({"e": [text]}) == {"e": [left]}
+
+
+@pytest.mark.parametrize(
+    ("word", "left"),
+    [("/home/ann/runs", "runs"), ("--out=/home/ann/runs", "--out=runs"), ("/", "."), ("docs/results", "docs/results"),
+     (r"C:\Users\ann\runs", "runs"), ("train_fraction=0.3", "train_fraction=0.3")],
+)  # fmt: skip
+def test_the_command_of_a_page_names_no_folder_of_this_machine(word, left):
+    assert public.command(["groktimizer", word]) == f"groktimizer {left}"
 
 
 def test_markdown_keeps_its_columns():

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from groktimizer.sweeps import (
     run_or_reuse,
     run_spec,
     split_options,
+    warm_up,
 )
 
 RIDGE = {"n": 10, "m": 40}
@@ -144,6 +147,70 @@ def test_interrupt_keeps_what_is_finished_and_resumes_bit_equal(tmp_path):
     resumed = execute([short, long], store, workers=1)
     assert resumed[0].reused and resumed[1].record is not None
     same_history(resumed[1].record, record_of(long, run_spec(long)))
+
+
+ASK = """
+import sys
+from multiprocessing import active_children
+from groktimizer.results import Store
+from groktimizer.sweeps import execute, make_spec
+
+def tell(event):
+    if event.event is not None:
+        print(*[child.pid for child in active_children()], flush=True)
+
+if __name__ == "__main__":
+    spec = make_spec("ridge", "sgd", task_options={"n": 10, "m": 40}, steps=10**8, every=10**8)
+    execute([spec], Store(sys.argv[1]), workers=1, checkpoint_every=10**8, on_event=tell)
+"""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A run with one evaluation in 10^8 steps whose asking process was killed: working directory and the run's pid.
+
+    In that directory lie files with names that Python's own modules have, which leave a mark when they are run.
+    """
+    script, here = tmp_path_factory.mktemp("script") / "ask.py", tmp_path_factory.mktemp("here")
+    script.write_text(ASK)
+    for name in ("selectors", "tempfile", "socket", "shutil"):
+        (here / f"{name}.py").write_text("open('ran', 'w')\n")
+    with subprocess.Popen([sys.executable, script, "out"], cwd=here, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        run = int(program.stdout.readline().split()[0])
+        program.kill()
+    return here, run
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and is not a zombie that nobody collects."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_run_ends_with_the_process_that_asked_for_it_and_saves_its_state(killed: tuple[Path, int]):
+    here, run = killed
+    deadline = time.monotonic() + 60
+    while alive(run) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(run)
+    assert len(list((here / "out" / "checkpoints").glob("*.pt"))) == 1
+
+
+def test_files_of_the_working_directory_are_not_taken_for_modules(killed: tuple[Path, int]):
+    assert not (killed[0] / "ran").exists()
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch):
+    for before in (None, "", "1"):
+        monkeypatch.setenv("PYTHONSAFEPATH", before or "")
+        if before is None:
+            monkeypatch.delenv("PYTHONSAFEPATH")
+        warm_up()
+        assert os.environ.get("PYTHONSAFEPATH") == before
 
 
 def test_fresh_runs_again_and_replaces(tmp_path: Path):

@@ -146,7 +146,7 @@ def _reproduce(parser: argparse.ArgumentParser) -> None:
     parser.allow_abbrev = False
     add = parser.add_argument
     add("name", metavar="NAME", help="ridge (arXiv 2601.19791), beyond-l2 (2506.05718), or all")
-    add("--figures", type=names, default=[], metavar="A,B", help="only these figures, such as 2,4")
+    add("--figures", type=names, metavar="A,B", help="only these figures, such as 2,4 (default: all)")
     add("--quick", action="store_true", help="fewer seeds, runs and cells, marked as such: minutes")
     add("--full", action="store_true", help="the papers' whole grids of networks: days, not hours")
     add("--workers", type=whole(1), metavar="N", help="processes that train at a time (default: one per core)")

@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,58 @@ from rich.table import Table
 from groktimizer import studies
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.measures import FEWEST_SEEDS
 from groktimizer.peers import takes_penalty
-from groktimizer.results import Record, Store, make_directory, write_bytes, write_json
+from groktimizer.results import Store, identity, make_directory, write_bytes, write_json
 from groktimizer.sweeps import split_options, warm_up
 from groktimizer.tasks import make_task
+from groktimizer.training.environment import resolve_device
 
-QUICK_SEEDS, SEEDS = [101, 102], [101, 102, 103]
+QUICK_SEEDS, SEEDS = 2, FEWEST_SEEDS
+FIRST_SEED = 101
 QUICK_STEPS = 1_500
+TUNED = ["adamw"]
+SHORT = 8  # digits of a comparison's hash in the names of its files
+
+
+@dataclass(frozen=True)
+class Request:
+    """A comparison as it was asked for, checked.
+
+    Attributes:
+        settings: tasks.
+        methods: what is compared.
+        protocol: seeds, budget, precision.
+        tuned: optimizers that are tuned first.
+        held: options that tuning leaves as they are.
+        reference: label that verdicts refer to, None for the default.
+    """
+
+    settings: list[studies.Setting]
+    methods: list[studies.Method]
+    protocol: studies.Protocol
+    tuned: list[str]
+    held: dict[str, object]
+    reference: str | None
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that determines the comparison; equal requests have equal ones, however they are spelt."""
+        rules, seed = self.protocol, self.protocol.seeds[0]
+        tasks = [make_task(setting.task, setting.options).options() for setting in self.settings]
+        runs = [
+            [method.kind, rules.spec(setting, method.optimizer, method.options, seed, rules.steps).identity]
+            for setting in self.settings
+            for method in self.methods
+        ]
+        return identity({"rules": asdict(rules), "runs": runs, "tuned": self.tuned, "held": self.held,
+                         "tasks": tasks, "reference": self.reference})  # fmt: skip
 
 
 def compare(arguments: argparse.Namespace) -> int:
     """Do ``groktimizer compare``.
+
+    What was measured is written before anything is drawn or printed, so that neither can lose it.
 
     Args:
         arguments: from the parser.
@@ -30,56 +72,55 @@ def compare(arguments: argparse.Namespace) -> int:
         0; 1 if a run failed.
     """
     started = time.monotonic()
-    settings, methods, protocol = specify(arguments)
-    tuned = arguments.tune_methods if arguments.tune else ()
-    given = {"penalty": arguments.penalty, "weight_decay": arguments.weight}
+    request = specify(arguments)
     check_json(arguments.json)
+    folder, name = _place(arguments, request)
     store = Store(arguments.out)
-    page = make_directory(arguments.page or arguments.out)
+    make_directory(folder)
     with Bars() as bars:
         done = studies.compare(
-            settings,
-            methods,
-            protocol,
+            request.settings,
+            request.methods,
+            request.protocol,
             store,
-            tuned=tuned,
-            held={name: text for name, text in given.items() if text is not None},
+            tuned=request.tuned,
+            held=request.held,
             workers=arguments.workers,
             fresh=arguments.fresh,
-            reference=arguments.reference,
+            reference=request.reference,
             on_event=bars.sweep,
             on_stage=bars.say,
         )
-    content: dict[str, Any] = done.content()
-    name = f"compare-{arguments.task}" + "-tuned" * arguments.tune + "-quick" * arguments.quick
-    picture = _draw(content, store, page / f"{name}.png")
-    content = {"command": _command(arguments), "seconds": time.monotonic() - started} | content
-    _write_page(content, page, name, picture)
-    write_result(arguments.json, {**content, "picture": str(picture)})
-    _tell(content, picture, page / f"{name}.md")
+    content: dict[str, Any] = {"identity": request.identity, "seconds": time.monotonic() - started, **done.content()}
+    page, picture = folder / f"{name}.md", folder / f"{name}.png"
+    _write_page(content, page, arguments.words)
+    command = shlex.join(["groktimizer", *arguments.words])
+    write_result(arguments.json, {"command": command, **content, "picture": str(picture)})
+    try:
+        _draw(content, store, picture)
+    finally:
+        _tell(content, picture, page)
     return 0 if not any(row["errors"] for panel in content["panels"] for row in panel["rows"]) else 1
 
 
-def specify(
-    arguments: argparse.Namespace,
-) -> tuple[list[studies.Setting], list[studies.Method], studies.Protocol]:
+def specify(arguments: argparse.Namespace) -> Request:
     """Turn the arguments of ``compare`` into settings, methods and rules; everything is checked.
 
     Args:
         arguments: from the parser.
 
     Returns:
-        Settings, methods and protocol.
+        The request.
     """
     task, quick = arguments.task, arguments.quick
-    names = _names(arguments)
+    names, tuned = _names(arguments), _tuned(arguments)
     task_options, optimizer_options = split_options(task, names, arguments.set)
     text = arguments.settings
     if text is None:
         text = studies.MODULAR_SETTINGS if arguments.tune and task.startswith("modular") else ""
     longest = QUICK_STEPS if quick else studies.LONGEST
     protocol = studies.Protocol(
-        seeds=arguments.seeds or (QUICK_SEEDS if quick else SEEDS),
+        seeds=arguments.seeds or [FIRST_SEED + k for k in range(QUICK_SEEDS if quick else SEEDS)],
         steps=arguments.steps or min(longest, make_task(task).default_steps),
         every=arguments.every or ("log" if quick else None),
         precision=arguments.precision or studies.comparison_precision(task),
@@ -88,6 +129,9 @@ def specify(
         compile=arguments.compile,
         cap=_cap(arguments),
     )
+    if tuned:
+        protocol.check_fresh()
+    resolve_device(protocol.device)
     settings = studies.parse_settings(task, text, task_options)
     penal = studies.penalty_options(names, arguments.penalty, arguments.weight)
     methods = [
@@ -99,7 +143,40 @@ def specify(
             for seed in protocol.seeds:
                 spec = protocol.spec(setting, method.optimizer, method.options, seed, protocol.steps)
                 studies.check_limits(spec)
-    return settings, methods, protocol
+    given = {"penalty": arguments.penalty, "weight_decay": arguments.weight}
+    held: dict[str, object] = {name: text for name, text in given.items() if text is not None}
+    return Request(settings, methods, protocol, tuned, held, arguments.reference)
+
+
+def _tuned(arguments: argparse.Namespace) -> list[str]:
+    """What is tuned: nothing without ``--tune``.
+
+    Args:
+        arguments: from the parser.
+
+    Returns:
+        Names of optimizers.
+
+    Raises:
+        ValueError: if methods are named and ``--tune`` is not given, or none is named.
+    """
+    chosen = arguments.tune_methods
+    if chosen is None:
+        return TUNED * arguments.tune
+    if not arguments.tune:
+        raise ValueError(f"--tune-methods {','.join(chosen)}: nothing is tuned without --tune; give both or neither")
+    if not chosen:
+        raise ValueError("--tune-methods is empty: name at least one optimizer")
+    return chosen
+
+
+def _place(arguments: argparse.Namespace, request: Request) -> tuple[Path, str]:
+    """Folder of the page, and its name: given, or of this comparison alone, so that no other is written over it."""
+    page = arguments.page or arguments.out
+    if page.suffix == ".md" and not page.is_dir():
+        return page.parent, page.stem
+    marks = "-tuned" * arguments.tune + "-quick" * arguments.quick
+    return page, f"compare-{arguments.task}{marks}-{request.identity[:SHORT]}"
 
 
 def _cap(arguments: argparse.Namespace) -> float | None:
@@ -114,16 +191,13 @@ def _names(arguments: argparse.Namespace) -> list[str]:
     return list(studies.default_methods(arguments.task, arguments.penalty, quick=arguments.quick))
 
 
-def _command(arguments: argparse.Namespace) -> str:
-    return shlex.join(["groktimizer", *arguments.words])
-
-
 def _draw(content: dict[str, Any], store: Store, path: Path) -> Path:
     from groktimizer.report import comparison, style
 
-    groups: dict[str, dict[str, list[Record]]] = {
+    groups = {
         panel["setting"]["name"]: {
-            row["method"]["label"]: [store.load(run) for run in row["runs"] if run is not None] for row in panel["rows"]
+            row["method"]["label"]: [None if run is None else store.load(run) for run in row["runs"]]
+            for row in panel["rows"]
         }
         for panel in content["panels"]
     }
@@ -133,12 +207,12 @@ def _draw(content: dict[str, Any], store: Store, path: Path) -> Path:
     return style.save(comparison.plot(comparison.frame(groups, title)), path)
 
 
-def _write_page(content: dict[str, Any], page: Path, name: str, picture: Path) -> None:
-    from groktimizer.report import tables
+def _write_page(content: dict[str, Any], page: Path, words: list[str]) -> None:
+    from groktimizer.report import public, tables
 
-    write_json(page / f"{name}.json", content)
-    text = tables.comparison_page(content, picture.name, content["command"])
-    write_bytes(page / f"{name}.md", text.encode())
+    shown: dict[str, Any] = {"command": public.command(["groktimizer", *words]), **content}
+    write_json(page.with_suffix(".json"), public.without_places(shown))
+    write_bytes(page, tables.comparison_page(shown, page.with_suffix(".png").name, shown["command"]).encode())
 
 
 def _tell(content: dict[str, Any], picture: Path, page: Path) -> None:
@@ -147,7 +221,7 @@ def _tell(content: dict[str, Any], picture: Path, page: Path) -> None:
     console = plain_console()
     split = tables.HEADERS.index("against the reference")
     for panel in content["panels"]:
-        cells = [tables.row_cells(row) for row in panel["rows"]]
+        cells = tables.panel_cells(panel)
         title = f"{panel['setting']['task']}, {panel['setting']['name']} (reference: {panel['reference']})"
         console.print(_table(title, tables.HEADERS[:split], [row[:split] for row in cells]))
         labels = [[row["method"]["label"], *line[split:]] for row, line in zip(panel["rows"], cells, strict=True)]

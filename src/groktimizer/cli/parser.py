@@ -7,6 +7,8 @@ from typing import Literal, NoReturn
 
 OUT = Path("groktimizer-results")
 PRECISIONS = ("fp32", "bf16", "fp64")
+MOST_SEEDS, MOST_DIGITS = 1_000, 18
+LONGEST_TEXT = 60  # characters of a wrong value that a complaint repeats
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,17 +63,23 @@ def seeds(text: str) -> list[int]:
         The seeds.
 
     Raises:
-        ArgumentTypeError: if one is not a whole number, or comes twice.
+        ArgumentTypeError: if one is not a whole number, is longer than 18 digits, or comes twice, or they are none or
+            more than a thousand.
     """
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts) or (len(parts) == 1 and int(text) < 1):
+    parts = [part.strip() for part in text.split(",")]
+    told = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    if not all(part.isdecimal() and len(part) <= MOST_DIGITS for part in parts):
         raise argparse.ArgumentTypeError(
-            f"{text!r}: expected how many seeds (a whole number ≥ 1), or the seeds with commas, such as 7,8,9"
+            f"{told!r}: expected how many seeds (a whole number ≥ 1), or the seeds with commas, such as 7,8,9 "
+            f"(whole numbers of at most {MOST_DIGITS} digits)"
         )
     chosen = [int(part) for part in parts]
+    many = chosen[0] if len(chosen) == 1 else len(chosen)
+    if not 1 <= many <= MOST_SEEDS:
+        raise argparse.ArgumentTypeError(f"{told!r}: expected from 1 to {MOST_SEEDS:,} seeds, got {many:,}")
     if len(set(chosen)) < len(chosen):
-        raise argparse.ArgumentTypeError(f"{text!r}: a seed comes twice")
-    return chosen if len(chosen) > 1 else [101 + k for k in range(chosen[0])]
+        raise argparse.ArgumentTypeError(f"{told!r}: a seed comes twice")
+    return chosen if len(chosen) > 1 else [101 + k for k in range(many)]
 
 
 def factor(text: str) -> float | None:
@@ -142,9 +150,9 @@ def _compare(parser: argparse.ArgumentParser) -> None:
         help="modular-addition, -subtraction, -multiplication, -division, ridge, digits, sparse-recovery …",
     )
     add("--optimizers", type=names, metavar="A,B,C", help="methods; NAME-tuned is NAME at its reference cell")
-    add("--seeds", type=seeds, metavar="K|A,B,C", help="how many fresh seeds, or which (default: 3)")
+    add("--seeds", type=seeds, metavar="K|A,B,C", help="how many fresh seeds, or which (default: 6; --quick: 2)")
     add("--tune", action="store_true", help="tune --tune-methods on seeds 1, 2, 3 first; hours, not minutes")
-    add("--tune-methods", type=names, default=["adamw"], metavar="A,B", help="what --tune tunes")
+    add("--tune-methods", type=names, metavar="A,B", help="what --tune tunes (default: adamw)")
     add("--settings", metavar="K=V,K=V;…", help="task options, one setting per ';' (--tune on modular tasks: four)")
     add("--reference", metavar="LABEL", help="method that faster/slower refers to (default: the tuned AdamW)")
     add(
@@ -160,7 +168,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
         choices=PRECISIONS,
         help="number format (default: bf16 on modular tasks if the CPU has AMX, else as in run)",
     )
-    add("--page", type=Path, metavar="DIR", help="where page, figure and JSON go (default: OUT)")
+    add("--page", type=Path, metavar="PLACE", help="folder for page, figure, JSON; or the page, X.md (default: OUT)")
     _common(parser)
 
 

@@ -31,9 +31,14 @@ def reproduce(arguments: argparse.Namespace) -> int:
 
     Returns:
         0 if every claim held, 1 otherwise.
+
+    Raises:
+        ValueError: If ``--figures`` names none.
     """
     if arguments.name != "all":
         lookup("reproduction", arguments.name, {**PAPERS, "all": None})
+    if arguments.figures == []:
+        raise ValueError("--figures is empty: name some, such as 2,4, or leave the option out for all")
     chosen = PAPERS if arguments.name == "all" else {arguments.name: PAPERS[arguments.name]}
     check_json(arguments.json)
     store, folder = Store(arguments.out), make_directory(arguments.out)
@@ -50,7 +55,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         )
         for name, (make, paper) in chosen.items():
             began = time.monotonic()
-            figures = make(effort, store, arguments.figures)
+            figures = make(effort, store, arguments.figures or [])
             pictures = [_draw(figure, paper, folder / f"{name}-{_slug(figure.name)}.png") for figure in figures]
             seconds = time.monotonic() - began
             told = [

@@ -11,10 +11,18 @@ from groktimizer.measures.landscape import (
     squared_norm,
 )
 from groktimizer.measures.norms import Norms, norms
-from groktimizer.measures.statistics import PairedDifference, median_with_dnf, paired_bootstrap, wilson_interval
-from groktimizer.measures.times import Condition, Times, grokking_times, window_observed
+from groktimizer.measures.statistics import (
+    FEWEST_SEEDS,
+    PairedDifference,
+    median_with_dnf,
+    paired_bootstrap,
+    sign_flip_test,
+    wilson_interval,
+)
+from groktimizer.measures.times import Condition, Times, grokking_times, last_common_time, window_observed
 
 __all__ = [
+    "FEWEST_SEEDS",
     "Condition",
     "Landscape",
     "Norms",
@@ -24,12 +32,14 @@ __all__ = [
     "along_ray",
     "factor_for",
     "grokking_times",
+    "last_common_time",
     "least_factor",
     "least_squared_norm",
     "median_with_dnf",
     "norms",
     "paired_bootstrap",
     "rescale",
+    "sign_flip_test",
     "squared_norm",
     "wilson_interval",
     "window_observed",

@@ -4,7 +4,8 @@ One implementation of the definitions, for every task and every method. A time i
 the run was evaluated, which is therefore part of the result.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,6 +70,29 @@ def window_observed(first: int, last: int, evaluations: int, window: int = WINDO
         (True, False, False)
     """
     return last - first >= window and evaluations >= WINDOW_EVALUATIONS
+
+
+def last_common_time(budgets: Sequence[int], every: int, window: int = WINDOW_STEPS) -> float:
+    """Find the last settled time that each of several runs had the steps to show.
+
+    A run of B steps shows a settled time t only if the whole window after t lies within B. Where budgets differ, a time
+    beyond this one is seen in one run and could not have been in another.
+
+    Args:
+        budgets: Steps that the runs were given, at least one.
+        every: Largest gap between two evaluations, in steps.
+        window: Length of the settling window in steps.
+
+    Returns:
+        The step; +∞ if the budgets are equal, so that nothing needs to be cut.
+
+    Example:
+        >>> last_common_time([2000, 620], every=5), last_common_time([2000, 2000], every=5)
+        (120, inf)
+    """
+    if len(set(budgets)) == 1:
+        return math.inf
+    return min(budgets) - max(window, (WINDOW_EVALUATIONS - 1) * every)
 
 
 def _first(steps: np.ndarray, met: np.ndarray) -> int | None:

@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from groktimizer.measures import median_with_dnf
 from groktimizer.report.style import GREY, INK, METHODS, drawable, house_style, log_steps
 from groktimizer.results import Record
 
 SIZES = {"memorised": 8.0, "generalised": 6.5, "settled": 13.0}
+Curve = tuple[np.ndarray, np.ndarray]
 TIMES = (("memorised", "o", "white"), ("generalised", "D", "white"), ("settled", "o", None))
 
 
@@ -24,27 +26,39 @@ class Line:
 
     Attributes:
         label: its name.
-        curves: (steps, test accuracy in % or test loss) of each seed.
-        times: name -> time of each seed, None for DNF.
-        budget: steps each run was given.
+        curves: (steps, test accuracy in % or test loss) of each seed, None where the run failed.
+        times: name -> time of each seed, None for DNF; a run that failed is one.
+        budget: steps each run was given, 0 if all failed.
     """
 
     label: str
-    curves: Sequence[tuple[np.ndarray, np.ndarray]]
+    curves: Sequence[Curve | None]
     times: Mapping[str, Sequence[int | None]]
     budget: int
 
     @property
     def settled(self) -> float:
         """Median settled time, +∞ if half of the seeds or more did not settle."""
-        times = sorted(math.inf if time is None else time for time in self.times["settled"])
-        return times[len(times) // 2] if times else math.inf
+        return median_with_dnf(self.times["settled"])
+
+    @property
+    def failed(self) -> int:
+        """How many runs failed."""
+        return sum(curve is None for curve in self.curves)
+
+    @property
+    def shortfall(self) -> str:
+        """Why some seeds did not settle: the budget was too short, or their runs failed; empty if all settled."""
+        unsettled = sum(time is None for time in self.times["settled"]) - self.failed
+        told = [f"not settled in {self.budget:,}"] if unsettled else []
+        return ", ".join(told + ([f"{self.failed} failed"] if self.failed else []))
 
     @property
     def typical(self) -> int:
-        """The seed whose settled time is the median."""
+        """The seed whose settled time is the median, of those whose runs did not fail; −1 if all failed."""
         times = [math.inf if time is None else time for time in self.times["settled"]]
-        return sorted(range(len(times)), key=times.__getitem__)[(len(times) - 1) // 2]
+        order = sorted((k for k, curve in enumerate(self.curves) if curve is not None), key=times.__getitem__)
+        return order[(len(order) - 1) // 2] if order else -1
 
 
 @dataclass(frozen=True)
@@ -62,18 +76,18 @@ class Frame:
     accuracy: bool
 
 
-def frame(groups: Mapping[str, Mapping[str, Sequence[Record]]], title: str) -> Frame:
+def frame(groups: Mapping[str, Mapping[str, Sequence[Record | None]]], title: str) -> Frame:
     """Take from records what the figure shows.
 
     Args:
-        groups: setting -> method -> its records, one per seed.
+        groups: setting -> method -> its records, one per seed, None where the run failed.
         title: of the figure.
 
     Returns:
         The frame that `plot` draws.
     """
     records = [record for methods in groups.values() for runs in methods.values() for record in runs]
-    accuracy = all("test_accuracy" in record.history for record in records)
+    accuracy = all("test_accuracy" in record.history for record in records if record is not None)
     panels = {
         setting: sorted((_line(label, runs, accuracy) for label, runs in methods.items() if runs), key=_speed)
         for setting, methods in groups.items()
@@ -86,13 +100,17 @@ def _speed(line: Line) -> tuple[float, float]:
     return line.settled, min(reached, default=math.inf)
 
 
-def _line(label: str, records: Sequence[Record], accuracy: bool) -> Line:
+def _line(label: str, runs: Sequence[Record | None], accuracy: bool) -> Line:
     column, scale = ("test_accuracy", 100.0) if accuracy else ("test_loss", 1.0)
+
+    def curve(run: Record | None) -> Curve | None:
+        return None if run is None else (np.asarray(run.history["step"]), scale * np.asarray(run.history[column]))
+
     return Line(
         label,
-        [(np.asarray(record.history["step"]), scale * np.asarray(record.history[column])) for record in records],
-        {name: [record.summary["times"][name] for record in records] for name, _, _ in TIMES},
-        max(int(record.spec["steps"]) for record in records),
+        [curve(run) for run in runs],
+        {name: [None if run is None else run.summary["times"][name] for run in runs] for name, _, _ in TIMES},
+        max((int(run.spec["steps"]) for run in runs if run is not None), default=0),
     )
 
 
@@ -113,8 +131,7 @@ def plot(picture: Frame) -> Figure:
         figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.06)
         grid = figure.subplots(len(picture.panels), 2, squeeze=False, width_ratios=(1, 1.15), height_ratios=heights)
         for (name, lines), (left, right) in zip(picture.panels.items(), grid, strict=True):
-            last = max(float(curve[0][-1]) for line in lines for curve in line.curves)
-            _curves(left, lines, colours, picture.accuracy, last)
+            _curves(left, lines, colours, picture.accuracy)
             _times(right, lines, colours)
             left.set_title(f"{name}: " * (len(picture.panels) > 1) + "accuracy on unseen data" * picture.accuracy)
             right.set_title("when each method got there")
@@ -125,17 +142,22 @@ def plot(picture: Frame) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], accuracy: bool, last: float) -> None:
+def _curves(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], accuracy: bool) -> None:
+    drawn = [curve for line in lines for curve in line.curves if curve is not None]
+    if not drawn:
+        axes.text(0.5, 0.5, "every run failed", transform=axes.transAxes, ha="center", va="center", color=GREY)
     for line in reversed(lines):
-        for k, (steps, values) in enumerate(line.curves):
-            bold = k == line.typical
+        for k, curve in enumerate(line.curves):
+            if curve is None:
+                continue
+            (steps, values), bold = curve, k == line.typical
             axes.plot(
                 steps, drawable(values), color=colours[line.label], lw=2.2 if bold else 0.8, alpha=1.0 if bold else 0.4
             )
             if bold:
                 axes.plot(steps[-1], drawable(values)[-1], "|", color=colours[line.label], ms=9, mew=2)
-    first = min(float(steps[1]) if len(steps) > 1 else 1.0 for line in lines for steps, _ in line.curves)
-    log_steps(axes, first, last)
+    first = min((float(steps[1]) if len(steps) > 1 else 1.0 for steps, _ in drawn), default=1.0)
+    log_steps(axes, first, max((float(steps[-1]) for steps, _ in drawn), default=1.0))
     if accuracy:
         axes.set(ylim=(-3, 104), ylabel="test accuracy (%)")
         axes.set_yticks([0, 25, 50, 75, 100])
@@ -147,7 +169,8 @@ def _times(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str]) -> Non
     """Draw a row per method: range over seeds as a bar, median as a mark, an arrow where a seed never settled."""
     known = [t for line in lines for times in line.times.values() for t in times if t]
     low = min(known, default=1) / 1.6
-    high = max([*known, *(line.budget for line in lines if None in line.times["settled"])], default=10) * 1.25
+    budgets = [line.budget for line in lines if None in line.times["settled"] and line.budget]
+    high = max([*known, *budgets], default=10) * 1.25
     for row, line in enumerate(lines):
         colour = colours[line.label]
         _one_method(axes, row, line, colour, (low, high))
@@ -172,7 +195,6 @@ def _one_method(axes: Axes, row: int, line: Line, colour: str, ends: tuple[float
     """Draw the row of a method; `ends` are those of the step axis, beyond which an arrow would cross the names."""
     low, high = ends
     reached = [t for times in line.times.values() for t in times if t is not None]
-    unsettled = None in line.times["settled"]
     if reached:
         axes.plot([min(reached), max(reached)], [row, row], color=colour, lw=1.4, alpha=0.6, zorder=1)
     for name, marker, face in TIMES:
@@ -181,15 +203,21 @@ def _one_method(axes: Axes, row: int, line: Line, colour: str, ends: tuple[float
             times, [row] * len(times), ls="", marker=marker, ms=SIZES[name], mew=1.8,
             color=colour, markerfacecolor=face or colour, alpha=0.85, zorder=4 if name == "generalised" else 3,
         )  # fmt: skip
-    if unsettled:
+    if line.shortfall:
         start = max(low, *(reached or [high / 3]))
         axes.annotate(
             "", xy=(high, row), xytext=(start, row),
             arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.4, "ls": ":", "shrinkA": 7},
         )  # fmt: skip
-        words = f"not settled in {line.budget:,}"
         axes.annotate(
-            words, (high, row), (-8, 5), textcoords="offset points", ha="right", va="bottom", fontsize=9, color=colour
+            line.shortfall,
+            (high, row),
+            (-8, 5),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=9,
+            color=colour,
         )
 
 

@@ -2,7 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
+
+from groktimizer.measures import FEWEST_SEEDS, last_common_time, paired_bootstrap
+from groktimizer.report import public
 
 HEADERS = (
     "method", "setting", "memorised", "generalised", "settled", "success (95 % interval)", "against the reference",
@@ -15,7 +19,8 @@ WHAT = {
     "tuned": "tuned here",
 }
 MEGA, KILO = 1e6, 1e3
-ENOUGH = 5
+ENOUGH = 10
+TIMES = ("memorised", "generalised", "settled")
 
 
 def steps_text(spread: Mapping[str, Any], budget: int) -> str:
@@ -45,17 +50,38 @@ def verdict_text(verdict: Mapping[str, Any] | None) -> str:
     """Write what may be claimed against the reference.
 
     Args:
-        verdict: "verdict", "low" and "high" of the difference in steps; None for the reference itself.
+        verdict: "verdict", "low" and "high" of the difference in steps, and where it is known the "p_value" of the
+            test; None for the reference itself.
 
     Returns:
-        Such as "faster (−60 … −35)".
+        Such as "faster, p = 0.031 (−60 … −35)".
     """
     if verdict is None:
         return "the reference"
-    low, high = float(verdict["low"]), float(verdict["high"])
+    low, high, said = float(verdict["low"]), float(verdict["high"]), str(verdict["verdict"])
+    if "p_value" in verdict and verdict["pairs"] >= FEWEST_SEEDS:
+        said += f", p = {float(verdict['p_value']):.2g}"
     if low == high and math.isinf(low):
-        return f"{verdict['verdict']} ({'did not settle' if low > 0 else 'the reference did not settle'})"
-    return f"{verdict['verdict']} ({_signed(verdict['low'])} … {_signed(verdict['high'])})"
+        return f"{said} ({'did not settle' if low > 0 else 'the reference did not settle'})"
+    return f"{said} ({_signed(verdict['low'])} … {_signed(verdict['high'])})"
+
+
+def judged(row: Mapping[str, Any], panel: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Give the verdict on a row; one that an earlier version wrote without a test is made again from the times.
+
+    Args:
+        row: of a panel.
+        panel: of a comparison's content.
+
+    Returns:
+        "verdict", "p_value", "low", "high", "pairs"; None for the reference.
+    """
+    kept = row["verdict"]
+    if kept is None or "p_value" in kept:
+        return kept
+    against = next(other for other in panel["rows"] if other["verdict"] is None)
+    horizon = last_common_time((row["budget"], against["budget"]), row.get("evaluated_every", 0))
+    return asdict(paired_bootstrap(row["times"], against["times"], horizon=horizon))
 
 
 def _signed(steps: Any) -> str:
@@ -81,23 +107,28 @@ def bytes_text(size: float | None) -> str:
     return f"{size / MEGA:,.1f} MB" if size >= MEGA else f"{size / KILO:,.0f} kB"
 
 
-def row_cells(row: Mapping[str, Any]) -> list[str]:
-    """Write one row of a comparison.
+def panel_cells(panel: Mapping[str, Any]) -> list[list[str]]:
+    """Write the rows of a comparison in one setting.
 
     Args:
-        row: from the comparison's content.
+        panel: from the comparison's content.
 
     Returns:
-        One text per header.
+        For each row one text per header.
     """
+    return [_row_cells(row, judged(row, panel)) for row in panel["rows"]]
+
+
+def _row_cells(row: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> list[str]:
     method, budget = row["method"], row["budget"]
     low, high = row["success"]
+    failed = all(run is None for run in row["runs"])
     return [
         method["optimizer"].removesuffix("-tuned") if method["kind"] != "given" else method["optimizer"],
         f"{WHAT[method['kind']]}{_options_of(method)}",
-        *(steps_text(row[name], budget) for name in ("memorised", "generalised", "settled")),
+        *("failed" if failed else steps_text(row[name], budget) for name in TIMES),
         f"{row['successes']}/{len(row['seeds'])} ({low:.0%}–{high:.0%})",
-        verdict_text(row["verdict"]),
+        verdict_text(verdict),
         *("–" if row[name] is None else f"{row[name]:,.{digits}f}"
           for name, digits in (("steps", 0), ("seconds", 1), ("passes", 0))),
         bytes_text(row["peak_memory_bytes"]),
@@ -126,12 +157,18 @@ def notes(content: Mapping[str, Any]) -> list[str]:
         "there counts as +∞. memorised, generalised: first evaluated step at the task's level on training and test "
         "data; settled: first step from which it held for a whole window of at least 500 steps.",
         f"Seeds {', '.join(map(str, seeds))}; {protocol['precision']}; {protocol['threads']} thread(s) a run; "
-        "faster/slower: 95 % bootstrap interval of the paired difference in settled time excludes zero.",
+        "faster/slower: exact sign-flip test of the paired differences in settled time, p ≤ 0.05 for each row; "
+        "in brackets the 95 % bootstrap interval of their median, which does not decide.",
     ]
     if any(row["censored"] for panel in content["panels"] for row in panel["rows"]):
         told.append(f"Methods other than the leaders were stopped at {protocol['cap']:g} times the best settled time.")
-    if len(seeds) < ENOUGH:
-        told.append(f"{len(seeds)} seed(s) are a demonstration, not a claim: use --seeds {ENOUGH} or more for one.")
+    if failures(content):
+        told.append("A run that failed counts as one that did not get there.")
+    if len(seeds) < FEWEST_SEEDS:
+        told.append(
+            f"{len(seeds)} seed(s) are a demonstration, not a claim: too few for a verdict, which takes at least "
+            f"{FEWEST_SEEDS} (--seeds {FEWEST_SEEDS}; {ENOUGH} for a table to publish)."
+        )
     return told
 
 
@@ -156,7 +193,7 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         Lines, the last without a line break.
     """
     lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(public.line(c).replace("|", "\\|") for c in line) + " |" for line in lines)
 
 
 def comparison_page(content: Mapping[str, Any], picture: str, command: str) -> str:
@@ -173,18 +210,19 @@ def comparison_page(content: Mapping[str, Any], picture: str, command: str) -> s
     task = content["panels"][0]["setting"]["task"]
     parts = [f"# {task}: methods side by side", f"Made by\n\n    {command}", f"![Comparison on {task}]({picture})"]
     for panel in content["panels"]:
-        parts.append(f"## {panel['setting']['name']}")
-        parts.append(markdown(HEADERS, [row_cells(row) for row in panel["rows"]]))
-        parts.append(f"Reference of the verdicts: {panel['reference']}.")
+        parts.append(f"## {public.line(panel['setting']['name'])}")
+        parts.append(markdown(HEADERS, panel_cells(panel)))
+        parts.append(f"Reference of the verdicts: {public.line(panel['reference'])}.")
         for tuning in panel["tunings"]:
             chosen = options_text(tuning["method"]["options"])
             runs = f"{tuning['cells']} cells, {len(tuning['trials'])} runs"
-            parts.append(f"Tuned {tuning['optimizer']}: {chosen} ({runs} on tuning seeds).")
+            parts.append(f"Tuned {tuning['optimizer']}: {public.line(chosen)} ({runs} on tuning seeds).")
             parts.append(markdown(("cell", "seed", "settled"), [_trial(trial) for trial in tuning["trials"]]))
+    parts += [f"Failed: {public.line(public.without_places(told))}" for told in failures(content)]
     parts += notes(content)
     return "\n\n".join(parts) + "\n"
 
 
 def _trial(trial: Mapping[str, Any]) -> list[str]:
     settled = f"> {trial['budget']:,}" if trial["settled"] is None else f"{trial['settled']:,}"
-    return [options_text(trial["options"]), str(trial["seed"]), trial["error"] or settled]
+    return [options_text(trial["options"]), str(trial["seed"]), public.without_places(trial["error"]) or settled]

@@ -88,7 +88,8 @@ def compare(
         The comparison.
 
     Raises:
-        ValueError: if there is no method, a label comes twice, or the reference is none of the methods.
+        ValueError: if there is no method, a label comes twice, the reference is none of the methods, or something is
+            tuned on a seed that is reported.
     """
     for name in tuned:
         lookup("optimizer", name, PEERS)
@@ -96,8 +97,11 @@ def compare(
     if not labels:
         raise ValueError("--optimizers is empty: name at least one optimizer")
     if len(set(labels)) < len(labels):
-        raise ValueError(f"--optimizers names one method twice: {', '.join(labels)}")
-    chosen = reference or next((name for name in STRONG if name in labels), labels[0])
+        option = "--tune-methods" if len(set(tuned)) < len(tuned) else "--optimizers"
+        raise ValueError(f"{option} names one method twice: {', '.join(labels)}")
+    if tuned:
+        protocol.check_fresh()
+    chosen = next((name for name in STRONG if name in labels), labels[0]) if reference is None else reference
     if chosen not in labels:
         raise ValueError(f"--reference {chosen!r}: expected one of {', '.join(labels)}")
     say = on_stage or (lambda _: None)

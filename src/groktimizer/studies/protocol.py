@@ -8,6 +8,7 @@ import torch
 
 from groktimizer.measures.times import WINDOW_STEPS
 from groktimizer.peers import PEERS, TUNED_SUFFIX, resolve, takes_penalty
+from groktimizer.results import identity
 from groktimizer.sweeps import RunSpec, make_spec
 from groktimizer.sweeps.spec import CONVEX, default_precision
 from groktimizer.tasks import make_task
@@ -80,6 +81,17 @@ class Protocol:
     device: str = "cpu"
     compile: bool = False
     cap: float | None = CAP
+
+    def check_fresh(self) -> None:
+        """Refuse to report a tuned method on a seed that its cell was chosen on.
+
+        Raises:
+            ValueError: if a seed is among the tuning seeds.
+        """
+        if common := sorted(set(self.seeds) & set(self.tuning_seeds)):
+            told = ", ".join(map(str, common))
+            tuning = ", ".join(map(str, self.tuning_seeds))
+            raise ValueError(f"--seeds {told}: tuning is done on seeds {tuning}, report on others, such as 101,102 …")
 
     def spec(self, setting: Setting, optimizer: str, options: Mapping[str, object], seed: int, steps: int) -> RunSpec:
         """Specify one run of this comparison.
@@ -199,23 +211,53 @@ def parse_settings(task: str, text: str, options: Mapping[str, object]) -> list[
         The settings, named by what they change.
 
     Raises:
-        ValueError: if a part is not key=value; an unknown or wrong option is refused likewise.
+        ValueError: if a part is empty or not key=value, an option is given twice, or two settings are the same one; an
+            unknown or wrong option is refused likewise.
 
     Example:
         >>> [s.name for s in parse_settings("modular-addition", "train_fraction=0.3;model=transformer", {})]
         ['mlp, 30 % train', 'transformer, 40 % train']
     """
     settings: list[Setting] = []
-    for part in (text or "").split(";"):
-        own: dict[str, object] = dict(options)
-        for pair in filter(None, part.strip().split(",")):
-            key, equals, value = pair.partition("=")
-            if not (key.strip() and equals and value.strip()):
-                raise ValueError(f"--settings {part.strip()!r}: expected key=value,key=value;… got {pair!r}")
-            own[key.strip()] = value.strip()
-        made = make_task(task, own)
-        settings.append(Setting(setting_name(made.options(), make_task(task).options()), task, own))
+    seen: dict[str, str] = {}
+    for part in text.split(";") if text else [""]:
+        own = {**options, **_setting_options(part, options)} if text else dict(options)
+        made = make_task(task, own).options()
+        same = identity(made)
+        if same in seen:
+            raise ValueError(f"--settings {part.strip()!r}: the same setting as {seen[same]!r}; name each once")
+        seen[same] = part.strip()
+        settings.append(Setting(setting_name(made, make_task(task).options()), task, own))
     return settings
+
+
+def _setting_options(part: str, options: Mapping[str, object]) -> dict[str, str]:
+    """Read one setting: key=value separated by ",".
+
+    Args:
+        part: its text.
+        options: options that hold for every setting, which it may not give again.
+
+    Returns:
+        Its own options.
+
+    Raises:
+        ValueError: if it is empty, a pair is not key=value, or an option is given twice.
+    """
+    own: dict[str, str] = {}
+    for pair in part.split(","):
+        key, equals, value = (word.strip() for word in pair.partition("="))
+        if not (key and equals and value):
+            raise ValueError(f"--settings {part.strip()!r}: expected key=value,key=value;… got {pair.strip()!r}")
+        if key in own:
+            raise ValueError(f"--settings {part.strip()!r}: {key} is given twice")
+        if key in options:
+            raise ValueError(
+                f"{key} is given twice: {options[key]} by --set for every setting, {value} by the setting "
+                f"{part.strip()!r} (of --settings, or of --tune, which has four of its own)"
+            )
+        own[key] = value
+    return own
 
 
 def setting_name(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:

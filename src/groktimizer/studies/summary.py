@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from groktimizer.measures import PairedDifference, median_with_dnf, paired_bootstrap, wilson_interval
+from groktimizer.measures import (
+    PairedDifference,
+    last_common_time,
+    median_with_dnf,
+    paired_bootstrap,
+    wilson_interval,
+)
 from groktimizer.studies.protocol import Method
 from groktimizer.sweeps import Outcome
 
@@ -44,6 +50,7 @@ class Row:
         generalised_95: spread of t2 at the second level (0.95).
         settled: spread of the settled time.
         times: settled time of each seed, None for DNF.
+        evaluated_every: largest gap between two evaluations of a run, in steps: the resolution of the times.
         successes: seeds that settled.
         success: Wilson interval of the success rate, 95 %.
         steps: median number of steps done.
@@ -67,6 +74,7 @@ class Row:
     generalised_95: Spread
     settled: Spread
     times: Sequence[int | None]
+    evaluated_every: int
     successes: int
     success: tuple[float, float]
     steps: float | None
@@ -133,6 +141,7 @@ def summarise(method: Method, outcomes: Sequence[Outcome], budget: int, full_bud
         generalised_95=spread(times("generalised_95")),
         settled=spread(settled),
         times=settled,
+        evaluated_every=max((summary["times"]["evaluated_every"] for summary in kept), default=0),
         successes=successes,
         success=wilson_interval(successes, len(settled)),
         steps=middle("steps"),
@@ -152,5 +161,17 @@ def _status(outcome: Outcome, censored: bool) -> str:
 
 
 def verdict(row: Row, reference: Row) -> PairedDifference | None:
-    """Compare settled times over the same seeds; None for the reference itself."""
-    return None if row.method == reference.method else paired_bootstrap(row.times, reference.times)
+    """Compare settled times over the same seeds, and where one budget is shorter, only those that fit into both.
+
+    Args:
+        row: the method.
+        reference: the method it is compared with.
+
+    Returns:
+        Difference and verdict; None for the reference itself.
+    """
+    if row.method == reference.method:
+        return None
+    every = max(row.evaluated_every, reference.evaluated_every)
+    horizon = last_common_time((row.budget, reference.budget), every)
+    return paired_bootstrap(row.times, reference.times, horizon=horizon)

@@ -71,6 +71,7 @@ def tune(
     Returns:
         The choice and every trial.
     """
+    protocol.check_fresh()
     peer, _ = resolve(optimizer)
     peer = peer.holding({key: value for key, value in (held or {}).items() if key in peer.defaults})
     order = prior_order(peer)

@@ -5,8 +5,9 @@ import multiprocessing as mp
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -21,9 +22,11 @@ from groktimizer.sweeps.work import forget, record_of, run_spec
 from groktimizer.training import Event, Status
 
 Context = ForkServerContext | SpawnContext
+SAFE = "PYTHONSAFEPATH"
 Pipe = Any  # Connection, or PipeConnection on Windows
 PATIENCE = 30.0  # seconds that interrupted runs get to save their state
 PAUSE = 0.2  # seconds between two progress messages of one run
+GRACE = 5.0  # seconds that a run whose asking process has died gets to save its state
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,28 @@ def warm_up() -> None:
     if isinstance(_context(), ForkServerContext):
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        with _only_installed_modules():
+            forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _only_installed_modules() -> Generator[None, None, None]:
+    """Start programs of Python that do not import from the working directory.
+
+    Server and processes are started by ``python -c``, which looks for modules in the working directory first: a
+    ``random.py`` of the user's there would be run in the place of Python's own.
+
+    Yields:
+        Nothing.
+    """
+    before = os.environ.get(SAFE)
+    os.environ[SAFE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[SAFE]
+        if before is not None:
+            os.environ[SAFE] = before
 
 
 def _context() -> Context:
@@ -174,7 +198,8 @@ def _ready(jobs: dict[Pipe, _Job]) -> list[Pipe]:
 def _start(context: Context, spec: RunSpec, checkpoint: Path, checkpoint_every: int | None) -> _Job:
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, spec, checkpoint, checkpoint_every), daemon=True)
-    process.start()
+    with _only_installed_modules():
+        process.start()
     there.close()
     return _Job(spec, process, here)
 
@@ -237,6 +262,7 @@ def _work(pipe: Pipe, spec: RunSpec, checkpoint: Path, checkpoint_every: int | N
     if sys.platform != "win32":
         os.setpgid(0, 0)  # Ctrl-C reaches the asking process alone, which passes it on once
     signal.signal(signal.SIGINT, _leave)
+    threading.Thread(target=_follow_the_asking_process, daemon=True).start()
     last = 0.0
 
     def report(event: Event) -> None:
@@ -253,6 +279,20 @@ def _work(pipe: Pipe, spec: RunSpec, checkpoint: Path, checkpoint_every: int | N
         sys.exit(1)  # nobody is listening any more
     except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
         pipe.send(" ".join(f"{error}".split()) or type(error).__name__)
+
+
+def _follow_the_asking_process() -> None:
+    """Wait until the process that asked for this run is gone, however it went; then save as Ctrl-C does, and end.
+
+    Without this a run would notice only when it has something to tell, which may be hours later.
+    """
+    asking = mp.parent_process()
+    if asking is None:
+        return
+    wait([asking.sentinel])
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
