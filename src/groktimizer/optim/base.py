@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 Groups: TypeAlias = list[dict[str, Any]]
-# Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which come and go here.
+# Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which here may change.
 Options: TypeAlias = list[list[Any]]
 NO_OPTIONS: Options = [["outer", -1]]
 Build: TypeAlias = Callable[[Groups], Optimizer]

@@ -380,6 +380,7 @@ class GROKtimizer(Optimizer):
         """  # noqa: DOC502 (raised by what it calls)
         own, beta2 = restore.adopt(state_dict, self.param_groups, self._settings.metric)
         super().load_state_dict(own)
+        restore.renumber(own, self.param_groups, self.state)
         state, self._one = self._control, None
         self._inbox.load_state_dict(state)
         names = self._names

@@ -160,7 +160,7 @@ def advance(
         turn = _proximal(group, own, columns, scalars, age if settings.accelerates else None, shares)
     elif settings.adaptive:
         kernel = updates.choose(foreach=group["foreach"], compiled=settings.compiled, device=params[0].device)
-        scales = [state[param]["scale"] for param in params]
+        scales = [store.number(state[param], "scale") for param in params]
         for lane, own in updates.lanes(scales, scalars, group["damping"], reference):
             kernel(*([column[i] for i in lane] for column in columns), own)
     else:
@@ -186,7 +186,7 @@ def _proximal(
         count = age.to(raised(columns[0][0]).dtype)
         momentum = (count - 1.0) / (count + 2.0)
     for entry, share, *tensors in zip(entries, shares, *columns, strict=True):
-        lr, weight = scalars.lr * entry["scale"], scalars.weight_decay * entry["unit"]
+        lr, weight = scalars.lr * store.number(entry, "scale"), scalars.weight_decay * store.number(entry, "unit")
         own = scalars._replace(lr=lr, weight_decay=weight)
         turn += proximal_step(group["penalty"], tensors, own, momentum).to(turn) * share
     return turn
@@ -287,7 +287,7 @@ def weigh(groups: list[dict[str, Any]], state: store.State, settings: Settings, 
         if weighs_itself(group):
             continue
         joint = not settings.adaptive or group["penalty"].separable
-        waiting = [p for p in group["params"] if p.grad is not None and state[p]["unit"] == 0.0]
+        waiting = [p for p in group["params"] if p.grad is not None and store.number(state[p], "unit") == 0.0]
         if joint and group["unit"] == 0.0:
             group["unit"] = _unit(_pulls(group, group["params"], state, settings, scope))
         elif not joint and waiting:

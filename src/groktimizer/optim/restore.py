@@ -177,6 +177,21 @@ def _with_ours(saved: Groups, groups: Groups) -> Groups:
     return result
 
 
+def renumber(state_dict: dict[str, Any], groups: Groups, state: store.State) -> None:
+    """Put back the numbers of each tensor, which torch has rounded to the tensor's type.
+
+    Args:
+        state_dict: What was loaded.
+        groups: The parameter groups.
+        state: The loaded state.
+    """
+    keys = [key for group in state_dict["param_groups"] for key in group["params"]]
+    for key, param in zip(keys, [param for group in groups for param in group["params"]], strict=True):
+        saved = state_dict["state"].get(key, {})
+        state_of = state.get(param, {})
+        state_of.update({name: float(saved[name]) for name in store.NUMBERS if name in saved})
+
+
 def settle(groups: Groups, state: store.State, names: tuple[str, ...], *, phase: int, kept: bool) -> None:
     """After loading: what the phase does not use is idle again.
 

@@ -161,7 +161,7 @@ class Settings:
         if len(listed) != len(params) or any(math.isnan(scale) for scale in listed):
             listed = self.scales(params, given=group["lr_given"], scope=scope_of_shards(params))
         group["scales"] = [
-            state[param].get("scale", scale) if param in state else scale
+            store.number(state[param], "scale") if "scale" in state.get(param, ()) else scale
             for param, scale in zip(params, listed, strict=True)
         ]
         return group["scales"]

@@ -10,7 +10,7 @@
 ``unit``                what a weight of 1 means for this tensor under its penalty, a number; 0 before it is known
 ======================  ================================================================================
 
-and what a ``base=`` keeps besides. A tensor that is not in use is *idle*: one zero, expanded to the shape, so that the
+(a state dict holds the numbers as tensors without axes, as Adam's ``step``, which every format accepts) and what a ``base=`` keeps besides. A tensor that is not in use is *idle*: one zero, expanded to the shape, so that the
 key costs no memory; `filled` writes it out for a state dict, whose keys and shapes are thus the same at every step
 (``torch.distributed.checkpoint`` needs that in order to load a file of either phase into a fresh optimizer).
 """
@@ -134,7 +134,7 @@ def rest(entry: Entry, param: Tensor, names: Iterable[str]) -> None:
 
 
 def filled(state: dict[Any, Entry]) -> dict[Any, Entry]:
-    """A state with its idle tensors written out, for saving.
+    """A state for saving: idle tensors written out, numbers as tensors without axes.
 
     Args:
         state: By parameter or by number.
@@ -142,10 +142,29 @@ def filled(state: dict[Any, Entry]) -> dict[Any, Entry]:
     Returns:
         A new dict; tensors in use are the same objects.
     """
-    return {
-        key: {name: value.clone() if is_idle(value) else value for name, value in entry.items()}
-        for key, entry in state.items()
-    }
+    return {key: {name: _filled(name, value) for name, value in entry.items()} for key, entry in state.items()}
+
+
+def _filled(name: str, value: Any) -> Any:
+    if name in NUMBERS:
+        return torch.tensor(float(value), dtype=torch.float64)
+    return value.clone() if is_idle(value) else value
+
+
+def number(entry: Entry, name: str) -> float:
+    """One of the numbers of a tensor.
+
+    Args:
+        entry: The state of a parameter.
+        name: ``"scale"`` or ``"unit"``.
+
+    Returns:
+        The number; a tensor that a framework has put in its place is replaced.
+    """
+    value = entry[name]
+    if isinstance(value, Tensor):
+        value = entry[name] = float(value)
+    return value
 
 
 def nbytes(content: Any) -> int:

@@ -1,0 +1,106 @@
+"""Two ranks of one model take the steps of one process, save and load as Adam does, and never wait in vain."""
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from ranks import CUTS, MAKE, SCENARIOS, SETTINGS, play
+
+
+@pytest.fixture(scope="module")
+def ranks() -> list[dict[str, Any]]:
+    """What either rank found in every scenario: two processes, started once."""
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(play, (f"file://{folder}/store", folder, list(SCENARIOS)), nprocs=2)
+        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def found(ranks: list[dict[str, Any]], scenario: str) -> list[dict[str, Any]]:
+    for rank in ranks:
+        assert "error" not in rank[scenario], rank[scenario]["error"]
+    return [rank[scenario] for rank in ranks]
+
+
+@pytest.mark.parametrize("scenario", ["fully_sharded", "replicated"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_two_ranks_take_the_steps_of_one_process(ranks: Any, scenario: str, setting: str) -> None:
+    """float64, 50 steps across the switch, untuned; each rank has half the data."""
+    for mine in found(ranks, scenario):
+        assert mine[setting]["distance"] < 1e-12
+        ours, alone = mine[setting]["switch"]
+        assert ours == alone is not None
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_sharded_step_makes_one_small_reduction(ranks: Any, setting: str) -> None:
+    """And a few more on the step of the switch, where norm, weights and curvature are measured for the first time."""
+    for mine in found(ranks, "fully_sharded"):
+        counts, switch = mine[setting]["collectives"], mine[setting]["switch"][0]
+        assert [count for step, count in enumerate(counts) if step != switch] == [1] * (len(counts) - 1)
+        assert counts[switch] <= 5
+
+
+def test_scales_and_status_are_the_whole_tensors_on_every_rank(ranks: Any) -> None:
+    first, second = found(ranks, "fully_sharded")
+    for setting in SETTINGS:
+        assert first[setting]["scales"] == second[setting]["scales"]
+        assert first[setting]["status"] == second[setting]["status"]
+    assert max(first["adaptive"]["scales"]) > 1.0
+
+
+def test_flat_pieces_take_the_steps_of_whole_tensors(ranks: Any) -> None:
+    for mine in found(ranks, "flattened"):
+        cases = {name: case for name, case in mine.items() if name != "warnings"}
+        assert len(cases) == 4
+        for case in cases.values():
+            assert case["distance"] < 1e-12
+            assert case["switch"][0] == case["switch"][1] is not None
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("metric", ["adaptive", "euclidean"])
+@pytest.mark.parametrize("kind", MAKE)
+def test_distributed_checkpoints_resume_bit_equal_in_every_form(ranks: Any, kind: str, metric: str, cut: int) -> None:
+    for mine in found(ranks, "checkpoints"):
+        case = mine[f"{kind} {metric} {cut}"]
+        assert case.pop("phase") == (1 if cut == CUTS[0] else 2)
+        assert case == dict.fromkeys(("asked", "nested", "flat", "full", "file"), True)
+
+
+def test_zero_redundancy_takes_the_steps_of_one_process_and_resumes_bit_equal(ranks: Any) -> None:
+    for mine in found(ranks, "zero_redundancy"):
+        for name in ("adaptive 6", "adaptive 30", "euclidean 6", "euclidean 30"):
+            assert mine[name]["distance"] < 1e-12
+            assert (mine[name]["resumed"], mine[name]["phase"]) == (True, 2)
+
+
+def test_nothing_waits_for_a_rank_that_does_not_come(ranks: Any) -> None:
+    first, second = found(ranks, "apart")
+    assert first["levels"] != second["levels"]  # two models, two levels
+    assert first["joined"] == second["joined"] == 1
+    for mine in (first, second):
+        assert any("join()" in text for text in mine["warnings"])
+        assert any("neither sharded nor in a DistributedDataParallel module" in text for text in mine["warnings"])
+    assert first["one observer"] == second["one observer"]
+    assert first["one observer"][0] is not None
+    assert math.isfinite(first["one observer"][1])
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("columns", "sharded along [0]: its parts lie on several ranks; accepted there are"),
+        ("nuclear", "accepted are tensors held whole"),
+        ("no group", "process_group=False with sharded parameters"),
+        ("no such group", "process_group='all': accepted are None, False"),
+    ],
+)
+def test_what_ranks_cannot_agree_on_is_refused_by_name(ranks: Any, case: str, message: str) -> None:
+    for mine in found(ranks, "refused"):
+        assert message in mine[case]
+        assert "\n" not in mine[case]
