@@ -255,6 +255,7 @@ class GROKtimizer(Optimizer):
         state = self._control
         settings.remember(state, loss)
         if state["phase"] == 1:
+            control.anneal(state, loss, shortens=self._splits)
             if self._detector is not None and self._detector.update(loss):
                 self._enter_phase_two()
             else:
@@ -286,7 +287,7 @@ class GROKtimizer(Optimizer):
         base = cast(Optimizer, self.base)
         for group in self.param_groups:
             guard.dense_gradients([param for param in group["params"] if param.grad is not None])
-        settings.follow_schedule(self.param_groups, base)
+        settings.follow_schedule(self.param_groups, base, self._control["anneal_scale"])
         if closure is None:
             base.step()
         else:
@@ -295,6 +296,7 @@ class GROKtimizer(Optimizer):
     def _enter_phase_two(self) -> None:
         state = self._control
         state["phase"], state["switch_step"] = 2, max(0, state["steps"] - 1)
+        control.enter(state, self._rule)
         restore.hand_over(self.param_groups, self.base, self.state, adaptive=self._settings.adaptive)
         state["start_norm"], state["start_loss"] = guard.norm(self.param_groups), None
         self.base = None

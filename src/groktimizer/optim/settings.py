@@ -33,6 +33,7 @@ RULES = {
         lr_gain=0.0,
         late_gain=0.0,
         cooling=math.inf,
+        inherits=False,
         astray=4.0,
         lost=300,
         dead=math.inf,
@@ -319,16 +320,17 @@ def base_groups(groups: list[dict[str, Any]], *, split: bool, offset: int = 0) -
     return result
 
 
-def follow_schedule(groups: list[dict[str, Any]], base: Optimizer) -> None:
+def follow_schedule(groups: list[dict[str, Any]], base: Optimizer, scale: float = 1.0) -> None:
     """Apply a scheduler's factor on the outer lr to the base's lr.
 
     Args:
         groups: The outer groups.
         base: The phase-1 optimizer, changed in place.
+        scale: Another factor, for all groups.
     """
     for inner in base.param_groups:
         outer = groups[inner.get("outer", 0)]
-        factor = float(outer["lr"]) / outer["nominal_lr"] if outer["nominal_lr"] > 0.0 else 1.0
+        factor = scale * (float(outer["lr"]) / outer["nominal_lr"] if outer["nominal_lr"] > 0.0 else 1.0)
         if factor != inner.setdefault("factor", 1.0):
             inner["lr"] = inner.setdefault("nominal_lr", inner["lr"]) * factor
             inner["factor"] = factor
