@@ -42,7 +42,7 @@ class Rule:
         lost: Steps that far above the level, with lr below `dead` of its start, before going back.
         dead: See `lost`.
         retreat: Factor on lr and on decay after going back.
-        inherits: Whether lr starts at the share of phase 1's that `anneal` has left.
+        inherits: Whether lr starts smaller where `anneal` has shortened phase 1's steps.
     """
 
     start: float = 1.0
@@ -67,6 +67,7 @@ class Rule:
 
 FALL = 0.7  # what a window's mean must be of the best one, or phase 1's step shrinks
 UNMOVED = 0.1  # relative distance from the start within which the loss has not begun to fall
+WEAKER = 1.5  # power of phase 1's annealed share by which decay starts smaller, found on digits
 SHRINK, SMALLEST = 0.5, 1.0 / 12.0  # of phase 1's step: by how much, and down to which (Adam's usual 1e-3)
 
 
@@ -115,26 +116,31 @@ def anneal(state: dict[str, Any], loss: float, *, shortens: bool = True) -> None
     if not noise.noisy(state):
         noise.restart(state)
     elif shortens and noise.proven(state) and noise.full(state):
-        average, origin = noise.mean(state), noise.start(state)
-        best = origin if math.isnan(state["anneal_best"]) else state["anneal_best"]
-        if average > FALL * best and abs(average - origin) > UNMOVED * origin:
+        average, best, origin = noise.mean(state), state["anneal_best"], noise.start(state)
+        if origin > 0.0 and average > FALL * best and abs(average - origin) > UNMOVED * origin:
             state["anneal_scale"] = max(SMALLEST, SHRINK * state["anneal_scale"])
-        state["anneal_best"] = min(best, average)
+        state["anneal_best"] = average if math.isnan(best) else min(best, average)
         noise.restart(state)
 
 
 def enter(state: dict[str, Any], rule: Rule) -> None:
-    """Begin phase 2 with lr at the share of the step that noise has left of phase 1's.
+    """Begin phase 2 with what noise has left of phase 1's step.
+
+    Noise makes ``g / sqrt(n)`` small in the mean and leaves decay as it is, so decay starts smaller too. The velocity
+    makes ``lr / (1 - momentum)`` of a force, about ``sqrt(lr / decay) / 2``: that takes the annealed share, so lr takes
+    its square times the share of decay.
 
     Args:
         state: As `begin` gives it; changed in place.
         rule: The constants.
     """
-    state["lr_scale"] = _first_scale(state, rule)
+    state.update(_inherited(state, rule))
 
 
-def _first_scale(state: dict[str, Any], rule: Rule) -> float:
-    return state["anneal_scale"] if rule.inherits else 1.0
+def _inherited(state: dict[str, Any], rule: Rule) -> dict[str, float]:
+    share = state["anneal_scale"] if rule.inherits else 1.0
+    decay = rule.start * share**WEAKER
+    return {"lr_scale": share**2 * decay / rule.start, "decay_scale": decay}
 
 
 def constrain(state: dict[str, Any], loss: float, level: float, rate: float, rule: Rule, *, cap: float) -> None:
@@ -190,7 +196,7 @@ def _stretch(state: dict[str, Any]) -> float:
 def _shrink(state: dict[str, Any], excess: float, rule: Rule) -> None:
     late = state["damped_time"] > rule.hold
     if late:
-        state["decay_scale"] *= math.exp(-rule.decay_gain * excess)
+        state["decay_scale"] *= math.exp(-(rule.late_gain if noise.proven(state) else rule.decay_gain) * excess)
     if state["returned"]:
         state["lr_scale"] *= math.exp(-rule.lr_gain * excess)
     elif late:
@@ -222,7 +228,7 @@ def watch(
     far = max(rule.far * level, rule.share * first_loss)
     outside = not finite or (low if differ else loss) > far
     state["outside"] = state["outside"] + 1 if outside else 0
-    lost = state["above"] >= rule.lost * stretch and state["lr_scale"] < rule.dead * _first_scale(state, rule)
+    lost = state["above"] >= rule.lost * stretch and state["lr_scale"] < rule.dead * _inherited(state, rule)["lr_scale"]
     if not finite or lost or state["outside"] >= rule.patience * stretch:
         return _retreat(state, rule) if state["kept"] else Action.CONTINUE
     steady = high <= level and (differ or loss <= level)
@@ -236,7 +242,7 @@ def _retreat(state: dict[str, Any], rule: Rule) -> Action:
     kept: dict[str, Any] = {"kept": True, "rollbacks": state["rollbacks"] + 1, "probes_left": 0}
     noise.forget(state)
     kept |= {name: value for name, value in state.items() if name.startswith(("anneal_", "noise_"))}
-    kept["lr_scale"] = _first_scale(state, rule)
+    kept |= _inherited(state, rule)
     for name in ("lr_retreat", "decay_retreat"):
         kept[name] = state[name] * rule.retreat
     state.update(begin(rule) | kept)

@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from groktimizer.optim import noise
 
+UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
+
 
 @runtime_checkable
 class Detector(Protocol):
@@ -130,7 +132,7 @@ class LossBelow:
             noise.restart(self.seen)
             return True
         average = noise.mean(self.seen)
-        if average + noise.uncertainty(self.seen) < level:
+        if average + noise.uncertainty(self.seen, UNSEEN) < level:
             return True
         if average >= level and noise.full(self.seen):
             noise.restart(self.seen)

@@ -1,8 +1,8 @@
 """How noisy is the training loss that is seen? Sums over a window of losses, and what can be said of their mean.
 
-Batches that differ show in the order of the losses: of three independent ones the middle is the largest or the smallest
-with probability 2/3, whatever their distribution, while a loss that falls has no such turns. Everything is arithmetic on
-a flat dict of numbers with a fixed set of keys.
+Batches that differ show in the order of the losses: of three independent ones the middle is the largest or the
+smallest with probability 2/3, whatever their distribution, while a loss that falls has no such turns. Everything is
+arithmetic on a flat dict of numbers with a fixed set of keys.
 """
 
 import math
@@ -142,7 +142,7 @@ def forget(state: dict[str, Any]) -> None:
 
 
 def start(state: dict[str, Any]) -> float:
-    """The loss at the very start, from the first few: their least-squares line at the first one, but not below their mean.
+    """The loss at the very start: the least-squares line through the first few, but not below their mean.
 
     Args:
         state: As `begin` gives it, after a loss.
@@ -182,19 +182,20 @@ def variance(state: dict[str, Any]) -> float:
     return state["noise_rough"] / state["noise_count"]
 
 
-def uncertainty(state: dict[str, Any]) -> float:
+def uncertainty(state: dict[str, Any], unseen: float = 1.0) -> float:
     """What the mean of the window may be off by: its standard error, and what a lucky streak has hidden.
 
     If one loss in n is as large as the largest seen of late, a window of n losses shows none of them with probability
-    1/e, and misses ``peak / n`` of the mean.
+    1/e, and misses ``peak / n`` of the mean. If three in n are as large as the first loss, it is 1/20.
 
     Args:
         state: As `begin` gives it, with a loss in its window.
+        unseen: How many losses as large as the first one may be hidden.
 
     Returns:
         The sum of both, in units of the loss.
     """
-    peak = max(state["noise_peak"], state["noise_peak_before"], start(state))
+    peak = max(state["noise_peak"], state["noise_peak_before"], unseen * start(state))
     return math.sqrt(variance(state) / state["noise_count"]) + peak / state["noise_count"]
 
 
