@@ -291,3 +291,26 @@ def test_phase_two_of_batches_of_two_waits_for_the_whole_loss() -> None:
                 assert whole <= 1.5 * level
                 return
     raise AssertionError(opt.status)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [("digits", 4), ("breast cancer", 16), ("breast cancer", 64)])
+def test_phase_two_begins_in_time_and_fitted(name: str, size: int) -> None:
+    """Three seeds of the benchmark's rows, each within 3 times AdamW's epochs and 1.5 times the level."""
+    from bench_minibatch import switch
+
+    for seed in range(3):
+        ratio, loss = switch(name, size, seed)
+        assert ratio <= 3.0
+        assert loss <= 1.5
+
+
+@pytest.mark.slow
+def test_phase_two_costs_no_accuracy_and_wrong_labels_little() -> None:
+    """Three seeds: within half a point of phase 1 alone, no rollback; within two points of AdamW on wrong labels."""
+    from bench_minibatch import against_phase_one, mlp, wrong_labels
+
+    found = [against_phase_one(lambda seed: mlp("digits", seed), 64, 60, seed) for seed in range(3)]
+    assert np.mean([gain for gain, _ in found]) >= -0.5
+    assert not any(rollbacks for _, rollbacks in found)
+    assert np.mean([wrong_labels(seed) for seed in range(3)]) >= -2.0

@@ -8,7 +8,7 @@ arithmetic on a flat dict of numbers with a fixed set of keys.
 import math
 from typing import Any
 
-QUIET = 1.0 / 3.0  # share of turns below which a loss is a trend and no noise
+QUIET, LOUD = 1.0 / 3.0, 0.5  # share of turns below which a loss is a trend, above which it is noise for sure
 PRIOR, MEMORY = 8, 64  # losses that the first guess (2/3, noise) weighs, and that the share remembers
 ENOUGH = 10  # changes of the loss before noise is taken as proven
 EARLY = 4  # losses that say where the run began, where batches differ
@@ -127,9 +127,9 @@ def proven(state: dict[str, Any]) -> bool:
         state: As `begin` gives it.
 
     Returns:
-        False for the first ten changes of the loss, then `noisy`.
+        False for the first ten changes of the loss, then whether more than half of them are turns.
     """
-    return state["noise_tests"] > ENOUGH and noisy(state)
+    return state["noise_tests"] > ENOUGH and state["noise_turning"] > LOUD
 
 
 def forget(state: dict[str, Any]) -> None:
