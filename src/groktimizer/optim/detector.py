@@ -67,7 +67,7 @@ class LossBelow:
     first: float | None = None
     smoothed: float | None = None
     below: int = 0
-    seen: dict[str, Any] = field(default_factory=noise.begin, repr=False)
+    seen: dict[str, Any] = field(default_factory=noise.begin, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.absolute is not None and not 0.0 < self.absolute < math.inf:
