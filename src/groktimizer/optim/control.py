@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from groktimizer.optim import noise
+
 
 class Action(Enum):
     """What the guard wants done before this step's update."""
@@ -40,6 +42,7 @@ class Rule:
         lost: Steps that far above the level, with lr below `dead` of its start, before going back.
         dead: See `lost`.
         retreat: Factor on lr and on decay after going back.
+        inherits: Whether lr starts smaller where `anneal` has shortened phase 1's steps.
     """
 
     start: float = 1.0
@@ -59,6 +62,13 @@ class Rule:
     lost: int = 100
     dead: float = 0.01
     retreat: float = 0.5
+    inherits: bool = True
+
+
+FALL = 0.7  # what a window's mean must be of the best one, or phase 1's step shrinks
+UNMOVED = 0.1  # relative distance from the start within which the loss has not begun to fall
+WEAKER = 1.5  # power of phase 1's annealed share by which decay starts smaller, found on digits
+SHRINK, SMALLEST = 0.5, 1.0 / 12.0  # of phase 1's step: by how much, and down to which (Adam's usual 1e-3)
 
 
 def begin(rule: Rule) -> dict[str, Any]:
@@ -75,7 +85,7 @@ def begin(rule: Rule) -> dict[str, Any]:
         "decay_scale": rule.start,
         "lr_retreat": 1.0,
         "decay_retreat": 1.0,
-        "mean": None,
+        "mean": math.nan,
         "damped_time": 0.0,
         "returned": False,
         "kept": False,
@@ -83,7 +93,54 @@ def begin(rule: Rule) -> dict[str, Any]:
         "above": 0,
         "outside": 0,
         "rollbacks": 0,
-    }
+        "anneal_scale": 1.0,
+        "anneal_best": math.nan,
+    } | noise.begin()
+
+
+def anneal(state: dict[str, Any], loss: float, *, shortens: bool = True) -> None:
+    """Shorten phase 1's steps where batches differ and the loss no longer falls.
+
+    With noise a constant step ends on a floor. The mean over a window of losses, long enough to be known within
+    `noise.PRECISE` or a quarter of the run, must be `FALL` times the best one so far; else ``anneal_scale`` halves, at
+    most to a twelfth. A loss that is still where it began, or free of noise, changes nothing.
+
+    Args:
+        state: As `begin` gives it; changed in place.
+        loss: Training loss before this step.
+        shortens: Whether the step may be shortened; a base of the user's own is left as it is.
+    """
+    if not math.isfinite(loss):
+        return
+    noise.take_in(state, loss)
+    if not noise.noisy(state):
+        noise.restart(state)
+    elif shortens and noise.proven(state) and noise.full(state):
+        average, best, origin = noise.mean(state), state["anneal_best"], noise.start(state)
+        if origin > 0.0 and average > FALL * best and abs(average - origin) > UNMOVED * origin:
+            state["anneal_scale"] = max(SMALLEST, SHRINK * state["anneal_scale"])
+        state["anneal_best"] = average if math.isnan(best) else min(best, average)
+        noise.restart(state)
+
+
+def enter(state: dict[str, Any], rule: Rule) -> None:
+    """Begin phase 2 with what noise has left of phase 1's step.
+
+    Noise makes ``g / sqrt(n)`` small in the mean and leaves decay as it is, so decay starts smaller too. The velocity
+    makes ``lr / (1 - momentum)`` of a force, about ``sqrt(lr / decay) / 2``: that takes the annealed share, so lr takes
+    its square times the share of decay.
+
+    Args:
+        state: As `begin` gives it; changed in place.
+        rule: The constants.
+    """
+    state.update(_inherited(state, rule))
+
+
+def _inherited(state: dict[str, Any], rule: Rule) -> dict[str, float]:
+    share = state["anneal_scale"] if rule.inherits else 1.0
+    decay = rule.start * share**WEAKER
+    return {"lr_scale": share**2 * decay / rule.start, "decay_scale": decay}
 
 
 def constrain(state: dict[str, Any], loss: float, level: float, rate: float, rule: Rule, *, cap: float) -> None:
@@ -103,26 +160,43 @@ def constrain(state: dict[str, Any], loss: float, level: float, rate: float, rul
     """
     if not math.isfinite(loss):
         return
-    past = loss if state["mean"] is None else state["mean"]
+    past = loss if math.isnan(state["mean"]) else state["mean"]
     state["mean"] = rule.smoothing * past + (1.0 - rule.smoothing) * loss
-    excess = math.log(max(state["mean"], 1e-300) / level)
+    noise.take_in(state, loss)
+    noise.restart(state)
+    low, high = _between(state)
+    excess = math.log(max(low, 1e-300) / level)
     state["above"] = state["above"] + 1 if excess > math.log(rule.astray) else 0
-    if excess < 0.0 and state["damped_time"] > rule.ring:
+    if high < level and state["damped_time"] > rule.ring:
         state["returned"] = True
     state["damped_time"] += rate
     if excess > 0.0:
-        _shrink(state, min(1.0, excess), rule)
-        return
-    if rule.growth:
-        state["decay_scale"] = min(state["decay_scale"] * math.exp(rule.growth * min(1.0, -excess)), cap)
-    if state["returned"]:
-        state["lr_scale"] *= math.exp(-rate / rule.cooling)
+        _shrink(state, min(1.0, excess) / _stretch(state), rule)
+    elif high <= level:
+        deficit = min(1.0, math.log(level / max(high, 1e-300))) / _stretch(state)
+        if rule.growth:
+            state["decay_scale"] = min(state["decay_scale"] * math.exp(rule.growth * deficit), cap)
+        if state["returned"]:
+            state["lr_scale"] *= math.exp(-rate / rule.cooling)
+
+
+def _between(state: dict[str, Any]) -> tuple[float, float]:
+    """Bounds on the training loss: its running mean, less and more a standard error where batches differ."""
+    if not noise.proven(state):
+        return state["mean"], state["mean"]
+    average, error = state["noise_mean"], noise.standard_error(state)
+    return average - error, average + error
+
+
+def _stretch(state: dict[str, Any]) -> float:
+    """How many times longer than without noise it takes to know the loss: rates and patience follow."""
+    return noise.memory(state) / noise.SHORT
 
 
 def _shrink(state: dict[str, Any], excess: float, rule: Rule) -> None:
     late = state["damped_time"] > rule.hold
     if late:
-        state["decay_scale"] *= math.exp(-rule.decay_gain * excess)
+        state["decay_scale"] *= math.exp(-(rule.late_gain if noise.proven(state) else rule.decay_gain) * excess)
     if state["returned"]:
         state["lr_scale"] *= math.exp(-rule.lr_gain * excess)
     elif late:
@@ -150,12 +224,14 @@ def watch(
     """
     state["since_kept"] += 1
     finite = math.isfinite(loss)
+    differ, stretch, (low, high) = noise.proven(state), _stretch(state), _between(state)
     far = max(rule.far * level, rule.share * first_loss)
-    state["outside"] = state["outside"] + 1 if not (finite and loss <= far) else 0
-    lost = state["above"] >= rule.lost and state["lr_scale"] < rule.dead
-    if not finite or lost or state["outside"] >= rule.patience:
+    outside = not finite or (low if differ else loss) > far
+    state["outside"] = state["outside"] + 1 if outside else 0
+    lost = state["above"] >= rule.lost * stretch and state["lr_scale"] < rule.dead * _inherited(state, rule)["lr_scale"]
+    if not finite or lost or state["outside"] >= rule.patience * stretch:
         return _retreat(state, rule) if state["kept"] else Action.CONTINUE
-    steady = loss <= level and state["mean"] is not None and state["mean"] <= level
+    steady = high <= level and (differ or loss <= level)
     if newest and steady and (not state["kept"] or state["since_kept"] >= rule.keep_every):
         state["kept"], state["since_kept"] = True, 0
         return Action.KEEP
@@ -164,6 +240,9 @@ def watch(
 
 def _retreat(state: dict[str, Any], rule: Rule) -> Action:
     kept: dict[str, Any] = {"kept": True, "rollbacks": state["rollbacks"] + 1, "probes_left": 0}
+    noise.forget(state)
+    kept |= {name: value for name, value in state.items() if name.startswith(("anneal_", "noise_"))}
+    kept |= _inherited(state, rule)
     for name in ("lr_retreat", "decay_retreat"):
         kept[name] = state[name] * rule.retreat
     state.update(begin(rule) | kept)

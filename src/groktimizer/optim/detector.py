@@ -1,8 +1,12 @@
 """When has the training loss reached interpolation? A detector answers from the losses alone, never from test data."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
+
+from groktimizer.optim import noise
+
+UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
 
 
 @runtime_checkable
@@ -37,10 +41,14 @@ class LossBelow:
     The level is `absolute`, or `fraction` of the first loss seen. The loss is smoothed by
     ``s <- smoothing s + (1 - smoothing) loss`` and must be below the level `patience` times in a row.
 
+    Where batches differ (`noise.noisy`) a few lucky ones say nothing. The mean over a window of losses must then be
+    below the level by its `noise.uncertainty`: standard error and what a lucky streak may have hidden. The first loss
+    is then the start of the line through the first few.
+
     Args:
         absolute: Level in units of the loss, positive; None takes the fraction.
         fraction: Share of the first loss, in (0, 1).
-        smoothing: Weight of the past, in [0, 1).
+        smoothing: Weight of the past, in [0, 1); 0 takes each loss at its word, however much batches differ.
         patience: Consecutive smoothed losses below the level, >= 1.
 
     Raises:
@@ -59,6 +67,7 @@ class LossBelow:
     first: float | None = None
     smoothed: float | None = None
     below: int = 0
+    seen: dict[str, Any] = field(default_factory=noise.begin, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.absolute is not None and not 0.0 < self.absolute < math.inf:
@@ -79,7 +88,9 @@ class LossBelow:
         """The interpolation level epsilon in units of the loss; None before the first loss."""
         if self.absolute is not None:
             return self.absolute
-        return None if self.first is None else self.fraction * self.first
+        if self.first is None:
+            return None
+        return self.fraction * (noise.start(self.seen) if self._differ else self.first)
 
     def update(self, loss: float) -> bool:
         """Take in one training loss.
@@ -105,17 +116,36 @@ class LossBelow:
             self.first = loss
         past = loss if self.smoothed is None else self.smoothed
         self.smoothed = self.smoothing * past + (1.0 - self.smoothing) * loss
+        noise.take_in(self.seen, loss)
         level = self.level
-        self.below = self.below + 1 if level is not None and self.smoothed < level else 0
-        return self.below >= self.patience
+        assert level is not None
+        self.below = self.below + 1 if self.smoothed < level else 0
+        return self._confident(level) and self.below >= self.patience
+
+    @property
+    def _differ(self) -> bool:
+        return self.smoothing > 0.0 and noise.noisy(self.seen)
+
+    def _confident(self, level: float) -> bool:
+        """Whether the mean of the window is below the level for sure; a window that may still get there goes on."""
+        if not self._differ:
+            noise.restart(self.seen)
+            return True
+        average = noise.mean(self.seen)
+        if average + noise.uncertainty(self.seen, UNSEEN) < level:
+            return True
+        if average >= level and noise.full(self.seen):
+            noise.restart(self.seen)
+        return False
 
     def state_dict(self) -> dict[str, Any]:
         """What changes while it runs.
 
         Returns:
-            Plain numbers.
+            Plain numbers, nan for what is not known yet.
         """
-        return {"first": self.first, "smoothed": self.smoothed, "below": self.below}
+        first, smoothed = (math.nan if number is None else number for number in (self.first, self.smoothed))
+        return {"first": first, "smoothed": smoothed, "below": self.below} | self.seen
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave.
@@ -123,4 +153,7 @@ class LossBelow:
         Args:
             state: Plain numbers.
         """
-        self.first, self.smoothed, self.below = state["first"], state["smoothed"], state["below"]
+        known = [state[name] for name in ("first", "smoothed")]
+        self.first, self.smoothed = (None if number is None or math.isnan(number) else number for number in known)
+        self.below = state["below"]
+        self.seen = {name: state.get(name, value) for name, value in noise.begin().items()}

@@ -299,6 +299,7 @@ class GROKtimizer(Optimizer):
         state = self._control
         settings.remember(state, loss)
         if state["phase"] == 1:
+            control.anneal(state, loss, shortens=self._factory.default)
             if not switch.interpolates(self._detector, state, loss):
                 return control.Action.CONTINUE
             self._enter_phase_two(scope)
@@ -323,7 +324,8 @@ class GROKtimizer(Optimizer):
         self._one.share(self.param_groups, self.state)
         for group in self.param_groups:
             guard.dense_gradients([param for param in group["params"] if param.grad is not None])
-        self._one.anneal([settings.schedule_factor(group) for group in self.param_groups])
+        anneal = self._control["anneal_scale"]
+        self._one.anneal([settings.schedule_factor(group) * anneal for group in self.param_groups])
         scales = [self._settings.known_scales(group, self.state) for group in self.param_groups]
         self._one.step(scales if self._factory.default else None, closure and losses.replay(closure, loss))
         phase_two.prepare(self.param_groups, self.state, self._settings, self._control)
@@ -331,6 +333,7 @@ class GROKtimizer(Optimizer):
     def _enter_phase_two(self, scope: Scope = ALONE) -> None:
         state = self._control
         state["phase"], state["switch_step"] = 2, max(0, state["steps"] - 1)
+        control.enter(state, self._settings.rule)
         if self._one is not None:
             restore.hand_over(self.param_groups, self._one, self.state, self._names)
         state["norm"] = state["start_norm"] = guard.norm(self.param_groups, scope if scope.groups else None)

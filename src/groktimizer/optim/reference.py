@@ -99,9 +99,11 @@ class Reference:
         if self.detector is None:
             return control.Action.CONTINUE
         if self.phase == 1:
+            control.anneal(self.numbers, loss)
             if not self.detector.update(loss):
                 return control.Action.CONTINUE
             self.phase = 2
+            control.enter(self.numbers, self.rule)
         level = self.detector.level
         if level is None:
             return control.Action.CONTINUE
@@ -126,7 +128,7 @@ class Reference:
             self.second[i] = 0.98 * self.second[i] + 0.02 * grad**2
             mean = self.first[i] / (1.0 - 0.9**self.count)
             size = torch.sqrt(self.second[i] / (1.0 - 0.98**self.count)) + 1e-8
-            lr = BASE_LR * self.scale[i]
+            lr = BASE_LR * self.scale[i] * self.numbers["anneal_scale"]
             self.theta[i] = self.theta[i] - lr * mean / size
 
     def _pace(self) -> float:

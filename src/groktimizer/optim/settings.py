@@ -33,6 +33,7 @@ RULES = {
         lr_gain=0.0,
         late_gain=0.0,
         cooling=math.inf,
+        inherits=False,
         astray=4.0,
         lost=300,
         dead=math.inf,

@@ -10,9 +10,10 @@
 ``unit``                what a weight of 1 means for this tensor under its penalty, a number; 0 before it is known
 ======================  ================================================================================
 
-(a state dict holds the numbers as tensors without axes, as Adam's ``step``, which every format accepts) and what a ``base=`` keeps besides. A tensor that is not in use is *idle*: one zero, expanded to the shape, so that the
-key costs no memory; `filled` writes it out for a state dict, whose keys and shapes are thus the same at every step
-(``torch.distributed.checkpoint`` needs that in order to load a file of either phase into a fresh optimizer).
+and what a ``base=`` keeps besides. A tensor that is not in use is *idle*: one zero, expanded to the shape, so that the
+key costs no memory. `filled` writes it out for a state dict, and numbers as tensors without axes (as Adam's ``step``):
+keys and shapes are then the same at every step, and ``torch.distributed.checkpoint`` loads a file of either phase into
+a fresh optimizer.
 """
 
 from collections.abc import Iterable
