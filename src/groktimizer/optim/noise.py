@@ -1,7 +1,7 @@
 """How noisy is the training loss that is seen? Sums over a window of losses, and what can be said of their mean.
 
 Batches that differ show in the order of the losses: of three independent ones the middle is the largest or the
-smallest with probability 2/3, whatever their distribution, while a loss that falls has no such turns. Everything is
+smallest with probability 2/3, whatever their distribution, while a loss that falls, or rests, has no such turns. Everything is
 arithmetic on a flat dict of numbers with a fixed set of keys.
 """
 
@@ -59,16 +59,21 @@ def take_in(state: dict[str, Any], loss: float) -> None:
     change = 0.0 if math.isnan(state["noise_last"]) else loss - state["noise_last"]
     if change != 0.0:
         if state["noise_change"] != 0.0:
-            turned = float((change > 0.0) is not (state["noise_change"] > 0.0))
-            state["noise_tests"] += 1
-            state["noise_turning"] += (turned - state["noise_turning"]) / min(state["noise_tests"] + PRIOR, MEMORY)
+            _count(state, turned=(change > 0.0) is not (state["noise_change"] > 0.0))
         state["noise_change"] = change
+    elif loss == state["noise_last"] and loss != 0.0:
+        _count(state, turned=False)  # to the last bit: the same batch at rest
     state["noise_last"] = loss
     _follow(state, loss, 0.5 * change * change)
     state["noise_count"] += 1
     state["noise_total"] += loss
     state["noise_rough"] += 0.5 * change * change
     state["noise_peak"] = max(state["noise_peak"], loss)
+
+
+def _count(state: dict[str, Any], *, turned: bool) -> None:
+    state["noise_tests"] += 1
+    state["noise_turning"] += (turned - state["noise_turning"]) / min(state["noise_tests"] + PRIOR, MEMORY)
 
 
 def _follow(state: dict[str, Any], loss: float, square: float) -> None:

@@ -42,15 +42,18 @@ def idle(param: Tensor) -> Tensor:
         Zeros that nobody may write to; sharded as the parameter is.
     """
     part = local(param)
-    zeros = torch.zeros((), dtype=part.dtype, device=part.device).expand(part.shape)
-    if part is param or type(part) is type(param):
-        return zeros
+    return _placed(torch.zeros((), dtype=part.dtype, device=part.device).expand(part.shape), param)
+
+
+def _placed(part: Tensor, like: Tensor) -> Tensor:
+    """This rank's part as a tensor that is sharded as another is."""
+    if getattr(like, "device_mesh", None) is None:
+        return part
     from torch.distributed.tensor import DTensor
 
-    sharded: Any = param
-    return DTensor.from_local(
-        zeros, sharded.device_mesh, sharded.placements, run_check=False, shape=param.shape, stride=param.stride()
-    )
+    sharded: Any = like
+    mesh, placements = sharded.device_mesh, sharded.placements
+    return DTensor.from_local(part, mesh, placements, run_check=False, shape=like.shape, stride=like.stride())
 
 
 def is_idle(value: object) -> bool:
@@ -149,7 +152,10 @@ def filled(state: dict[Any, Entry]) -> dict[Any, Entry]:
 def _filled(name: str, value: Any) -> Any:
     if name in NUMBERS:
         return torch.tensor(float(value), dtype=torch.float64)
-    return value.clone() if is_idle(value) else value
+    if not is_idle(value):
+        return value
+    part = local(value)  # not cloned: a clone of one number keeps its stride, by which idle ones are known
+    return _placed(torch.zeros(part.shape, dtype=part.dtype, device=part.device), value)
 
 
 def number(entry: Entry, name: str) -> float:

@@ -83,7 +83,8 @@ def interpolates(detector: Detector | None, control: dict[str, Any], loss: float
     """
     if detector is None:
         return False
-    detector.load_state_dict({name: control[f"detector_{name}"] for name in detector.state_dict()})
+    fresh = detector.state_dict()
+    detector.load_state_dict({name: control.get(f"detector_{name}", value) for name, value in fresh.items()})
     reached = detector.update(loss)
     control.update(detector_numbers(detector))
     return reached

@@ -81,6 +81,8 @@ def _control(
     control |= {f"detector_{name}": value for name, value in (detector or {}).items()}
     if inbox is not None:
         control |= {"observed": inbox["seen"], "unread": counted(inbox["unread"]), "pending": counted(inbox["pending"])}
+    # It took every loss at its word: what is known of noise begins at none.
+    control |= {"detector_noise_turning": 0.0, "noise_turning": 0.0}
     return control | {"curvature": old.get("curvature", math.nan)}
 
 
