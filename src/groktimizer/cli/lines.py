@@ -12,7 +12,7 @@ from groktimizer._memory import check_memory
 from groktimizer.cli.files import write_result
 from groktimizer.cli.progress import plain_console
 from groktimizer.theory.crossing import LATEST
-from groktimizer.theory.figures import Side, rounded
+from groktimizer.theory.figures import rounded
 
 if TYPE_CHECKING:
     from groktimizer.theory.ridge import Bound
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 LEAST, MOST = 1e-100, 1e60  # sizes of options whose squares and products stay within float64
-_SIDES: Mapping[str, Side] = {"<=": "upper", ">=": "lower", "~": "about"}
 _NARROWEST = 9  # characters of a column
 
 
@@ -63,24 +62,24 @@ class Told:
             line(text)
 
 
-def step(time: float | None, side: Side = "about") -> str:
+def step(time: float | None, side: str = "~") -> str:
     """A step, or never.
 
     Args:
         time: Steps; None or inf for never.
-        side: Whether it is a bound, and of which kind.
+        side: ">=" of a lower bound, "<=" of an upper one, "~" of neither.
 
     Returns:
         The text.
     """
     if time is None or not math.isfinite(time):
         return "never"
-    return rounded({"lower": math.floor, "upper": math.ceil, "about": round}[side](time), side)
+    return rounded({">=": math.floor, "<=": math.ceil, "~": round}[side](time), side)
 
 
 def bound(found: "Bound") -> str:
     """A bound with its name, and the conditions that fail."""
-    value = rounded(found.value, _SIDES[found.quantity.split()[-1]])
+    value = rounded(found.value, found.quantity.split()[-1])
     if math.isinf(found.value):
         value = "nothing: it is infinite"
     if math.isnan(found.value):

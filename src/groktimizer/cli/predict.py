@@ -149,9 +149,7 @@ def _group(group: first_passage.Group, arguments: argparse.Namespace, told: Told
     steps = law.delay(arguments.lr, arguments.weight_decay, norm)
     low, high = law.interval(arguments.lr, arguments.weight_decay, norm)
     reach = (
-        "no interval (needs three runs)"
-        if math.isinf(high)
-        else f"95 % from {step(low, 'lower')} to {step(high, 'upper')}"
+        "no interval (needs three runs)" if math.isinf(high) else f"95 % from {step(low, '>=')} to {step(high, '<=')}"
     )
     told.say(f"    predicted    {step(steps)} steps after memorising at V_mem {norm:.4g}; {reach}")
     return content | {"memorised_norm": norm, "delay": steps, "low": low, "high": high}

@@ -222,8 +222,8 @@ def _tell_law(seen: matrices.Outlook, told: Told) -> None:
         f"{'':<13}t2 ~ {step(law.generalised)}, measured up to {matrices.SPREAD} times that (arXiv 2506.05718: "
         "||A^ - A*||_2->2 / (alpha beta), A^ the fit of t1)"
     )
-    late = "no bound" if math.isinf(law.latest) else f"<= {step(law.latest, 'upper')}"
-    told.say(f"{'':<13}t2 >= {step(law.earliest, 'lower')}, {late} (ours, of projected subgradients)")
+    late = "no bound" if math.isinf(law.latest) else f"<= {step(law.latest, '<=')}"
+    told.say(f"{'':<13}t2 >= {step(law.earliest, '>=')}, {late} (ours, of projected subgradients)")
 
 
 def _law_content(seen: matrices.Outlook) -> Mapping[str, float] | None:

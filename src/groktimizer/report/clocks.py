@@ -11,6 +11,7 @@ from groktimizer.theory.descent import Descent
 from groktimizer.theory.linear_estimators import LinearEstimator, accuracy
 from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps
 
+_ROOM = 20.0  # the axis goes on to so many times the last clock, for its words
 _LEVEL = 0.95  # accuracy at which `LinearEstimator.times` strikes
 
 
@@ -78,7 +79,7 @@ def linear(
         The figure.
     """
     ends = [time for time in times if np.isfinite(time)]
-    steps = np.geomspace(1, 4 * max([*ends, 100.0 / problem.lr]), 200)
+    steps = np.geomspace(1, _ROOM * max([*ends, 100.0 / problem.lr]), 200)
     losses: list[dict[str, Any]] = []
     shares: list[dict[str, Any]] = []
     looks = [("train", "solid", 0), ("generalisation", "solid", 1)] + [("drawn data", "dashed", 5)] * 2
@@ -96,8 +97,9 @@ def linear(
             {**panel, "title": "accuracies", "y": "share correct", "y_log": False, "lines": shares},
         ],
     )
-    for clock, time, colour, above in (("t1", times[0], BLUE, False), ("t2", times[1], RED, True)):
-        text = f"{clock} = {time:,.0f}" if np.isfinite(time) else f"{clock}: never"
-        place = (min(time, float(steps[-1])), _LEVEL)
-        convex.mark_clock(figure.axes[1], place, text, colour, float(steps[-1]), above=above)
+    for clock, time, colour, row in (("t1", times[0], BLUE, 1), ("t2", times[1], RED, 2)):
+        struck = bool(np.isfinite(time))
+        text = f"{clock} = {time:,.0f}" if struck else f"{clock}: never"
+        place = (time if struck else float(steps[-1]), _LEVEL)
+        convex.mark_clock(figure.axes[1], place, text, colour, (8 if struck else -8, -14.0 * row), point=struck)
     return figure

@@ -2,27 +2,25 @@
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-from typing import Literal
 
-Side = Literal["lower", "upper", "about"]
 _WHOLE = 2**53  # larger numbers are not written digit by digit, which a float does not know
 _SMALL = 1e-4  # nor smaller ones
-_ROUNDINGS = {"lower": ROUND_FLOOR, "upper": ROUND_CEILING, "about": ROUND_HALF_EVEN}
+_ROUNDINGS = {">=": ROUND_FLOOR, "<=": ROUND_CEILING, "~": ROUND_HALF_EVEN}
 
 
-def rounded(value: float, side: Side = "about", digits: int = 4) -> str:
+def rounded(value: float, side: str = "~", digits: int = 4) -> str:
     """Write a number with a few significant digits, and with all digits before the point.
 
     Args:
         value: Any float.
-        side: Whether it bounds something from below, from above, or neither.
+        side: ">=" of a lower bound, "<=" of an upper one, "~" of neither.
         digits: Significant digits at least.
 
     Returns:
-        The text; what it says is at most `value` for "lower" and at least `value` for "upper".
+        The text; what it says is at most `value` for ">=" and at least `value` for "<=".
 
     Example:
-        >>> rounded(2.80683, "lower"), rounded(2.80613, "upper"), rounded(11_981.7, "lower"), rounded(2.5e-9)
+        >>> rounded(2.80683, ">="), rounded(2.80613, "<="), rounded(11_981.7, ">="), rounded(2.5e-9)
         ('2.806', '2.807', '11,981', '2.5e-09')
     """
     if not math.isfinite(value):

@@ -17,6 +17,7 @@ from groktimizer.theory.ridge.trajectory import Trajectory
 
 GRADIENT_DESCENT, CRITICAL = "gradient descent", "CDM"
 _TIMES = 4.0  # a curve without a last time is drawn over so many times 1 / (lr weight_decay)
+_PAST = 20.0  # one with a last time up to so many times that
 
 
 @dataclass(frozen=True)
@@ -174,5 +175,5 @@ def curve_steps(found: Forecast, points: int = 400) -> npt.NDArray[np.int64]:
     times = [method.times for method in found.methods.values()]
     ends = [end for one in times for end in (one.settled, one.memorised_settled)]
     slowest = _TIMES / (found.lr * found.weight_decay)
-    last = min(max([2.0 * end for end in ends if end is not None], default=slowest), LATEST)
+    last = min(max(slowest if end is None else _PAST * end for end in ends), LATEST)
     return np.unique(np.append(0, np.geomspace(1, max(last, 100.0), points).round().astype(np.int64)))
