@@ -117,7 +117,7 @@ def test_the_linear_estimator_says_its_times(tmp_path, capsys):
 
 def test_columns_stay_apart_at_any_number_of_digits(tmp_path, capsys):
     """At lr weight_decay = 3e-13 gradient descent's times have 13 digits, 17 characters with their commas."""
-    content = told([*SMALL[:-1], "3e-13", "--n", "8", "--m", "60"], tmp_path)
+    content = told([*SMALL[:-1], "3e-13"], tmp_path)
     method = content["methods"]["gradient descent"]
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("gradient descent"))
     cells = row.removeprefix("gradient descent").split()
