@@ -102,7 +102,7 @@ def check_sizes(**options: float | None) -> None:
     for name, value in options.items():
         size = abs(value or 0.0)
         if (0 < size < LEAST) or MOST < size < math.inf:
-            raise ValueError(f"--{name.replace('_', '-')} {value:g}: accepted are sizes from {LEAST:g} to {MOST:g}")
+            raise ValueError(f"--{name.replace('_', '-')} {value!r}: accepted are sizes from {LEAST:g} to {MOST:g}")
 
 
 def check_steps(**options: int | None) -> None:
