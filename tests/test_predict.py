@@ -1,17 +1,23 @@
 """`groktimizer predict`: what it says is what training then does, and bad input ends in one line."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from groktimizer.cli import main
+from groktimizer.cli.lines import bound, step
 from groktimizer.results import Record, Store
 from groktimizer.studies import first_passage
 from groktimizer.sweeps import make_spec, run_spec
 from groktimizer.tasks import RidgeTask
+from groktimizer.theory.figures import rounded
 from groktimizer.theory.linear_estimators import LinearEstimator
-from groktimizer.theory.ridge import Ridge
+from groktimizer.theory.ridge import Bound, Ridge
 from groktimizer.theory.ridge.forecast import curve_steps, forecast
 from predictions import told
 
@@ -107,6 +113,62 @@ def test_the_linear_estimator_says_its_times(tmp_path, capsys):
     words = ["predict", "linear-estimator", "--weight-decay", "1", "--inputs", "0"]
     train, test = told(words, tmp_path)["advice"]
     assert "a train loss of" in train and all("mostly from the bias of weight decay" in line for line in (train, test))
+
+
+def test_columns_stay_apart_at_any_number_of_digits(tmp_path, capsys):
+    """At lr weight_decay = 3e-13 gradient descent's times have 13 digits, 17 characters with their commas."""
+    content = told([*SMALL[:-1], "3e-13"], tmp_path)
+    method = content["methods"]["gradient descent"]
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("gradient descent"))
+    cells = row.removeprefix("gradient descent").split()
+    assert cells[1:] == [f"{method[key]:,}" for key in ("memorised", "generalised", "settled", "delay")]
+    assert method["settled"] > 10**12
+
+
+def test_it_is_said_where_what_has_learned_nothing_passes(tmp_path, capsys):
+    """Under covariance I/m the population loss of theta = 0 is ||teacher||^2 / m: 1/200."""
+    content = told(SMALL, tmp_path)
+    assert content["zero"]["within"] and content["zero"]["population_loss"] == pytest.approx(1 / 200)
+    told_zero = "zero         theta = 0, which has learned nothing, has train loss "
+    assert told_zero in capsys.readouterr().out
+    strict = told([*SMALL, "--test-tolerance", "0.0049"], tmp_path)
+    assert not strict["zero"]["within"] and told_zero not in capsys.readouterr().out
+    told(["predict", "linear-estimator", "--inputs", "0", "--tolerance", "9"], tmp_path)
+    assert "is met by the student 0, which has learned nothing (generalisation loss 0.5" in capsys.readouterr().out
+
+
+def test_the_file_is_whole_before_anything_is_printed(tmp_path, monkeypatch):
+    """A reader that closes the pipe at once: printing fails, the JSON is there."""
+
+    def closed(text: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("groktimizer.cli.lines.line", closed)
+    for words in (
+        ["linear-estimator", "--inputs", "0"],
+        ["low-rank", "--n1", "3", "--n2", "3", "--r", "1", "--N", "8", "--weight", "1e-2"],
+    ):
+        file = tmp_path / f"{words[0]}.json"
+        main(["predict", *words, "--out", str(tmp_path), "--json", str(file)])
+        assert json.loads(file.read_text())["kind"] == words[0]
+
+
+@given(st.floats(-1e300, 1e300))
+def test_bounds_are_rounded_to_their_own_side(value: float):
+    low, high = (float(rounded(value, side).replace(",", "")) for side in (">=", "<="))
+    assert low <= value <= high
+    assert high - low <= max(1.001e-3 * abs(value), 2e-321) or high - low <= 1 <= abs(value) / 1000
+
+
+def test_printed_bounds_are_on_the_right_side(capsys):
+    for quantity, value, shown in (
+        ("t2 >=", 86.499, "86.49"),
+        ("t1 <=", 4321.2, "4,322"),
+        ("x <=", 0.020301, "0.02031"),
+    ):
+        assert f"{quantity} {shown}  (" in bound(Bound("T", quantity, value, ()))
+    assert "nothing: it is infinite" in bound(Bound("T", "t1 <=", float("inf"), ()))
+    assert step(17.2, "<=") == "18" and step(17.9, ">=") == "17" and step(2e15 + 0.5) == "2,000,000,000,000,000"
 
 
 def test_a_decay_that_overshoots_is_computed_and_its_bound_has_no_number(tmp_path, capsys):

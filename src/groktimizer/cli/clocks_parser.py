@@ -46,7 +46,12 @@ def _ridge(parser: argparse.ArgumentParser) -> None:
     add("--nu", type=float, default=1.0, metavar="X", help="standard deviation of the initial parameters")
     add("--teacher-norm", type=float, metavar="X", help="norm of the drawn teacher (default: 1)")
     add("--features", type=Path, metavar="FILE", help=".npy, n × m: your features instead of drawn ones")
-    add("--teacher", type=Path, metavar="FILE", help=".npy, m: your teacher; needed with --features")
+    add("--teacher", type=Path, metavar="FILE", help=".npy, m: your teacher, with --features")
+    add("--targets", type=Path, metavar="FILE", help=".npy, n: your labels instead of a teacher, with a test set")
+    add(
+        "--test-features", type=Path, metavar="FILE", help=".npy, N × m: on it the second clock is read, with --targets"
+    )
+    add("--test-targets", type=Path, metavar="FILE", help=".npy, N: its labels")
     add("--covariance", type=Path, metavar="FILE", help=".npy, m or m × m (default: isotropic, of the samples' size)")
     add("--theta0", type=Path, metavar="FILE", help=".npy, m: your initial parameters (default: drawn)")
     add("--noise", type=float, default=0.0, metavar="X", help="standard deviation of the label noise")
@@ -55,7 +60,7 @@ def _ridge(parser: argparse.ArgumentParser) -> None:
     add("--momentum", type=float, default=0.9, metavar="X", help="μ of the heavy ball; CDM has its own")
     add("--switch", type=whole(0), metavar="STEP", help="step from which decay and momentum act (default: 0)")
     add("--tolerance", type=float, default=0.01, metavar="X", help="memorised means train loss ≤ X")
-    add("--test-tolerance", type=float, metavar="X", help="generalised means population loss ≤ X (default: as above)")
+    add("--test-tolerance", type=float, metavar="X", help="generalised: population (test) loss ≤ X (default: as above)")
     add("--max-delay", type=whole(0), metavar="D", help="ask for the λ whose delay is at most D (default: CDM's)")
     _common(parser)
 
@@ -115,16 +120,23 @@ def _low_rank(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Whether a matrix of rank r can be found from N of its entries or inner products, and when: the verdict, the "
         "time law of arXiv 2506.05718 with bounds, and the times of the accelerated method and of singular value "
-        "thresholding (SVT), step by step. Draws the problem that `run matrix-completion` trains."
+        "thresholding (SVT), step by step. Draws the problem that `run matrix-completion` trains, or takes yours from "
+        ".npy files."
     )
     parser.allow_abbrev = False
     add = parser.add_argument
-    add("--kind", dest="measurements", choices=("completion", "sensing"), default="completion", help="what is seen")
-    add("--n1", type=whole(1), default=10, metavar="N", help="rows")
-    add("--n2", type=whole(1), default=10, metavar="N", help="columns")
-    add("--r", type=whole(1), default=2, metavar="R", help="rank")
-    add("--N", type=whole(1), default=80, metavar="N", help="entries or inner products that are seen")
-    add("--tau", type=float, default=0.0, metavar="T", help="part of the entries that has the highest leverage")
+    add("--kind", choices=("completion", "sensing"), dest="seen", help="what is seen (default: completion)")
+    add("--n1", type=whole(1), metavar="N", help="rows drawn (default: 10)")
+    add("--n2", type=whole(1), metavar="N", help="columns drawn (default: 10)")
+    add("--r", type=whole(1), metavar="R", help="rank drawn (default: 2)")
+    add("--N", type=whole(1), metavar="N", help="entries or inner products that are seen (default: 80)")
+    add("--tau", type=float, metavar="T", help="part of the entries that has the highest leverage (default: 0)")
+    add("--matrix", type=Path, metavar="FILE", help=".npy, n1 × n2: your matrix, NaN where an entry is not seen")
+    add(
+        "--measurements", type=Path, metavar="FILE", help=".npy, N × n1 × n2: or matrices whose inner products are seen"
+    )
+    add("--targets", type=Path, metavar="FILE", help=".npy, N: those products, with --measurements")
+    add("--truth", type=Path, metavar="FILE", help=".npy, n1 × n2: your A* (default: the fit of least nuclear norm)")
     add("--iterate", action="store_true", help="take the steps of SVT even if they are more than 200,000")
     _descent(parser, weight=1e-4)
     _common(parser)

@@ -1,8 +1,8 @@
 """How noisy is the training loss that is seen? Sums over a window of losses, and what can be said of their mean.
 
 Batches that differ show in the order of the losses: of three independent ones the middle is the largest or the
-smallest with probability 2/3, whatever their distribution, while a loss that falls, or rests, has no such turns. Everything is
-arithmetic on a flat dict of numbers with a fixed set of keys.
+smallest with probability 2/3, whatever their distribution, while a loss that falls, or rests, has no such turns.
+Everything is arithmetic on a flat dict of numbers with a fixed set of keys.
 """
 
 import math

@@ -5,40 +5,51 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from groktimizer.report import panels
+from groktimizer.report import convex, panels
+from groktimizer.report.style import BLUE, RED
+from groktimizer.theory.descent import Descent
 from groktimizer.theory.linear_estimators import LinearEstimator, accuracy
-from groktimizer.theory.ridge.forecast import Forecast, curve_steps
+from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps
+
+_ROOM = 20.0  # the axis goes on to so many times the last clock, for its words
+_LEVEL = 0.95  # accuracy at which `LinearEstimator.times` strikes
 
 
-def ridge(found: Forecast, title: str) -> Figure:
-    """Train and population loss of every method.
+def ridge(found: Forecast, title: str, test: str) -> Figure:
+    """Train and population loss of every method, with t1 and t2.
 
     Args:
         found: The forecast.
         title: Above the panels.
+        test: What the population loss is called.
 
     Returns:
-        The figure, one panel a loss.
+        The figure, one panel a method.
     """
-    steps = curve_steps(found)[1:]
-    first = next(iter(found.methods.values())).times
-
-    def panel(name: str, column: str, tolerance: float) -> dict[str, Any]:
-        lines: list[dict[str, Any]] = []
-        for place, (method, run) in enumerate(found.methods.items()):
-            losses = run.curve.train_loss(steps) if column == "train" else run.curve.population_loss(steps)
-            lines.append({"label": method, "x": steps, "y": losses, "style": "solid", "colour": place})
-        shown = {"title": name, "x": "step", "y": "loss", "y_log": True, "marks": False, "level": tolerance}
-        return {**shown, "lines": lines}
-
-    told = [f"{name} {_step(run.times.settled)}" for name, run in found.methods.items()]
-    return panels.plot(
+    steps = curve_steps(found)
+    runs = [
+        Descent(
+            f"{name} (μ = {method.momentum:.4g})" if name == CRITICAL else name,
+            method.times.memorised,
+            method.times.memorised_settled,
+            method.times.generalised,
+            method.times.settled,
+            steps,
+            method.curve.train_loss(steps),
+            method.curve.population_loss(steps),
+            taken=None,
+            resting=not method.times.unresolved,
+        )
+        for name, method in found.methods.items()
+    ]
+    times = next(iter(found.methods.values())).times
+    told = "; ".join(f"{name} {_step(method.times.settled)}" for name, method in found.methods.items())
+    return convex.descents(
+        runs,
         title,
-        f"population loss within tolerance for good: {'; '.join(told)}",
-        [
-            panel("train loss", "train", first.train_tolerance),
-            panel("population loss", "population", first.test_tolerance),
-        ],
+        f"{test} within tolerance for good: {told}",
+        (times.train_tolerance, times.test_tolerance),
+        words=convex.Words("loss", "train loss", test),
     )
 
 
@@ -68,7 +79,7 @@ def linear(
         The figure.
     """
     ends = [time for time in times if np.isfinite(time)]
-    steps = np.geomspace(1, 4 * max([*ends, 100.0 / problem.lr]), 200)
+    steps = np.geomspace(1, _ROOM * max([*ends, 100.0 / problem.lr]), 200)
     losses: list[dict[str, Any]] = []
     shares: list[dict[str, Any]] = []
     looks = [("train", "solid", 0), ("generalisation", "solid", 1)] + [("drawn data", "dashed", 5)] * 2
@@ -78,7 +89,7 @@ def linear(
         losses.append({**line, "y": loss})
         shares.append({**line, "y": accuracy(loss, tolerance, problem.outputs)})
     panel = {"x": "step", "marks": False}
-    return panels.plot(
+    figure = panels.plot(
         f"linear estimator, ratio {problem.ratio:g}, η = {problem.lr:g}, γ = {problem.weight_decay:g}",
         f"95 % of the training set correct {_when(times[0])}, of unseen inputs {_when(times[1])}",
         [
@@ -86,3 +97,9 @@ def linear(
             {**panel, "title": "accuracies", "y": "share correct", "y_log": False, "lines": shares},
         ],
     )
+    for clock, time, colour, row in (("t1", times[0], BLUE, 1), ("t2", times[1], RED, 2)):
+        struck = bool(np.isfinite(time))
+        text = f"{clock} = {time:,.0f}" if struck else f"{clock}: never"
+        place = (time if struck else float(steps[-1]), _LEVEL)
+        convex.mark_clock(figure.axes[1], place, text, colour, (8 if struck else -8, -14.0 * row), point=struck)
+    return figure

@@ -11,6 +11,7 @@ from groktimizer.results import Store
 from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time
 from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, falling, near, slope, train
 from groktimizer.tasks import MatrixTask
+from groktimizer.theory.figures import rounded
 from groktimizer.theory.low_rank import LowRank, TimeLaw
 from groktimizer.theory.low_rank_solvers import solve
 
@@ -82,7 +83,7 @@ def between(laws: Sequence[TimeLaw], times: Sequence[float]) -> tuple[Check, Che
     pairs = list(zip(laws, times, strict=True))
     bound = [time / law.latest for law, time in pairs if np.isfinite(law.latest)]
     held = sum(part <= 1 for part in bound)
-    told = f"{held} of {len(bound)}, t2 / bound {', '.join(f'{part:.2g}' for part in bound)}"
+    told = f"{held} of {len(bound)}, t2 / bound {', '.join(rounded(part, '<=', 2) for part in bound)}"
     return (
         count(
             "t2 is not before the lower bound of `LowRank.time_law`", [law.earliest <= t < np.inf for law, t in pairs]

@@ -2,12 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+
+from groktimizer.theory.figures import rounded
 
 _SAME = 1e-9  # relative, two floats that were meant equal
-_MOST_DIGITS = 800  # of an exact float64
-_DIGITS = 4  # of a bound that is printed
-_WHOLE = 1000  # from here on bounds are printed without decimals
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,8 @@ class Bound:
         >>> Bound("ours", "||a - a*|| >=", 2.8068, ()).rounded, Bound("ours", "t1 <=", 1451.2, ()).rounded
         ('2.806', '1,452')
         """
-        return rounded(self.value, self.quantity[-2:])
+        side = self.quantity[-2:]
+        return rounded(self.value, side if side in (">=", "<=") else "~")
 
     @property
     def standing(self) -> str:
@@ -71,28 +70,6 @@ class Bound:
         if not self.guaranteed:
             return f"not guaranteed: {'; '.join(self.failing) or 'there is no number'}"
         return f"conditions hold; taken on trust: {'; '.join(self.trusted)}" if self.trusted else "conditions hold"
-
-
-def rounded(value: float, side: str) -> str:
-    """A number as text: "<=" rounds up, ">=" down, anything else to the nearest.
-
-    >>> rounded(0.99999, "<="), rounded(0.99999, ">="), rounded(1234.5, ">="), rounded(-1e-7, ">=")
-    ('1', '0.9999', '1,234', '-1e-07')
-
-    Args:
-        value: The number.
-        side: The last two characters of `Bound.quantity`.
-
-    Returns:
-        Four digits below 1000, whole numbers with separators above; nan and inf by name.
-    """
-    if not math.isfinite(value):
-        return f"{value:g}"
-    mode = {"<=": ROUND_CEILING, ">=": ROUND_FLOOR}.get(side, ROUND_HALF_EVEN)
-    exact = Decimal(value)
-    last = 0 if abs(value) >= _WHOLE or value == 0 else exact.adjusted() + 1 - _DIGITS
-    kept = exact.quantize(Decimal(1).scaleb(last), rounding=mode, context=Context(prec=_MOST_DIGITS))
-    return f"{kept:,.0f}" if abs(kept) >= _WHOLE else f"{float(kept):.{_DIGITS}g}"
 
 
 def stated(holds: bool, condition: str, opposite: str) -> Condition:

@@ -213,7 +213,7 @@ def accuracy(loss: npt.ArrayLike, tolerance: float, outputs: int = 1) -> Array:
         In [0, 1], shape of `loss`.
     """
     size = np.asarray(loss, dtype=np.float64)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # a loss of about 0: the chance is 1
         return special.gammainc(outputs / 2, outputs * tolerance / (2 * size))
 
 

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from groktimizer.penalties import Nuclear
 from groktimizer.theory.measurements import Dense, Entries, Measurements, places_of
-from groktimizer.theory.recoverable import Verdict, injectivity, recoverable, shortage, tangent
+from groktimizer.theory.recoverable import Verdict, injectivity, least_complexity, recoverable, shortage, tangent
 from groktimizer.theory.ridge.checks import check_numbers, check_positive
 
 NUCLEAR = Nuclear()
+_EPS = float(np.finfo(np.float64).eps)
+_SPLIT = 1e-6  # relative: what the splitting method leaves of a singular value that is 0
 
 
 @dataclass(frozen=True)
@@ -260,8 +262,15 @@ class LowRank:
         check_positive("tolerance", tolerance)
         first, fit = self.begin(start), self.interpolant(start)
         error, drift = fit - truth, lr * weight
+        if drift == 0:
+            raise ValueError(
+                f"lr={lr:g}, weight={weight:g}: their product is 0, accepted are values whose product is not"
+            )
         way = max(float(error.norm()) - tolerance * float(truth.norm()), 0.0)
         rate = float((1 - lr * self.measurements.curvatures).abs().max())
+        if rate >= 1:
+            least = float(self.measurements.curvatures[-1])
+            raise ValueError(f"lr={lr:g}: too small to move, accepted are values above {_EPS / least:.2g}")
         width = math.sqrt(min(self.shape))
         away = 1 + (1 - rate) * float((first - fit).norm()) / drift
         pull = self._pull() - drift * min(self.shape) / (2 * tolerance * float(truth.norm()))
@@ -302,6 +311,36 @@ class LowRank:
             raise ValueError(f"lr={most:g}: too large for accelerated steps, accepted are values up to {1 / top:.6g}")
         if not accelerated and most * top >= 2:  # noqa: PLR2004
             raise ValueError(f"lr={most:g}: diverges on these measurements, accepted are values below {2 / top:.6g}")
+
+
+def simplest(problem: LowRank) -> Tensor:
+    """The fit of least nuclear norm, for a problem whose truth is not known.
+
+    Args:
+        problem: The problem.
+
+    Returns:
+        Shape (n1, n2), without the singular values that the splitting method leaves next to 0.
+
+    Raises:
+        ValueError: If it was not found.
+
+    Example:
+        >>> truth = torch.outer(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 1.0])).double()
+        >>> pairs = torch.tensor([(0, 0), (0, 1), (1, 0)])
+        >>> found = simplest(LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (2, 2)))
+        >>> bool((found - truth).norm() < 1e-6)
+        True
+    """
+    found = least_complexity(NUCLEAR, problem.measurements, problem.targets)
+    if not found.converged:
+        raise ValueError(
+            f"truth=None: the fit of least nuclear norm was not found in {found.steps:,} steps (gap {found.gap:.1g}), "
+            "accepted here is the matrix that was measured"
+        )
+    left, values, right = torch.linalg.svd(found.array, full_matrices=False)
+    kept = values > _SPLIT * values[0]
+    return (left[:, kept] * values[kept]) @ right[kept]
 
 
 def numbers(name: str, value: float | Tensor) -> Tensor:

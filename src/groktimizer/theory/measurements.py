@@ -85,6 +85,8 @@ class Dense(Measurements):
             raise ValueError("N=0: there is no measurement, accepted is at least one")
         if not bool(self.matrix.isfinite().all()):
             raise ValueError("measurements: hold NaN or inf, accepted are finite numbers")
+        if not bool(self.matrix.double().square().any()):
+            raise ValueError("measurements: all 0 (or their squares are), accepted are some that see something")
 
     @cached_property
     def _svd(self) -> tuple[Tensor, Tensor, Tensor]:

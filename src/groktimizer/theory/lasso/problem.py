@@ -39,7 +39,10 @@ class Lasso:
         self.features = check_matrix("features", features)
         self.n_samples, self.n = self.features.shape
         self.targets = check_vector("targets", targets, self.n_samples)
-        self.sharpness = float(np.linalg.norm(self.features, 2) ** 2)
+        self.sharpness = float(np.linalg.norm(self.features, 2)) ** 2
+        if self.sharpness < np.finfo(np.float64).tiny:
+            size = float(np.abs(self.features).max())
+            raise ValueError(f"features: largest entry {size:g}, accepted are some whose squares are not 0")
 
     @property
     def max_weight(self) -> float:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from groktimizer.dynamics import critical_momentum
 from groktimizer.theory.claims import Bound
+from groktimizer.theory.crossing import LATEST
 from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
 from groktimizer.theory.ridge.bounds import predicted_generalisation
 from groktimizer.theory.ridge.checks import check_positive
@@ -16,6 +17,8 @@ from groktimizer.theory.ridge.times import GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory
 
 GRADIENT_DESCENT, CRITICAL = "gradient descent", "CDM"
+_TIMES = 4.0  # a curve without a last time is drawn over so many times 1 / (lr weight_decay)
+_PAST = 20.0  # one with a last time up to so many times that
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Forecast:
         predicted: Our practical predictor of gradient descent's t2; NaN where it has none.
         recommendation: The decay that was asked for, or why there is none.
         stopping: The best step to stop training without decay.
+        zero: Train and population loss of theta = 0, which decay leads to whatever the data say.
     """
 
     lr: float
@@ -54,6 +58,12 @@ class Forecast:
     predicted: float
     recommendation: DecayAdvice | str
     stopping: StoppingAdvice
+    zero: tuple[float, float]
+
+    @property
+    def forgets(self) -> bool:
+        """Whether theta = 0 has a population loss within the tolerance: then t2 shows forgetting and no learning."""
+        return self.zero[1] <= next(iter(self.methods.values())).times.test_tolerance
 
     @property
     def advice(self) -> tuple[str, ...]:
@@ -92,6 +102,8 @@ def forecast(
         The forecast.
     """
     check_positive("weight_decay", weight_decay)
+    check_positive("lr", lr)
+    _check_length(lr, weight_decay)
     critical = critical_momentum(lr, weight_decay) if 0 < lr * weight_decay < 1 else 0.0
     kinds: dict[str, tuple[float, Momentum]] = {
         GRADIENT_DESCENT: (0.0, 0.0),
@@ -115,7 +127,22 @@ def forecast(
         predicted_generalisation(facts),
         _recommendation(ridge, theta0, lr, (train_tolerance, test_tolerance), max_delay, methods[CRITICAL].times),
         early_stopping(ridge, theta0, lr),
+        (_zero_loss(ridge, lr), float(ridge.covariance.residual(-ridge.teacher)[1])),
     )
+
+
+def _zero_loss(ridge: Ridge, lr: float) -> float:
+    """Train loss of theta = 0."""
+    return float(ridge.trajectory(np.zeros(ridge.m), lr, 0.0).train_loss(0))
+
+
+def _check_length(lr: float, weight_decay: float) -> None:
+    """Refuse decay so slow that its steps are no longer exact numbers."""
+    if lr * weight_decay * LATEST < _TIMES:
+        raise ValueError(
+            f"lr={lr:g}, weight_decay={weight_decay:g}: forgetting takes more than {LATEST:.1g} steps, accepted are "
+            f"values with a product of at least {_TIMES / LATEST:.2g}"
+        )
 
 
 def _recommendation(
@@ -148,6 +175,6 @@ def curve_steps(found: Forecast, points: int = 400) -> npt.NDArray[np.int64]:
     """
     times = [method.times for method in found.methods.values()]
     ends = [end for one in times for end in (one.settled, one.memorised_settled)]
-    slowest = 4 / (found.lr * found.weight_decay)
-    last = max([2.0 * end for end in ends if end is not None], default=slowest)
+    slowest = _TIMES / (found.lr * found.weight_decay)
+    last = min(max(slowest if end is None else _PAST * end for end in ends), LATEST)
     return np.unique(np.append(0, np.geomspace(1, max(last, 100.0), points).round().astype(np.int64)))

@@ -1,0 +1,233 @@
+"""``groktimizer predict low-rank``: the nuclear norm on the zero-loss manifold, drawn or from files."""
+
+import argparse
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from groktimizer._memory import check_memory
+from groktimizer.cli.lines import Told, read_array, step
+from groktimizer.cli.pictures import picture_path
+from groktimizer.cli.predict_convex import check_descent, methods, settled, step_size, tell_times
+from groktimizer.results import make_directory
+from groktimizer.tasks import MatrixTask
+from groktimizer.theory import low_rank_forecast as matrices
+from groktimizer.theory.low_rank import LowRank, simplest
+from groktimizer.theory.measurements import Entries
+from groktimizer.theory.ridge.checks import check_finite
+
+_DRAWN = ("n1", "n2", "r", "N", "tau", "seen")
+_FILES = ("matrix", "measurements", "targets", "truth")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A problem that was drawn or read.
+
+    Args:
+        problem: It.
+        start: A0, shape (n1, n2).
+        seen: "completion" or "sensing".
+        r: Rank of A*.
+        tau: Of what was drawn; None for files.
+        known: Whether A* was given.
+    """
+
+    problem: LowRank
+    start: Tensor
+    seen: str
+    r: int
+    tau: float | None
+    known: bool = True
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What was drawn or read, by option."""
+        n1, n2 = self.problem.shape
+        return {"n1": n1, "n2": n2, "r": self.r, "N": self.problem.measurements.count, "tau": self.tau}
+
+
+def low_rank(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
+    """Do ``predict low-rank``: the verdict and the law first, then the steps.
+
+    Args:
+        arguments: From the parser.
+        told: Takes the lines.
+
+    Returns:
+        The result as plain values.
+    """
+    check_descent(arguments)
+    folder = make_directory(arguments.out)
+    drawn = low_rank_problem(arguments)
+    problem, start = drawn.problem, drawn.start
+    lr = step_size(arguments.lr, problem.sharpness)
+    tolerances = (arguments.tolerance, arguments.test_tolerance)
+    seen = matrices.outlook(problem, start, lr, arguments.weight, tolerances)
+    title = _title(drawn, lr, arguments.weight)
+    told.say(f"{title}; largest curvature {problem.sharpness:.4g}, beta_max {problem.weight_limit:.4g}")
+    if not drawn.known:
+        told.say(f"A*           not given: the fit of least nuclear norm takes its place, of rank {drawn.r}")
+    told.say(f"verdict      {seen.told}")
+    _tell_law(seen, told)
+    found = matrices.forecast(problem, start, seen, iterate=arguments.iterate)
+    runs = [run for run in (found.proximal, found.accelerated) if run is not None]
+    _tell_steps(found, runs, tolerances, told)
+    from groktimizer.report import convex, style
+
+    sentence = f"{seen.verdict.outcome}; recovery error within tolerance for good: {settled(runs)}"
+    shown = found.proximal is None and seen.law is not None and not seen.hopeless
+    band = (f"where {matrices.PROXIMAL} recovers", seen.law.earliest, seen.expected) if shown and seen.law else None
+    figure = convex.descents(runs, title, sentence, tolerances, band)
+    picture = style.save(figure, _picture(folder, drawn, lr, arguments))
+    told.say(f"picture      {picture}")
+    law = {"lr": lr, "weight": arguments.weight, "verdict": asdict(seen.verdict), "law": _law_content(seen)}
+    rest = {"methods": methods(runs), "skipped": found.skipped, "advice": found.advice, "picture": str(picture)}
+    return {"kind": "low-rank", "measurements": drawn.seen, **drawn.sizes, **law, **rest}
+
+
+def low_rank_problem(arguments: argparse.Namespace) -> Drawn:
+    """Draw the problem, or read it.
+
+    Args:
+        arguments: From the parser.
+
+    Returns:
+        The problem and its start.
+    """
+    _check_files(arguments)
+    if arguments.matrix is None and arguments.measurements is None:
+        return _draw(arguments)
+    matrix, measured, targets, truth = (_file(arguments, name) for name in _FILES)
+    if truth is not None:
+        check_finite("truth", truth.numpy())
+    if matrix is not None:
+        problem = _completion(matrix, f"--matrix {arguments.matrix}")
+    else:
+        problem = _sensing(measured, targets, f"--measurements {arguments.measurements}")
+    target = simplest(problem) if truth is None else truth
+    problem = LowRank(problem.measurements, problem.targets, target)
+    rank = int(torch.linalg.matrix_rank(problem.known_truth(), rtol=1e-9))
+    seen = "completion" if matrix is not None else "sensing"
+    return Drawn(problem, problem.begin(None), seen, rank, None, truth is not None)
+
+
+def _draw(arguments: argparse.Namespace) -> Drawn:
+    given = {name: getattr(arguments, name) for name in _DRAWN[:-1] if getattr(arguments, name) is not None}
+    seen = arguments.seen or "completion"
+    task = MatrixTask(name=f"matrix-{seen}", **given)
+    _check_room(f"--n1 {task.n1} --n2 {task.n2} --N {task.N}", task.n1 * task.n2, task.N)
+    data = task.draw(arguments.seed)
+    return Drawn(data.problem(), data.factors[0], seen, task.r, task.tau)
+
+
+def _completion(matrix: Tensor, file: str) -> LowRank:
+    """A problem from a matrix in which NaN stands for what is not seen."""
+    if matrix.ndim != 2 or 0 in matrix.shape:  # noqa: PLR2004
+        raise ValueError(f"{file}: shape {tuple(matrix.shape)}, accepted is (n1, n2) with n1, n2 >= 1")
+    seen = ~matrix.isnan()
+    if not bool(seen.any()):
+        raise ValueError(f"{file}: holds NaN alone, accepted is at least one entry that is seen")
+    check_finite("matrix", matrix[seen].numpy())
+    _check_room(file, matrix.numel(), int(seen.sum()))
+    rows, columns = matrix.shape
+    return LowRank.completion(seen.nonzero(), matrix[seen], (rows, columns))
+
+
+def _sensing(measured: Tensor | None, targets: Tensor | None, file: str) -> LowRank:
+    """A problem from matrices and the inner products with them."""
+    assert measured is not None and targets is not None  # see `_check_files`
+    if measured.ndim != 3 or 0 in measured.shape:  # noqa: PLR2004
+        raise ValueError(f"{file}: shape {tuple(measured.shape)}, accepted is (N, n1, n2), none of them 0")
+    check_finite("measurements", measured.numpy())
+    check_finite("targets", targets.numpy())
+    _check_room(file, measured[0].numel(), len(measured))
+    return LowRank.sensing(measured, targets)
+
+
+def _check_room(what: str, entries: int, count: int) -> None:
+    """Refuse matrices that leave no room for bases of all their entries and for the dense measurements."""
+    check_memory(what, 3 * entries**2 + 4 * entries * count)
+
+
+def _file(arguments: argparse.Namespace, name: str) -> Tensor | None:
+    path = getattr(arguments, name)
+    return None if path is None else torch.from_numpy(np.array(read_array(name, path), np.float64))
+
+
+def _check_files(arguments: argparse.Namespace) -> None:
+    """Refuse files and options that exclude each other or lack one another."""
+    matrix, measured, targets, truth = (getattr(arguments, name) is not None for name in _FILES)
+    if matrix and measured:
+        raise ValueError("--matrix with --measurements: accepted is one of them")
+    if measured != targets:
+        has, lacks = ("measurements", "targets") if measured else ("targets", "measurements")
+        raise ValueError(f"--{has} without --{lacks}: accepted are both files or neither")
+    if truth and not (matrix or measured):
+        raise ValueError("--truth without --matrix or --measurements: accepted are the files together or none")
+    if not (matrix or measured):
+        return
+    for name in _DRAWN:
+        if getattr(arguments, name) is not None:
+            option = "kind" if name == "seen" else name
+            raise ValueError(f"--{option} with --{'matrix' if matrix else 'measurements'}: the file says what is seen")
+
+
+def _title(drawn: Drawn, lr: float, weight: float) -> str:
+    (n1, n2), count = drawn.problem.shape, drawn.problem.measurements.count
+    return f"matrix {drawn.seen}, {n1} × {n2}, r = {drawn.r}, N = {count:,}, α = {lr:.4g}, β = {weight:g}"
+
+
+def _picture(folder: Path, drawn: Drawn, lr: float, arguments: argparse.Namespace) -> Path:
+    problem = drawn.problem
+    measured = problem.measurements
+    what = measured.places if isinstance(measured, Entries) else measured.dense()
+    tolerances = (arguments.tolerance, arguments.test_tolerance)
+    settings = {"lr": lr, "weight": arguments.weight, "tolerances": tolerances, "iterate": arguments.iterate}
+    arrays = (part.numpy() for part in (what, problem.targets, problem.known_truth(), drawn.start))
+    n1, n2 = problem.shape
+    kind = f"low-rank-{drawn.seen}-{n1}-{n2}-{drawn.r}-{measured.count}"
+    return picture_path(folder, kind, settings, *arrays)
+
+
+def _tell_steps(
+    found: matrices.LowRankForecast, runs: list[matrices.Descent], tolerances: tuple[float, float], told: Told
+) -> None:
+    tell_times(told, runs, tolerances, "to the last step taken")
+    if found.skipped:
+        told.say(f"{matrices.PROXIMAL:<18}not iterated: {found.skipped}")
+    for run in runs:
+        ends = f"train error {run.train_error[-1]:.3g}, recovery error {run.recovery_error[-1]:.3g}"
+        told.say(f"ends         {run.name} after {run.taken:,} steps: {ends}")
+    for text in found.advice:
+        told.say(f"advice       {text}")
+
+
+def _tell_law(seen: matrices.Outlook, told: Told) -> None:
+    law = seen.law
+    if law is None:
+        told.say("law          none: there is nothing to wait for")
+        return
+    told.say(f"law          t1 ~ {step(law.memorised)} (predictor in the code of arXiv 2506.05718)")
+    if seen.hopeless:
+        told.say(f"{'':<13}t2: none to wait for, {matrices.BEYOND}")
+        return
+    told.say(
+        f"{'':<13}t2 ~ {step(law.generalised)}, measured up to {matrices.SPREAD} times that (arXiv 2506.05718: "
+        "||A^ - A*||_2->2 / (alpha beta), A^ the fit of t1)"
+    )
+    late = "no bound" if math.isinf(law.latest) else f"<= {step(law.latest, '<=')}"
+    told.say(f"{'':<13}t2 >= {step(law.earliest, '>=')}, {late} (ours, of projected subgradients)")
+
+
+def _law_content(seen: matrices.Outlook) -> Mapping[str, float] | None:
+    if seen.law is None:
+        return None
+    kept = ("memorised", "generalised", "earliest", "latest", "distance", "ripple")
+    return {name: getattr(seen.law, name) for name in kept} | {"expected": seen.expected}

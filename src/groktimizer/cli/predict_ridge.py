@@ -1,0 +1,256 @@
+"""``groktimizer predict ridge``: gradient descent, heavy ball and CDM on ridge regression, drawn or from files."""
+
+import argparse
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from groktimizer._memory import check_memory
+from groktimizer._names import derive_seed
+from groktimizer.cli.lines import Told, bound, check_sizes, check_steps, read_array, step
+from groktimizer.cli.pictures import picture_path
+from groktimizer.results import make_directory
+from groktimizer.tasks import RidgeTask
+from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
+from groktimizer.theory.ridge.checks import check_features
+from groktimizer.theory.ridge.forecast import Forecast, curve_steps, forecast
+from groktimizer.theory.ridge.spectrum import SVD_ENTRIES
+
+Array = np.ndarray
+_SIZES = ("n", "m", "teacher_norm")
+_TEST = ("targets", "test_features", "test_targets")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A problem that was drawn or read.
+
+    Args:
+        problem: It.
+        theta0: Initial parameters, shape (m,).
+        arrays: What it was made of, which its picture is named after.
+        test: What its population loss is called.
+    """
+
+    problem: Ridge
+    theta0: Array
+    arrays: tuple[Array | None, ...]
+    test: str
+
+
+def ridge(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
+    """Do ``predict ridge``.
+
+    Args:
+        arguments: From the parser.
+        told: Takes the lines.
+
+    Returns:
+        The result as plain values.
+    """
+    _check(arguments)
+    folder = make_directory(arguments.out)
+    drawn = ridge_problem(arguments)
+    problem, tolerance = drawn.problem, arguments.tolerance
+    settings = {
+        "lr": arguments.lr,
+        "weight_decay": arguments.weight_decay,
+        "train_tolerance": tolerance,
+        "test_tolerance": tolerance if arguments.test_tolerance is None else arguments.test_tolerance,
+        "momentum": arguments.momentum,
+        "switch": arguments.switch,
+    }
+    variance = arguments.nu**2 if arguments.theta0 is None else None
+    found = forecast(problem, drawn.theta0, **settings, max_delay=arguments.max_delay, init_variance=variance)
+    from groktimizer.report import clocks, style
+
+    title = f"ridge, n = {problem.n:,}, m = {problem.m:,}, η = {arguments.lr:g}, λ = {arguments.weight_decay:g}"
+    path = picture_path(folder, f"ridge-{problem.n}-{problem.m}", settings, *drawn.arrays)
+    picture = style.save(clocks.ridge(found, title, drawn.test), path)
+    _tell(problem, found, f"{title}; rank {problem.rank}, largest curvature {problem.sharpness:.4g}", drawn.test, told)
+    told.say(f"picture      {picture}")
+    return {"kind": "ridge", "n": problem.n, "m": problem.m, **_content(found), "picture": str(picture)}
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse numbers that no arithmetic survives."""
+    names = ("nu", "teacher_norm", "noise", "lr", "weight_decay", "tolerance", "test_tolerance")
+    check_sizes(**{name: getattr(arguments, name) for name in names})
+    check_steps(switch=arguments.switch, max_delay=arguments.max_delay)
+    if not 0 <= arguments.noise < math.inf:
+        raise ValueError(f"--noise {arguments.noise:g}: accepted are finite numbers >= 0")
+
+
+def ridge_problem(arguments: argparse.Namespace) -> Drawn:
+    """Draw the problem, or read it.
+
+    Args:
+        arguments: From the parser.
+
+    Returns:
+        The problem and its start.
+    """
+    _check_files(arguments)
+    rng = np.random.default_rng(derive_seed(arguments.seed, "predict"))
+    files = {name: _file(arguments, name) for name in ("features", "teacher", *_TEST, "covariance", "theta0")}
+    features, teacher, theta = files["features"], files["teacher"], files["theta0"]
+    covariance: Array | float | None = files["covariance"]
+    if features is None:
+        task = _task(arguments)
+        features, teacher, start = (part.numpy() for part in task.draw(arguments.seed))
+        usual = 1 / task.m
+    else:
+        features = check_features(features)
+        _check_room(f"--features {arguments.features}", *features.shape)
+        usual = float(np.mean(np.square(features, dtype=np.float64)))
+        start = rng.normal(size=features.shape[1]) * arguments.nu
+    theta = start if theta is None else theta
+    noise = rng.normal(size=len(features)) * arguments.noise if arguments.noise else None
+    labels = tuple(files[name] for name in _TEST)
+    if teacher is None:
+        targets, points, answers = (np.asarray(part) for part in labels)  # all are there, see `_check_files`
+        problem = Ridge.from_targets(features, targets, points, answers)
+        return Drawn(problem, theta, (features, *labels, theta), "test loss")
+    covariance = usual if covariance is None else covariance
+    arrays = (features, teacher, noise, np.asarray(covariance), theta)
+    return Drawn(Ridge(features, teacher, covariance=covariance, noise=noise), theta, arrays, "population loss")
+
+
+def _file(arguments: argparse.Namespace, name: str) -> Array | None:
+    path = getattr(arguments, name)
+    return None if path is None else read_array(name.replace("_", "-"), path)
+
+
+def _task(arguments: argparse.Namespace) -> RidgeTask:
+    """The task of the options, if it fits into memory."""
+    n, m = arguments.n or RidgeTask.n, arguments.m or RidgeTask.m
+    norm = RidgeTask.teacher_norm if arguments.teacher_norm is None else arguments.teacher_norm
+    _check_room(f"--n {n} --m {m}", n, m)
+    return RidgeTask(n=n, m=m, nu=arguments.nu, teacher_norm=norm)
+
+
+def _check_room(what: str, n: int, m: int) -> None:
+    """Refuse features that leave no room for their factorisation: U, V' and the work of LAPACK, or a Gram matrix."""
+    copies = 5 if n * m < SVD_ENTRIES else 3
+    check_memory(what, copies * n * m + 3 * min(n, m) ** 2)
+
+
+def _check_files(arguments: argparse.Namespace) -> None:
+    """Refuse files and options that exclude each other or lack one another."""
+    given = [name for name in ("teacher", *_TEST) if getattr(arguments, name) is not None]
+    if arguments.features is None:
+        for name in given:
+            raise ValueError(f"--{_dashed(name)} without --features: accepted are the files together or none")
+        return
+    for name in _SIZES:
+        if getattr(arguments, name) is not None:
+            raise ValueError(f"--{_dashed(name)} with --features: the files say how large the problem is")
+    if not 0 <= arguments.nu < math.inf:
+        raise ValueError(f"--nu {arguments.nu:g}: accepted are finite numbers >= 0")
+    if not given:
+        raise ValueError("--features without --teacher: accepted is a teacher, or --targets with a test set")
+    together = "--targets, --test-features and --test-targets"
+    if given == ["teacher"]:
+        return
+    if "teacher" in given:
+        raise ValueError(f"--teacher with --{_dashed(given[1])}: accepted is a teacher, or {together}")
+    for name in _TEST:
+        if name not in given:
+            raise ValueError(f"--{_dashed(given[0])} without --{_dashed(name)}: accepted are {together} together")
+    for name in ("covariance", "noise"):
+        if getattr(arguments, name):
+            raise ValueError(f"--{name} with --targets: the files say what the labels and the population are")
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _tell(problem: Ridge, found: Forecast, title: str, test: str, told: Told) -> None:
+    told.say(title)
+    rows = [["", "momentum", "t1", "t2", "settled", "delay"]]
+    for name, method in found.methods.items():
+        times = method.times
+        clocks = (times.memorised, times.generalised, times.settled, times.delay)
+        rows.append([name, f"{method.momentum:.6g}", *map(step, clocks)])
+    told.table(rows)
+    told.say(f"t1, t2: first step with train, {test} within tolerance; settled: t2 that lasts for ever")
+    if test == "test loss":
+        told.say("test loss    the mean squared error on the test set; it is the population loss of what follows")
+    _tell_zero(found, test, told)
+    for text in found.advice:
+        told.say(f"advice       {text}")
+    known = "unknown, nothing to forget" if math.isnan(found.predicted) else f"about {step(found.predicted)}"
+    told.say(f"predicted    t2 of gradient descent {known}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
+    told.say("bounds (gradient descent, arXiv 2601.19791)")
+    for theorem in found.bounds:
+        told.say(f"  {bound(theorem)}")
+    told.say(f"recommended  {_recommended(found)}")
+    stop = found.stopping
+    when = "in the limit" if stop.step is None else f"at step {stop.step:,}"
+    told.say(
+        f"stopping     without decay the {test} is least {when}: {stop.loss:.4g}; "
+        f"the best ridge estimator (weight_decay {stop.weight_decay:.4g}) has {stop.decay_loss:.4g}"
+    )
+
+
+def _tell_zero(found: Forecast, test: str, told: Told) -> None:
+    """Say it where a predictor that has learned nothing counts as generalising."""
+    if not found.forgets:
+        return
+    train, population = found.zero
+    end = next(iter(found.methods.values())).times.floors.population
+    shows = f"learning shows at a --test-tolerance between {end:.4g}, where runs end, and {population:.4g}"
+    if end >= population:
+        shows = f"runs end at {end:.4g}, so no --test-tolerance shows learning here"
+    told.say(
+        f"zero         theta = 0, which has learned nothing, has train loss {train:.4g} and {test} {population:.4g}: "
+        f"within the tolerance, so t2 is when the start is forgotten; {shows}"
+    )
+
+
+def _recommended(found: Forecast) -> str:
+    advice = found.recommendation
+    if isinstance(advice, str):
+        return advice
+    times = advice.times
+    return (
+        f"gradient descent with weight_decay {advice.weight_decay:.4g} ({advice.reason}): t1 {step(times.memorised)}, "
+        f"settled {step(times.settled)}, bias {advice.bias:.3g}"
+    )
+
+
+def times_content(times: GrokkingTime) -> dict[str, Any]:
+    """A method's times as plain values, without θ(0)."""
+    kept = ("memorised", "memorised_settled", "generalised", "settled", "delay", "unresolved")
+    return {name: getattr(times, name) for name in kept} | {"floors": asdict(times.floors), "advice": times.advice}
+
+
+def _content(found: Forecast) -> dict[str, Any]:
+    steps = curve_steps(found)
+    methods: dict[str, Any] = {}
+    for name, run in found.methods.items():
+        curve = {"train_loss": run.curve.train_loss(steps), "population_loss": run.curve.population_loss(steps)}
+        methods[name] = {"momentum": run.momentum, **times_content(run.times), **curve}
+    return {
+        "lr": found.lr,
+        "weight_decay": found.weight_decay,
+        "methods": methods,
+        "steps": steps,
+        "bounds": [asdict(bound) | {"guaranteed": bound.guaranteed} for bound in found.bounds],
+        "predicted": found.predicted,
+        "zero": {"train_loss": found.zero[0], "population_loss": found.zero[1], "within": found.forgets},
+        "advice": found.advice,
+        "recommendation": _advice_content(found.recommendation),
+        "stopping": {key: getattr(found.stopping, key) for key in ("step", "loss", "weight_decay", "decay_loss")},
+    }
+
+
+def _advice_content(advice: DecayAdvice | str) -> Mapping[str, Any]:
+    if isinstance(advice, str):
+        return {"reason": advice}
+    kept = {key: getattr(advice, key) for key in ("reason", "lr", "weight_decay", "bias")}
+    return kept | {"times": times_content(advice.times)}
