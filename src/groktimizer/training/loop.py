@@ -14,7 +14,7 @@ from groktimizer._names import lookup
 from groktimizer.measures import grokking_times
 from groktimizer.tasks import Problem, Task
 from groktimizer.training import environment
-from groktimizer.training.checkpoint import load_checkpoint, save_checkpoint
+from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
 from groktimizer.training.history import History, measure_norms
 from groktimizer.training.run import Event, Run, Status, judge
 from groktimizer.training.schedule import Batches, evaluation_steps, measure_steps
@@ -115,6 +115,7 @@ class _Session:
             "resumed": self.resumed,
             "model": self.problem.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "optimizer_kind": type(self.optimizer).__name__,
             "history": self.history.state(),
             "random": torch.get_rng_state(),
         }
@@ -122,15 +123,24 @@ class _Session:
             content["random_cuda"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(path, content)
 
-    def restore(self, content: dict[str, Any]) -> None:
+    def restore(self, path: Path) -> None:
         """Go on from a checkpoint.
 
         Args:
-            content: What `save` wrote.
+            path: What `save` wrote.
+
+        Raises:
+            CheckpointError: If it is not of this run, or further than the run goes.
         """
-        self.problem.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.history.restore(content["history"])
+        content = load_checkpoint(path, self.identity)
+        columns = content["history"]
+        if not float(columns["step"][-1]) <= content["step"] <= self.steps:
+            raise CheckpointError(
+                f"checkpoint {path} is at step {content['step']:,}, evaluated up to {float(columns['step'][-1]):,.0f}; "
+                f"this run goes to {self.steps:,}: give more steps, or move the file away to start again"
+            )
+        restore(content, path, self.problem.model, self.optimizer)
+        self.history.restore(columns)
         torch.set_rng_state(content["random"])
         if "random_cuda" in content:
             torch.cuda.set_rng_state(content["random_cuda"], self.device)
@@ -264,7 +274,7 @@ def train(
             on_event,
         )  # fmt: skip
         if checkpoint is not None and checkpoint.exists():
-            session.restore(load_checkpoint(checkpoint, identity))
+            session.restore(checkpoint)
         else:
             session.evaluate(full=True)
             environment.check_start(session.history.last(), dtype)
