@@ -14,7 +14,7 @@ import secrets
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
@@ -41,6 +41,7 @@ def write_whole(path: Path, data: Content) -> None:
 
     Raises:
         OSError: If it cannot be written; the old file remains and no fragment is left.
+        FileNotFoundError: If its folder is not there.
     """  # noqa: DOC502 (raised by the system)
     target = destination(path)
     if isinstance(target, int) or (target.exists() and not target.is_file()):
@@ -118,7 +119,7 @@ def _write_all(file: IO[bytes], data: Content) -> None:
 
 
 @contextlib.contextmanager
-def _locked(file: IO[bytes]) -> Iterator[None]:
+def _locked(file: IO[bytes]) -> Generator[None]:
     """Hold the lock of a writer; where a file system has none, age alone protects (`_remove_if_dead`)."""
     if fcntl is not None:
         with contextlib.suppress(OSError):

@@ -7,6 +7,11 @@ from typing import Literal, NoReturn
 
 OUT = Path("groktimizer-results")
 PRECISIONS = ("fp32", "bf16", "fp64")
+ENDS = (
+    "Exit status: 0; 1 if a run or a claim failed; 2 after bad input or where the machine is too small; 70 after a "
+    "mistake of ours; 130 after Ctrl-C, SIGTERM or SIGHUP, each of which saves the state: the same command goes on "
+    "from it; 141 if nobody reads the output."
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,6 +106,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="groktimizer",
         description="Train past memorisation: one run, or optimizers side by side under equal conditions.",
+        epilog=ENDS,
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

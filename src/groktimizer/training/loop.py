@@ -16,10 +16,12 @@ from groktimizer.tasks import Problem, Task
 from groktimizer.training import environment
 from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
 from groktimizer.training.history import History, measure_norms
+from groktimizer.training.machine import check_machine
 from groktimizer.training.run import Event, Run, Status, judge
 from groktimizer.training.schedule import Batches, evaluation_steps, measure_steps
 
 CHECKPOINT_EVERY = 500
+MOST_STEPS = 10**15
 Listener = Callable[[Event], None]
 
 
@@ -249,7 +251,8 @@ def train(
     Raises:
         UnknownName: If the precision is unknown.
         CheckpointError: If the checkpoint is damaged, of another version or run, or cannot be written.
-        ValueError: If a number is out of its range, the device is not available, or the first loss is not finite.
+        ValueError: If a number is out of its range, the device is not available, the memory does not suffice, or the
+            first loss is not finite.
 
     Example:
         >>> from groktimizer.tasks import make_task
@@ -259,14 +262,15 @@ def train(
         ('grokked', True)
     """  # noqa: DOC502 (raised by the functions called)
     steps = task.default_steps if steps is None else steps
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps={steps!r}: expected a whole number ≥ 0")
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps={steps!r}: expected a whole number from 0 to {MOST_STEPS:.0e}")
     save_every = CHECKPOINT_EVERY if checkpoint_every is None else checkpoint_every
     if save_every < 1:
         raise ValueError(f"checkpoint_every={checkpoint_every}: expected a whole number ≥ 1")
-    evaluated = evaluation_steps(steps, task.default_every if every is None else every)
+    every = task.default_every if every is None else every
+    evaluated = evaluation_steps(steps, every)
     measured = measure_steps(evaluated)
-    dtype, place = lookup("precision", precision, environment.PRECISIONS), environment.resolve_device(device)
+    dtype, place = lookup("precision", precision, environment.PRECISIONS), check_machine(task, steps, every, device)
     with environment.surroundings(threads, seed, place), environment.interruptible() as interrupt:
         problem = task.build(seed, dtype=dtype, device=place)
         session = _Session(
