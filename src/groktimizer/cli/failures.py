@@ -27,7 +27,7 @@ _MEMORY = re.compile(
     "|maximum allowed dimension|invalid buffer size|maximum allowed size",
     re.IGNORECASE,
 )
-_NUMBERS = re.compile("overflow|too large|too big|linalgerror|converge|singular", re.IGNORECASE)
+_NUMBERS = re.compile("overflow|domain error|too large|too big|linalgerror|converge|singular", re.IGNORECASE)
 _DEVICE = re.compile("CUDA|HIP|MPS|device|backend|Triton|compiler|inductor")
 _LARGE, _FAR = 1_000, 1e6
 

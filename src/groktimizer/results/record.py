@@ -79,7 +79,8 @@ class Record:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+            file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
+            table = file.read(use_threads=False)  # a record is small: threads would cost more than they save
             head = json.loads((table.schema.metadata or {})[KEY])
         except (pa.ArrowException, *UNREADABLE) as error:
             raise DamagedRecord(source, error) from error

@@ -134,7 +134,7 @@ class ModularTask(Task):
         width, transformer = self.width, self.model == "transformer"
         network = 2 * self.p * width + (12 if transformer else 1) * width * width
         rows = self.train_size if self.batch_size is None else min(self.batch_size, self.train_size)
-        step, test = rows * (3 * width + self.p), (self.size - self.train_size) * self.p
+        step, test = rows * (3 * width + 2 * self.p), (self.size - self.train_size) * 2 * self.p
         return 24 * self.size + 8 * network + 4 * max(step, test)
 
     @property

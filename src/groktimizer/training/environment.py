@@ -223,7 +223,8 @@ def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:
     """
     loss = metrics["train_loss"]
     if not math.isfinite(loss):
+        finer = "" if dtype == torch.float64 else " or precision='fp64'"
         raise ValueError(
             f"train_loss={loss} at step 0: the data hold non-finite values or the initial network overflows "
-            f"{str(dtype).removeprefix('torch.')}; check the data, use a smaller initialisation or precision='fp64'"
+            f"{str(dtype).removeprefix('torch.')}; check the data, use a smaller initialisation{finer}"
         )
