@@ -207,9 +207,10 @@ def test_nobody_reads_and_no_room_to_write(monkeypatch, capsys):
     reader, writer = os.pipe()
     os.close(reader)
     for path, code in ((writer, 141), ("/dev/full", 2)):
-        monkeypatch.setattr(sys, "stdout", open(path, "w"))
-        assert main(["--help"]) == code
-        monkeypatch.undo()
+        with open(path, "w") as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            assert main(["--help"]) == code
+            monkeypatch.undo()
         told = capsys.readouterr().err
         assert told == "" if code == 141 else "No space left on device" in told
 
@@ -224,8 +225,11 @@ def test_a_log_file_gets_no_bars(tmp_path, monkeypatch, capsys):
 def test_a_console_that_is_gone_ends_no_run(tmp_path, monkeypatch):
     """As when a terminal is closed: every line of progress fails, the run is recorded all the same."""
     monkeypatch.setattr("groktimizer.cli.progress.QUIET", 0.0)
-    monkeypatch.setattr(sys, "stderr", open("/dev/full", "w", buffering=1))
+    console = open("/dev/full", "w", buffering=1)
+    monkeypatch.setattr(sys, "stderr", console)
     assert main(["run", *SMALL, "--out", str(tmp_path)]) == 0
+    with pytest.raises(OSError):
+        console.close()
     assert len(Store(tmp_path).query()) == 1
 
 

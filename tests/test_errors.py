@@ -126,7 +126,7 @@ COMMANDS = [
     ([*RUN, "--set", "width=3000000"], "width=3000000: modular-addition takes at least 7.21e+04 GB, there are 8 GB"),
     ([*RUN, "--set", "p=4096", "train_fraction=0.1"], "p=4096"),
     ([*RUN, "--set", "model=transformer", "width=4000000"], "width=4000000: modular-addition takes at least"),
-    (["run", "ridge", "--set", "m=99999999999999999999"], "m=99999999999999999999: ridge takes at least 1.6e+14 GB"),
+    (["run", "ridge", "--set", "m=99999999999999999999"], "m=99999999999999999999: ridge takes at least 1.62e+14 GB"),
     (["run", "relu-regression", "--set", "m=300000000", "d=400"], "m=300000000, d=400: relu-regression takes at least"),
     (["run", "relu-teacher", "--set", "r=30000000"], "r=30000000: relu-teacher takes at least"),
     (["run", "digits", "--set", "width=90000000"], "width=90000000: digits takes at least"),

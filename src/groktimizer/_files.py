@@ -69,7 +69,7 @@ def destination(path: Path) -> Path | int:
     Raises:
         OSError: If links run in a circle.
     """  # noqa: DOC502 (raised by the system)
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         path.stat()  # a circle of links is refused here
     while path.is_symlink():
         folder = Path(os.path.realpath(path.parent))

@@ -31,8 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         after a mistake of ours (one line that says where); 130 after Ctrl-C, SIGTERM or SIGHUP, with everything
         finished kept; 141 if nobody reads standard output any more.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    _prepare_streams()
+    with _streams():
+        return _done(list(sys.argv[1:] if argv is None else argv))
+
+
+def _done(words: list[str]) -> int:
     try:
         with _stoppable(), _flushed():
             return _dispatch(words)
@@ -56,14 +59,18 @@ def _complain(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _prepare_streams() -> None:
+@contextlib.contextmanager
+def _streams() -> Generator[None]:
     """Let output degrade rather than fail: what an encoding lacks is written as its number, a closed stream is none."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    with contextlib.ExitStack() as opened:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:
+                setattr(sys, name, opened.enter_context(open(os.devnull, "w", encoding="utf-8")))
+                opened.callback(setattr, sys, name, None)
+            elif isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        yield
 
 
 @contextlib.contextmanager
@@ -75,7 +82,8 @@ def _flushed() -> Generator[None]:
         try:
             sys.stdout.flush()
         except OSError:
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
             raise
 
 
