@@ -135,9 +135,11 @@ def test_other_version_is_refused(tmp_path, monkeypatch):
         store.load(kept.identity)
 
 
-HEADS = [b'"text"', b"[{}]", b"true", b"7", b"{}", b"nonsense", b'{"spec":' + b"[" * 90_000 + b"]" * 90_000 + b"}"]
-HEADS += [json.dumps({"schema": SCHEMA, **{key: {} for key in PARTS}, part: 3}).encode() for part in PARTS]
-HEADS += [json.dumps({"schema": version, "spec": {}}).encode() for version in ("x", None, 1.5, [1], SCHEMA + 9)]
+HEADS = [
+    *[b'"text"', b"[{}]", b"true", b"7", b"{}", b"nonsense", b'{"spec":' + b"[" * 90_000 + b"]" * 90_000 + b"}"],
+    *[json.dumps({"schema": SCHEMA, **{key: {} for key in PARTS}, part: 3}).encode() for part in PARTS],
+    *[json.dumps({"schema": version, "spec": {}}).encode() for version in ("x", None, 1.5, [1], SCHEMA + 9)],
+]
 
 
 @pytest.mark.parametrize("head", HEADS, ids=[head[:24].decode() for head in HEADS])
