@@ -9,7 +9,7 @@ from types import ModuleType
 
 PACKAGE = "groktimizer"
 LONGEST_FILE = 400
-GROUND = frozenset({"_names", "_memory"})
+GROUND = frozenset({"_names", "_memory", "_files"})
 
 # room -> the rooms it may import. The ground: everyone may stand on it and it stands on nothing.
 FLOORS_0_TO_4: dict[str, frozenset[str]] = {

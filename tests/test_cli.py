@@ -1,7 +1,9 @@
 """The command line: its results in files, and no kill loses a run."""
 
+import io
 import json
 import multiprocessing as mp
+import os
 import random
 import signal
 import subprocess
@@ -16,9 +18,12 @@ import pytest
 from groktimizer import studies
 from groktimizer.cli import compare, main
 from groktimizer.cli.parser import build_parser
+from groktimizer.cli.progress import Bars
 from groktimizer.peers import PEERS
 from groktimizer.results import Store
 from groktimizer.sweeps import Outcome
+from groktimizer.training import Event
+from groktimizer.training.checkpoint import load_checkpoint
 from killed_life import killed_life
 
 RIDGE = ["ridge", "--set", "n=20", "m=200", "lr=1", "weight_decay=0.01"]
@@ -195,6 +200,120 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert program.returncode == 130
     assert "run the same command again to go on" in errors and "Traceback" not in errors
     assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 1 and not Store(tmp_path).query()
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let a signal come, once, while the run is at step 40; the next save would be at step 500."""
+    press = [number]
+
+    def stop(self: Bars, name: str, event: Event) -> None:
+        if event.step >= 40 and press:
+            signal.raise_signal(press.pop())
+
+    monkeypatch.setattr(Bars, "run", stop)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_pre_emption_saves_at_the_signal(number, tmp_path, monkeypatch, capsys):
+    """SIGTERM and SIGHUP end a run as Ctrl-C does, where it stands; going on gives the uninterrupted numbers."""
+    before = signal.getsignal(number)
+    assert main(["run", *SMALL, "--out", str(tmp_path / "whole")]) == 0
+    stopping(monkeypatch, number)
+    words = ["run", *SMALL, "--out", str(tmp_path / "o")]
+    assert main(words) == 130 and signal.getsignal(number) is before
+    told = capsys.readouterr().err
+    assert "stopped at step 40; state saved in" in told and "run the same command again to go on" in told
+    state = next((tmp_path / "o" / "checkpoints").glob("*.pt"))
+    assert load_checkpoint(state, state.stem)["step"] == 40
+    assert main(words) == 0
+    whole, resumed = (Store(tmp_path / name).query()[0] for name in ("whole", "o"))
+    for name in set(whole.history) - {"seconds"}:
+        np.testing.assert_array_equal(resumed.history[name], whole.history[name], err_msg=name)
+
+
+def test_pre_emption_of_compare_saves_every_run(tmp_path):
+    words = ["compare", *SMALL[:-3], "500000", "--every", "50", "--optimizers", "adamw", "--seeds", "1,2"]
+    words += ["--precision", "fp32", "--workers", "2", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "groktimizer", *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
+        deadline = time.monotonic() + 120
+        while not list((tmp_path / "checkpoints").glob("*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        program.send_signal(signal.SIGTERM)
+        _, errors = program.communicate(timeout=90)
+    assert program.returncode == 130 and "Traceback" not in errors
+    states = list((tmp_path / "checkpoints").glob("*.pt"))
+    assert states and all(load_checkpoint(path, path.stem)["step"] > 0 for path in states)
+
+
+def test_fresh_does_not_throw_away_what_was_stopped(tmp_path, monkeypatch, capsys):
+    """Stopped under --fresh: the advice names the command that goes on, the same command refuses, nothing is lost."""
+    words = ["run", *SMALL, "--out", str(tmp_path)]
+    assert main(words) == 0
+    whole = Store(tmp_path).query()[0]
+    stopping(monkeypatch, signal.SIGINT)
+    assert main([*words, "--fresh"]) == 130
+    assert "run the same command without --fresh to go on" in capsys.readouterr().err
+    assert main([*words, "--fresh"]) == 2
+    assert "--fresh would throw away step 40 of this run" in capsys.readouterr().err
+    assert main(words) == 0
+    resumed = Store(tmp_path).query()[0]
+    assert (whole.summary["resumed"], resumed.summary["resumed"]) == (0, 1)
+    np.testing.assert_array_equal(resumed.history["train_loss"], whole.history["train_loss"])
+    assert main(words) == 0 and "reused" in capsys.readouterr().out
+    assert main([*words, "--fresh"]) == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "latin-1"])
+def test_consoles_that_lack_letters_show_their_numbers(encoding, tmp_path, monkeypatch):
+    """η and λ are in the help and in the answer; none of these encodings has both."""
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", console)
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "ridge", "--help"])
+    words = ["predict", "ridge", "--n", "4", "--m", "11", "--out", str(tmp_path), "--json", str(tmp_path / "x")]
+    assert stop.value.code == main(words) == 0
+    written = console.buffer.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert b"\\u03bb" in written and b"picture" in written
+    assert json.loads((tmp_path / "x").read_text())["kind"] == "ridge"
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_closed_streams_are_no_streams(closed, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, closed, None)
+    assert main(["data", "list"]) == 0
+    assert main(["data", "info", "nothing"]) == 2
+    assert main(["run", *SMALL[:-3], "3", "--every", "1", "--out", str(tmp_path)]) == 0
+
+
+def test_nobody_reads_and_no_room_to_write(monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    for path, code in ((writer, 141), ("/dev/full", 2)):
+        with open(path, "w") as stream:
+            monkeypatch.setattr(sys, "stdout", stream)
+            assert main(["--help"]) == code
+            monkeypatch.undo()
+        told = capsys.readouterr().err
+        assert told == "" if code == 141 else "No space left on device" in told
+
+
+def test_a_log_file_gets_no_bars(tmp_path, monkeypatch, capsys):
+    """FORCE_COLOR=1 asks for colours, not for an animation."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["run", *SMALL, "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_console_that_is_gone_ends_no_run(tmp_path, monkeypatch):
+    """As when a terminal is closed: every line of progress fails, the run is recorded all the same."""
+    monkeypatch.setattr("groktimizer.cli.progress.QUIET", 0.0)
+    console = open("/dev/full", "w", buffering=1)
+    monkeypatch.setattr(sys, "stderr", console)
+    assert main(["run", *SMALL, "--out", str(tmp_path)]) == 0
+    with pytest.raises(OSError):
+        console.close()
+    assert len(Store(tmp_path).query()) == 1
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["compare", "--help"]])

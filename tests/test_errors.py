@@ -141,6 +141,35 @@ COMMANDS = [
         ["compare", "sparse-recovery", "--optimizers", "proximal", "--set", "lr=1"],
         "lr=1: descent diverges on this problem",
     ),
+    # sizes, estimated before anything is allocated
+    ([*RUN, "--set", "width=3000000"], "width=3000000: modular-addition takes at least 7.21e+04 GB, there are 8 GB"),
+    ([*RUN, "--set", "p=4096", "train_fraction=0.1"], "p=4096"),
+    ([*RUN, "--set", "model=transformer", "width=4000000"], "width=4000000: modular-addition takes at least"),
+    (["run", "ridge", "--set", "m=99999999999999999999"], "m=99999999999999999999: ridge takes at least 1.62e+14 GB"),
+    (["run", "relu-regression", "--set", "m=300000000", "d=400"], "m=300000000, d=400: relu-regression takes at least"),
+    (["run", "relu-teacher", "--set", "r=30000000"], "r=30000000: relu-teacher takes at least"),
+    (["run", "digits", "--set", "width=90000000"], "width=90000000: digits takes at least"),
+    (["run", "mnist", "--set", "width=90000000"], "width=90000000: mnist takes at least"),
+    ([*SPARSE, "--set", "n=3000000", "N=9000000"], "n=3000000, N=9000000: sparse-recovery takes at least"),
+    (["run", "matrix-sensing", "--set", "n1=700", "n2=700", "N=3000000"], "n1=700, n2=700, N=3000000: matrix-sensing"),
+    (["compare", "ridge", "--set", "n=300000", "m=700000"], "n=300000, m=700000: ridge takes at least"),
+    ([*RUN, "--steps", "7000000000000"], "evaluations take at least"),
+    ([*RUN, "--steps", "9" * 30], "expected a whole number from 1 to 1,000,000,000,000,000"),
+    ([*RUN, "--threads", "4000"], "threads=4000: expected a whole number from 1 to 1,024"),
+    (["predict", "low-rank", "--n1", "700000", "--n2", "900000", "--N", "3000000"], "out of memory with --n1 700000,"),
+    # numbers that leave float32
+    ([*RUN, "--optimizer", "adamw", "--set", "lr=3e25"], "lr=3e+25: expected a number from 1e-18 to 1e+18"),
+    ([*RUN, "--set", "lr=2e300"], "lr=2e+300: expected a number from 1e-18 to 1e+18"),
+    ([*RUN, "--optimizer", "muon", "--set", "vector_lr=1e-300"], "vector_lr=1e-300: expected a number from"),
+    ([*RUN, "--optimizer", "grokfast", "--set", "lamb=4e44"], "lamb=4e+44: expected a number from"),
+    ([*RUN, "--set", "base=adam:7e40"], "base='adam:7e40': expected a learning rate from"),
+    # devices that hold no numbers, and one thing said in two ways
+    ([*RUN, "--device", "meta"], "device='meta': not available here"),
+    ([*COMPARE, "--device", "tpu3"], "device='tpu3': not available here"),
+    ([*RUN, "--set", "penalty=nuclear", "--penalty", "group"], "--penalty group: --set penalty=nuclear says it"),
+    ([*RUN, "--set", "interpolation=5e50"], "interpolation=5e+50: expected a loss level up to 1e+18, or inf"),
+    ([*COMPARE, "--set", "optimizer.weight_decay=3", "--weight", "3"], "says it as well; give one of them"),
+    ([*TINY, "--json", "{loop}"], "--json {loop}: Too many levels of symbolic links"),
     ([*TINY, "--out", "{file}"], "cannot write in the directory {file}"),
     ([*TINY, "--out", "{file}/below"], "cannot write in the directory {file}/below"),
     ([*TINY, "--json", "{file}/x.json"], "cannot write in the directory {file}"),
@@ -156,10 +185,58 @@ def one_line(error: str) -> str:
 @pytest.mark.parametrize(("words", "told"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
 def test_a_wrong_command_line_is_one_line_and_exit_2(words, told, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
-    places = {"file": tmp_path / "file", "folder": tmp_path}
+    monkeypatch.setattr("groktimizer.training.machine.memory_bytes", lambda: 8_000_000_000)
+    places = {"file": tmp_path / "file", "folder": tmp_path, "loop": tmp_path / "loop"}
+    places["loop"].symlink_to("loop")
     places["file"].write_text("kept")
     assert told.format(**places) in refused([word.format(**places) for word in words])
     assert places["file"].read_text() == "kept"
+
+
+@pytest.mark.parametrize("words", [["--device", "tpu9"], ["--set", "width=90000000"], ["--steps", "8" * 14]])
+@pytest.mark.parametrize("command", [RUN, COMPARE], ids=["run", "compare"])
+def test_nothing_is_written_before_the_arguments_are_accepted(command, words, tmp_path, monkeypatch, refused):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("groktimizer.training.machine.memory_bytes", lambda: 8_000_000_000)
+    refused([*command, *words])
+    assert list(tmp_path.iterdir()) == []
+
+
+def broken(error: Exception | None) -> Callable[..., Problem]:
+    """What a mistake of ours in a task looks like: an error of its own, or one that numpy raises."""
+
+    def build(_self: RidgeTask, _seed: int, **_options: object) -> Problem:
+        if error is not None:
+            raise error
+        return np.ones((2, 3)) @ np.ones(2)  # pyright: ignore[reportReturnType]
+
+    return build
+
+
+@pytest.mark.parametrize("error", [None, KeyError("theta"), ValueError("shape"), RuntimeError("odd"), AssertionError()])
+def test_a_mistake_of_ours_says_where_and_is_not_the_users(error, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(RidgeTask, "build", broken(error))
+    assert main(["run", "ridge", "--steps", "3", "--out", str(tmp_path)]) == 70
+    told = one_line(capsys.readouterr().err)
+    assert told.startswith("groktimizer: internal error: ") and "tests/test_errors.py:" in told and "in build" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "out of memory with n=3000"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory with n=3000"),
+        (OverflowError("math range error"), "out of the range of computation, given tolerance=1e-9 (math range error"),
+        (ZeroDivisionError("float division by zero"), "out of the range of computation"),
+        (ValueError("math domain error"), "out of the range of computation"),
+        (RuntimeError("value cannot be converted to type float without overflow"), "out of the range of computation"),
+        (np.linalg.LinAlgError("SVD did not converge"), "out of the range of computation"),
+    ],
+)  # fmt: skip
+def test_limits_of_the_machine_are_one_line(error, told, tmp_path, monkeypatch, refused):
+    monkeypatch.setattr(RidgeTask, "build", broken(error))
+    words = ["run", "ridge", "--set", "n=3000", "m=9", "tolerance=1e-9", "--steps", "3", "--out", str(tmp_path)]
+    assert told in refused(words)
 
 
 def weight(**changes: object) -> nn.Parameter:

@@ -21,7 +21,7 @@ from groktimizer.results import (
     write_bytes,
     write_json,
 )
-from groktimizer.results.record import SCHEMA
+from groktimizer.results.record import KEY, PARTS, SCHEMA
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -132,6 +132,39 @@ def test_other_version_is_refused(tmp_path, monkeypatch):
     store.save(kept)
     monkeypatch.undo()
     with pytest.raises(StoreError, match=f"version {SCHEMA + 1}.*version {SCHEMA}"):
+        store.load(kept.identity)
+
+
+HEADS = [
+    *[b'"text"', b"[{}]", b"true", b"7", b"{}", b"nonsense", b'{"spec":' + b"[" * 90_000 + b"]" * 90_000 + b"}"],
+    *[json.dumps({"schema": SCHEMA, **{key: {} for key in PARTS}, part: 3}).encode() for part in PARTS],
+    *[json.dumps({"schema": version, "spec": {}}).encode() for version in ("x", None, 1.5, [1], SCHEMA + 9)],
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=[head[:24].decode() for head in HEADS])
+def test_a_head_that_is_none_is_one_line(head, tmp_path):
+    """A whole Parquet file, with metadata that no record has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    store, kept = Store(tmp_path), record()
+    path = store.path(kept.identity)
+    pq.write_table(pa.table({"step": [0, 1]}).replace_schema_metadata({KEY: head}), path)
+    for read in (lambda: store.load(kept.identity), store.query):
+        with pytest.raises(StoreError) as caught:
+            read()
+        assert str(path) in str(caught.value) and "--fresh" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("steps", [[0.0, 1.0], [3, 2], [5, 5], [-1, 0], [], ["0", "1"], None], ids=str)
+def test_a_history_without_steps_is_one_line(steps, tmp_path):
+    """The digest agrees, for it was written so; steps that are no growing whole numbers are refused all the same."""
+    store = Store(tmp_path)
+    history = {"loss": np.zeros(2)} if steps is None else {"step": np.array(steps)}
+    kept = Record({"seed": 1}, history, {}, {})
+    store.save(kept)
+    with pytest.raises(DamagedRecord, match=r"steps are not whole numbers that grow|holds no numbers"):
         store.load(kept.identity)
 
 

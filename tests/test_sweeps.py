@@ -13,7 +13,7 @@ import pytest
 
 from groktimizer._names import UnknownName
 from groktimizer.peers import PEERS
-from groktimizer.results import Record, Store
+from groktimizer.results import Record, Store, StoreError
 from groktimizer.sweeps import (
     RunSpec,
     SweepEvent,
@@ -221,6 +221,32 @@ def test_fresh_runs_again_and_replaces(tmp_path: Path):
     third, reused = run_or_reuse(ridge(), store, fresh=True)
     assert not reused and len(store.query()) == 1
     same_history(third, first)
+
+
+@pytest.mark.parametrize("missing", ["times", "status", "memorised", "train_loss"])
+def test_a_record_without_what_runs_record_is_not_reused(missing, tmp_path):
+    """Well formed, with a good digest, of the right identity: but no command could read it."""
+    store = Store(tmp_path)
+    whole, _ = run_or_reuse(ridge(), store)
+    history = {name: column for name, column in whole.history.items() if name != missing}
+    times = {name: time for name, time in whole.summary["times"].items() if name != missing}
+    summary = {name: value for name, value in {**whole.summary, "times": times}.items() if name != missing}
+    store.save(replace(whole, history=history, summary=summary))
+    for reuse in (lambda: run_or_reuse(ridge(), store), lambda: execute([ridge()], store)):
+        with pytest.raises(StoreError, match=rf"it has no .*{missing}.*--fresh"):
+            reuse()
+    assert not run_or_reuse(ridge(), store, fresh=True)[1]
+
+
+def test_a_state_left_beside_its_record_is_not_run_again(tmp_path):
+    """Killed between recording and forgetting; only a state saved after the record is of a fresh run to go on with."""
+    store = Store(tmp_path)
+    first, _ = run_or_reuse(ridge(), store)
+    path = store.checkpoint(ridge().identity)
+    run_spec(ridge(), checkpoint=path)
+    os.utime(path, (0, 0))
+    again, reused = run_or_reuse(ridge(), store)
+    assert reused and again.provenance == first.provenance
 
 
 def test_workers_are_counted():

@@ -223,3 +223,65 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
         go("full", "adam", path, steps=20)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def long(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+WRONG: list[tuple[str, Any]] = [
+    *[("step", value) for value in ("x", 3.5, True, -1)],
+    *[("passes", None), ("seconds", float("nan")), ("resumed", "1"), ("identity", 7), ("optimizer_kind", 3)],
+    *[("model", []), ("model", {"theta": 1.0}), ("optimizer", [1])],
+    *[("random", None), ("random", torch.zeros(3, dtype=torch.uint8))],
+    *[("history", table) for table in ({}, {"step": torch.arange(4)}, {"step": long(0, 2, 1)}, {"step": long(1, 2)})],
+    *[("history", {"step": long(0, 1), "loss": long(1)}), ("history", {"loss": long(1)})],
+]
+
+
+@pytest.mark.parametrize("kind", ["wrong", "missing"])
+def test_a_checkpoint_with_a_wrong_part_is_named_and_left_alone(kind: str, tmp_path: Path):
+    """Its checksum is good, its content is not: every part in turn wrong, or missing."""
+    path = tmp_path / "c.pt"
+    go("full", "adam", path, steps=9)
+    good = load_checkpoint(path, "x")
+    parts = WRONG if kind == "wrong" else [(name, None) for name in good if name != "kind"]
+    for name, value in parts:
+        torch.save({**good, name: value} if kind == "wrong" else {k: v for k, v in good.items() if k != name}, path)
+        before = path.read_bytes()
+        with pytest.raises(CheckpointError, match=r"c\.pt.*(is not what a run saves|of version None)") as caught:
+            go("full", "adam", path, steps=9)
+        assert "\n" not in str(caught.value) and path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"step": 10**8}, "is at step 100,000,000"),
+        ({"step": 5}, "is at step 5, evaluated up to 9"),
+        ({"optimizer_kind": "SGD"}, "holds the state of SGD, this run's optimizer is Adam"),
+        ({"optimizer": {"state": {}, "param_groups": []}}, "does not fit this run"),
+        ({"optimizer": {}}, "does not fit this run"),
+        ({"model": {"theta": torch.ones(2)}}, "does not fit this run"),
+    ],
+)
+def test_a_checkpoint_that_fits_another_run_is_refused(change: dict[str, Any], told: str, tmp_path: Path):
+    path = tmp_path / "c.pt"
+    go("full", "adam", path, steps=9)
+    save_checkpoint(path, {**load_checkpoint(path, "x"), **change})
+    with pytest.raises(CheckpointError, match=told) as caught:
+        go("full", "adam", path, steps=9)
+    assert str(path) in str(caught.value) and "move the file away" in str(caught.value)
+
+
+def test_every_changed_byte_of_a_checkpoint_is_noticed_or_harmless(tmp_path: Path):
+    path = tmp_path / "c.pt"
+    go("ridge", "adam", path, steps=3)
+    data, noticed = path.read_bytes(), 0
+    for at in np.random.default_rng(1).integers(len(data), size=300):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x2A]) + data[at + 1 :])
+        try:
+            load_checkpoint(path, "x")
+        except CheckpointError as error:
+            noticed += str(path) in str(error)
+    assert noticed > 200

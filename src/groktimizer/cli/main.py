@@ -1,13 +1,23 @@
 """The program: read the command line, do it, turn failures into one line."""
 
+import argparse
+import contextlib
+import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Generator, Sequence
 
-from groktimizer._names import MissingExtra, UnknownName, unknown
+from groktimizer._names import UnknownName, unknown
+from groktimizer.cli.failures import CAUGHT, explain
 from groktimizer.cli.parser import build_parser
 
-BAD_INPUT, INTERRUPTED = 2, 130
+INTERRUPTED, UNREAD = 130, 141
 COMMANDS = ("run", "compare", "predict", "reproduce", "data")
+ENDINGS = ("SIGTERM", "SIGHUP")  # sent when a job is pre-empted and when a terminal closes; Windows has no SIGHUP
+TWICE = {"penalty": "penalty", "weight": "weight_decay"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,29 +27,89 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None takes them from the system.
 
     Returns:
-        0; 2 after bad input (one line on stderr); 130 after Ctrl-C, with everything finished kept.
-
-    Raises:
-        ModuleNotFoundError: if a part of this package itself is missing.
+        0; 1 if a run or a claim failed; 2 after bad input or where the machine is too small (one line on stderr); 70
+        after a mistake of ours (one line that says where); 130 after Ctrl-C, SIGTERM or SIGHUP, with everything
+        finished kept; 141 if nobody reads standard output any more.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    with _streams():
+        return _done(list(sys.argv[1:] if argv is None else argv))
+
+
+def _done(words: list[str]) -> int:
     try:
-        return _dispatch(words)
+        with _stoppable(), _flushed():
+            return _dispatch(words)
     except KeyboardInterrupt as stop:
         told = f"{stop}; " if str(stop) else ""
-        print(f"\ninterrupted: {told}what is finished is kept; run the same command again to go on", file=sys.stderr)
+        again = "the same command without --fresh" if "--fresh" in words else "the same command again"
+        _complain(f"\ninterrupted: {told}what is finished is kept; run {again} to go on")
         return INTERRUPTED
-    except (ValueError, MissingExtra, OSError) as error:
-        return _complain(error)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("groktimizer"):
+    except BrokenPipeError:
+        return UNREAD
+    except CAUGHT as error:
+        if sys.flags.dev_mode:
+            traceback.print_exception(error)
+        told, code = explain(error, words)
+        _complain(f"groktimizer: {told}")
+        return code
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed
+        print(text, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _streams() -> Generator[None]:
+    """Let output degrade rather than fail: what an encoding lacks is written as its number, a closed stream is none."""
+    with contextlib.ExitStack() as opened:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:
+                setattr(sys, name, opened.enter_context(open(os.devnull, "w", encoding="utf-8")))
+                opened.callback(setattr, sys, name, None)
+            elif isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        yield
+
+
+@contextlib.contextmanager
+def _flushed() -> Generator[None]:
+    """Write out what was printed while a failure can still be told; what cannot be written is dropped."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
             raise
-        return _complain(f"{error.name} is not installed: pip install 'groktimizer[lab]'")
 
 
-def _complain(error: object) -> int:
-    print(f"groktimizer: error: {' '.join(str(error).split())}", file=sys.stderr)
-    return BAD_INPUT
+@contextlib.contextmanager
+def _stoppable() -> Generator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, unless they are ignored (nohup) or taken already."""
+    before: dict[int, signal.Handlers] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in ENDINGS if name in signal.Signals.__members__):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.SIG_DFL
+                signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_conflicts(arguments: argparse.Namespace) -> None:
+    """Refuse a value that is given twice in two ways."""
+    for option, key in TWICE.items():
+        value = getattr(arguments, option, None)
+        for pair in getattr(arguments, "set", ()):
+            if value is not None and pair.partition("=")[0].strip().removeprefix("optimizer.") == key:
+                raise ValueError(f"--{option} {value}: --set {pair} says it as well; give one of them")
 
 
 def _dispatch(words: list[str]) -> int:
@@ -47,6 +117,7 @@ def _dispatch(words: list[str]) -> int:
         raise UnknownName(unknown("command", words[0], COMMANDS))
     arguments = build_parser().parse_args(words)
     arguments.words = words
+    _check_conflicts(arguments)
     if arguments.command == "run":
         from groktimizer.cli.run import run
 

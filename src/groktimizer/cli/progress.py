@@ -3,7 +3,8 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -54,8 +55,18 @@ def describe(event: Event) -> str:
     return " · ".join(words)
 
 
+class _Stderr(Console):
+    """Console for progress; a reader that went away is an OSError like a closed terminal."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `Bars`; rich would end the program."""
+        raise BrokenPipeError
+
+
 class Bars:
     """Bars for the runs under way on a terminal; elsewhere one plain line now and then.
+
+    A console that is gone (a closed terminal, a full disk behind ``2>``) ends the drawing, never the run.
 
     Example:
         >>> with Bars() as bars:
@@ -63,7 +74,9 @@ class Bars:
     """
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = _Stderr(stderr=True)
+        self._live = self._console.is_terminal and sys.stderr.isatty()  # FORCE_COLOR alone makes no terminal
+        self._gone = False
         self._bars: dict[str, TaskID] = {}
         self._last = time.monotonic()
         self._done = 0
@@ -74,27 +87,38 @@ class Bars:
             TextColumn("{task.fields[told]}"),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not self._live,
         )
 
     def __enter__(self) -> Self:
         """Start drawing."""
-        self._progress.start()
+        self._draw(self._progress.start)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop drawing, whatever happened."""
-        self._progress.stop()
+        self._draw(self._progress.stop)
+
+    def _draw(self, draw: Callable[[], None]) -> None:
+        if self._gone:
+            return
+        try:
+            draw()
+        except OSError:
+            self._gone = True
 
     def say(self, text: str) -> None:
         """Write a line above the bars."""
-        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._draw(partial(self._progress.console.print, text, highlight=False, markup=False, soft_wrap=True))
 
     def run(self, name: str, event: Event) -> None:
         """Show the progress of a run."""
-        if not self._console.is_terminal:
+        self._draw(partial(self._run, name, event))
+
+    def _run(self, name: str, event: Event) -> None:
+        if not self._live:
             if time.monotonic() - self._last > QUIET:
                 self._last = time.monotonic()
                 self.say(f"{name}: step {event.step:,}/{event.steps:,} · {describe(event)}")
@@ -111,7 +135,7 @@ class Bars:
         if event.outcome is None:
             return
         if name in self._bars:
-            self._progress.remove_task(self._bars.pop(name))
+            self._draw(partial(self._progress.remove_task, self._bars.pop(name)))
         if event.outcome.record is None:
             self.say(f"  {name}: failed: {event.outcome.error}")
             return

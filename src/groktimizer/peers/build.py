@@ -13,6 +13,7 @@ from groktimizer.optim import penalised
 from groktimizer.peers.composite import Composite
 
 Options = Mapping[str, Any]
+SMALLEST, LARGEST = 1e-18, 1e18  # of what optimizers multiply: products of two stay inside float32
 BaseFactory = Callable[..., Optimizer]
 BASES: Mapping[str, BaseFactory] = {
     "adam": torch.optim.Adam,
@@ -62,6 +63,8 @@ def parse_base(text: str | None) -> partial[Optimizer] | None:
         raise ValueError(f"base={text!r}: expected NAME or NAME:LR, such as adam:1e-3") from None
     if not 0 < lr < float("inf"):
         raise ValueError(f"base={text!r}: expected a learning rate > 0")
+    if not SMALLEST <= lr <= LARGEST:
+        raise ValueError(f"base={text!r}: expected a learning rate from {SMALLEST:g} to {LARGEST:g}")
     return partial(kind, weight_decay=0.0, lr=lr)
 
 

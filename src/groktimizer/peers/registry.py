@@ -14,6 +14,7 @@ from groktimizer._names import UnknownName, convert_all, lookup, unknown
 from groktimizer.peers import build
 
 TUNED_SUFFIX = "-tuned"
+SCALES = ("lr", "vector_lr", "weight_decay", "lamb", "damping")
 Cell = Mapping[str, Any]
 NUMBER_OR_NONE = (float, NoneType)
 WORD_OR_NONE = (str, NoneType)
@@ -95,6 +96,10 @@ def check_ranges(options: Mapping[str, object]) -> None:
             raise ValueError(f"{key}={value}: expected a finite learning rate > 0")
         if key in {"weight_decay", "lamb"} and not 0 <= value < math.inf:
             raise ValueError(f"{key}={value}: expected a finite number ≥ 0")
+        if key in SCALES and value != 0 and not build.SMALLEST <= value <= build.LARGEST:
+            raise ValueError(f"{key}={value}: expected a number from {build.SMALLEST:g} to {build.LARGEST:g}")
+        if key == "interpolation" and build.LARGEST < value < math.inf:
+            raise ValueError(f"{key}={value}: expected a loss level up to {build.LARGEST:g}, or inf")
         if key in {"beta1", "beta2", "momentum", "alpha"} and not 0 <= value < 1:
             raise ValueError(f"{key}={value}: expected a number in [0, 1)")
 

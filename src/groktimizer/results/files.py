@@ -1,11 +1,10 @@
 """Writing files so that a reader never sees half of one, whatever happens in between."""
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from groktimizer._files import prove_writable, write_whole
 from groktimizer.results.identity import plain
 
 
@@ -14,33 +13,22 @@ class StoreError(ValueError):
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: temporary file beside it, fsync, rename.
+    """Write a whole file or nothing: temporary file beside it, fsync, rename. Links are written through and stay.
 
     Args:
-        path: where the file goes; what was there stays until the new file is complete.
+        path: where the file goes; what was there stays until the new file is complete. What is no plain file, such as
+            /dev/stdout or a pipe, is written to.
         data: its content.
 
     Raises:
         StoreError: if the directory cannot be written or the disk is full; nothing half-written is left.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            _write_all(file.fileno(), data)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another directory with --out"
         ) from error
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
@@ -50,7 +38,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def make_directory(path: Path) -> Path:
-    """Make a directory and prove that files can be written there.
+    """Make a directory, prove that files can be written there, and remove what killed writers left in it.
 
     Args:
         path: the directory; its parents are made as well.
@@ -61,11 +49,9 @@ def make_directory(path: Path) -> Path:
     Raises:
         StoreError: if it cannot be made or written.
     """
-    probe = path / f".probe.{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        prove_writable(path)
     except OSError as error:
         raise StoreError(
             f"cannot write in the directory {path}: {error.strerror or error}; give a writable one with --out"

@@ -13,6 +13,9 @@ from groktimizer.results.identity import identity, plain
 
 SCHEMA = 1
 KEY = b"groktimizer"
+PARTS = ("spec", "summary", "provenance")
+# What reading a Parquet file with changed bytes can raise, besides Arrow's own errors.
+UNREADABLE = (OSError, KeyError, ValueError, OverflowError, RecursionError)
 
 
 class DamagedRecord(StoreError):
@@ -76,12 +79,14 @@ class Record:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+            file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
+            table = file.read(use_threads=False)  # a record is small: threads would cost more than they save
             head = json.loads((table.schema.metadata or {})[KEY])
-        except (pa.ArrowException, OSError, KeyError, ValueError, OverflowError) as error:
+        except (pa.ArrowException, *UNREADABLE) as error:
             raise DamagedRecord(source, error) from error
         check_schema(head, source)
         history = {name: table.column(name).to_numpy() for name in table.column_names}
+        check_history(history, source)
         if digest(head, history) != head.get("digest"):
             raise DamagedRecord(source, "its content does not agree with its digest")
         return cls(head["spec"], history, head["summary"], head["provenance"])
@@ -97,19 +102,43 @@ def digest(head: Mapping[str, object], history: Mapping[str, np.ndarray]) -> str
     return total.hexdigest()
 
 
-def check_schema(head: Mapping[str, object], source: str) -> None:
-    """Refuse a record written in another version of the format.
+def check_schema(head: object, source: str) -> None:
+    """Refuse a record written in another version of the format, or without its parts.
 
     Args:
         head: the JSON metadata of the file.
         source: the file's name, for the error's text.
 
     Raises:
+        DamagedRecord: if the metadata are not what a record has.
         StoreError: if the version differs.
     """
+    if not isinstance(head, dict):
+        raise DamagedRecord(source, "its head is no mapping")
     found = head.get("schema")
     if found != SCHEMA:
         raise StoreError(
             f"record {source} has format version {found!r}, this groktimizer reads version {SCHEMA}:"
             " use the version that wrote it, or run again with --fresh to replace it"
         )
+    for part in PARTS:
+        if not isinstance(head.get(part), dict):
+            raise DamagedRecord(source, f"its {part} is no mapping")
+
+
+def check_history(history: Mapping[str, np.ndarray], source: str) -> None:
+    """Refuse a history that is not a table of numbers over growing steps.
+
+    Args:
+        history: columns by name.
+        source: the file's name, for the error's text.
+
+    Raises:
+        DamagedRecord: if it is not.
+    """
+    wrong = [name for name, column in history.items() if column.dtype.kind not in "biuf"]
+    if wrong:
+        raise DamagedRecord(source, f"its column {wrong[0]} holds no numbers")
+    step = history.get("step", np.empty(0))
+    if step.dtype.kind not in "iu" or len(step) == 0 or step[0] < 0 or (np.diff(step) <= 0).any():
+        raise DamagedRecord(source, "its steps are not whole numbers that grow")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from groktimizer.results.files import StoreError, make_directory, write_bytes
 from groktimizer.results.identity import plain
-from groktimizer.results.record import KEY, DamagedRecord, Record, check_schema
+from groktimizer.results.record import KEY, UNREADABLE, DamagedRecord, Record, check_schema
 
 
 class Store:
@@ -84,7 +84,7 @@ class Store:
         for path in sorted((self.directory / "records").glob("*.parquet")):
             try:
                 head = json.loads((pq.read_schema(path).metadata or {})[KEY])
-            except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            except (pa.ArrowException, *UNREADABLE) as error:
                 raise DamagedRecord(str(path), error) from error
             check_schema(head, str(path))
             yield path, head["spec"]

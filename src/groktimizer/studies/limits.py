@@ -8,12 +8,13 @@ import numpy as np
 from groktimizer.sweeps import RunSpec
 from groktimizer.tasks import MatrixTask, RidgeTask, SparseTask, make_task
 from groktimizer.theory.lasso import Lasso
+from groktimizer.training import check_machine
 
 PLAIN = ("subgradient", "proximal")
 
 
 def check_limits(spec: RunSpec) -> None:
-    """Refuse a step size that diverges, and a weight under which 0 is the answer, where the task tells both.
+    """Refuse what this machine cannot hold; and, where the task tells, steps that diverge and weights that leave 0.
 
     Ridge, sparse recovery and matrices of one factor; full batches; descent by gradients, subgradients and proximal
     steps. Whether an adaptive step size diverges is not known beforehand.
@@ -22,8 +23,10 @@ def check_limits(spec: RunSpec) -> None:
         spec: One run.
 
     Raises:
-        ValueError: If lr or the weight is out of its range, with the limit of this problem.
+        ValueError: If lr or the weight is out of its range, with the limit of this problem; if the device is not there,
+            or the memory does not suffice.
     """
+    check_machine(make_task(spec.task, spec.task_options), spec.steps, spec.every, spec.device)
     known = _limits(spec)
     if known is None:
         return

@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from groktimizer.results import Record, Store
 from groktimizer.sweeps.spec import RunSpec, whole
-from groktimizer.sweeps.work import forget, record_of, run_spec
+from groktimizer.sweeps.work import forget, record_of, recorded, run_spec
 from groktimizer.training import Event, Status
+from groktimizer.training.environment import ENDINGS
 
 Context = ForkServerContext | SpawnContext
 SAFE = "PYTHONSAFEPATH"
@@ -103,7 +104,7 @@ def execute(
     waiting: dict[str, RunSpec] = {}
     for spec in specs:
         if not fresh and store.has(spec.identity):
-            done[spec.identity] = Outcome(spec, store.load(spec.identity), reused=True)
+            done[spec.identity] = Outcome(spec, recorded(spec, store), reused=True)
             tell(SweepEvent("done", spec, outcome=done[spec.identity]))
         else:
             waiting[spec.identity] = spec
@@ -261,7 +262,8 @@ def _work(pipe: Pipe, spec: RunSpec, checkpoint: Path, checkpoint_every: int | N
     """
     if sys.platform != "win32":
         os.setpgid(0, 0)  # Ctrl-C reaches the asking process alone, which passes it on once
-    signal.signal(signal.SIGINT, _leave)
+    for number in ENDINGS:
+        signal.signal(number, _leave)
     threading.Thread(target=_follow_the_asking_process, daemon=True).start()
     last = 0.0
 
@@ -295,6 +297,6 @@ def _follow_the_asking_process() -> None:
     os._exit(1)
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
+def _leave(number: int, _frame: FrameType | None) -> None:
     """Leave at once: nothing to save before or after the loop."""
-    sys.exit(128 + signal.SIGINT)
+    sys.exit(128 + number)

@@ -13,6 +13,7 @@ from groktimizer.results import identity
 from groktimizer.tasks import TASKS, Task, make_task
 
 CODE = 1  # raised when a change of the package changes what the same specification computes
+MOST_STEPS, MOST_THREADS = 10**15, 1024
 CONVEX = ("ridge", "sparse-recovery", "matrix-completion", "matrix-sensing")
 Precision = Literal["fp32", "bf16", "fp64"]
 PRECISIONS: Mapping[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp64": "fp64"}
@@ -72,22 +73,25 @@ class RunSpec:
         return identity(self.canonical())
 
 
-def whole(name: str, value: object, least: int) -> int:
+def whole(name: str, value: object, least: int, most: int | None = None) -> int:
     """Check a whole number.
 
     Args:
         name: of the argument, for the error.
         value: what was given.
         least: smallest value accepted.
+        most: largest value accepted, None for no limit.
 
     Returns:
         The number.
 
     Raises:
-        ValueError: if it is not a whole number, or too small.
+        ValueError: if it is not a whole number, too small or too large.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name}={value!r}: expected a whole number ≥ {least}")
+    if most is not None and value > most:
+        raise ValueError(f"{name}={value!r}: expected a whole number from {least} to {most:,}")
     return value
 
 
@@ -145,10 +149,10 @@ def make_spec(
         optimizer=peer.name,
         optimizer_options=options,
         seed=whole("seed", seed, 0),
-        steps=whole("steps", _budget(made, steps), 1),
+        steps=whole("steps", _budget(made, steps), 1, MOST_STEPS),
         every=every,
         precision=lookup("precision", precision or default_precision(task), PRECISIONS),
-        threads=None if threads is None else whole("threads", threads, 1),
+        threads=None if threads is None else whole("threads", threads, 1, MOST_THREADS),
         device=device,
         compile=compile,
         stop_on_settled=stop_on_settled,

@@ -1,7 +1,7 @@
 """One specification run here: the bridge from training to records."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -9,12 +9,18 @@ from torch import nn
 from torch.optim import Optimizer
 
 from groktimizer.peers import PEERS
-from groktimizer.results import Record, Store, provenance
+from groktimizer.results import DamagedRecord, Record, Store, StoreError, provenance
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.tasks import make_task
-from groktimizer.training import Event, Run, Status, train
+from groktimizer.training import CheckpointError, Event, Run, Status, train
+from groktimizer.training.checkpoint import load_checkpoint
+from groktimizer.training.run import Times
 
 Reporter = Callable[[Event], None]
+# What `record_of` writes, and what is read again from records.
+SUMMARY = {"advice", *(field.name for field in fields(Run))} - {"history"}
+TIMES = {field.name for field in fields(Times)}
+COLUMNS = {"step", "phase", "seconds", "train_loss", "test_loss", "norm_l2"}
 
 
 def run_spec(
@@ -73,9 +79,59 @@ def record_of(spec: RunSpec, run: Run) -> Record:
     return Record(spec.canonical(), run.history, summary, provenance(spec.threads))
 
 
+def recorded(spec: RunSpec, store: Store) -> Record:
+    """Read the record of a specification and check that it has what `record_of` writes.
+
+    Args:
+        spec: what was asked.
+        store: where records are.
+
+    Returns:
+        The record.
+
+    Raises:
+        DamagedRecord: if a part is missing.
+    """
+    record = store.load(spec.identity)
+    summary, times = record.summary, record.summary.get("times")
+    missing = [name for name in SUMMARY if name not in summary]
+    missing += [name for name in TIMES if not isinstance(times, Mapping) or name not in times]
+    missing += [name for name in COLUMNS if name not in record.history]
+    if missing:
+        raise DamagedRecord(str(store.path(spec.identity)), f"it has no {', '.join(missing)}")
+    return record
+
+
 def forget(spec: RunSpec, store: Store) -> None:
     """Drop the saved state of an unfinished run, so that it starts anew."""
     store.checkpoint(spec.identity).unlink(missing_ok=True)
+
+
+def begin_anew(spec: RunSpec, store: Store) -> None:
+    """Make sure that a run starts at step 0, without throwing away the state of one that was stopped.
+
+    Args:
+        spec: what is asked.
+        store: where its saved state would be; a damaged one is removed.
+
+    Raises:
+        StoreError: if a state is saved that the run can go on from.
+    """
+    path = store.checkpoint(spec.identity)
+    try:
+        step = load_checkpoint(path, spec.identity)["step"] if path.exists() else 0
+    except CheckpointError:
+        step = 0
+    if step:
+        raise StoreError(
+            f"--fresh would throw away step {step:,} of this run, saved in {path}: go on without --fresh, or remove "
+            "that file first"
+        )
+    forget(spec, store)
+
+
+def _newer(path: Path, other: Path) -> bool:
+    return path.exists() and path.stat().st_mtime > other.stat().st_mtime
 
 
 def run_or_reuse(
@@ -96,16 +152,17 @@ def run_or_reuse(
         on_event: called with the progress.
 
     Returns:
-        The record, and whether it was there already.
+        The record, and whether it was there already. A state saved after it is of a fresh run that was stopped, which
+        goes on.
 
     Raises:
         KeyboardInterrupt: if the user stopped the run; its state is saved.
     """
-    if not fresh and store.has(spec.identity):
-        return store.load(spec.identity), True
-    if fresh:
-        forget(spec, store)
     checkpoint = store.checkpoint(spec.identity)
+    if fresh:
+        begin_anew(spec, store)
+    elif store.has(spec.identity) and not _newer(checkpoint, store.path(spec.identity)):
+        return recorded(spec, store), True
     run = run_spec(spec, checkpoint=checkpoint, checkpoint_every=checkpoint_every, on_event=on_event)
     if run.status is Status.INTERRUPTED:
         raise KeyboardInterrupt(f"stopped at step {run.steps:,}; state saved in {checkpoint}")

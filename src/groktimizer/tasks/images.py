@@ -61,6 +61,11 @@ class ImageTask(Task):
         best = self.reference[max(known) if known else min(self.reference)]
         return Criterion("test_accuracy", round(PART_OF_REFERENCE * best, 3), above=True)
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least: images, the network twice, a test pass."""
+        network = self.width * (self.pixels + self.classes)
+        return 4 * (self.samples * self.pixels + 2 * network + (self.samples - self.n_train) * self.width)
+
     def split(self, seed: int) -> tuple[Tensor, Tensor]:
         """Shuffle the images.
 

@@ -154,6 +154,11 @@ class MatrixTask(ErrorTask):
                 f"at least {max(self.n1, self.n2)}"
             )
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least: the matrix, its factors, what is seen of it."""
+        entries = self.n1 * self.n2
+        return 24 * entries + (0 if self.completes else 16 * self.N * entries)
+
     @property
     def completes(self) -> bool:
         """Whether entries are observed."""

@@ -129,6 +129,14 @@ class ModularTask(Task):
         """Number of training pairs."""
         return int(self.train_fraction * self.size + 1e-9)
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least: the pairs, the network twice, a training or a test pass."""
+        width, transformer = self.width, self.model == "transformer"
+        network = 2 * self.p * width + (12 if transformer else 1) * width * width
+        rows = self.train_size if self.batch_size is None else min(self.batch_size, self.train_size)
+        step, test = rows * (3 * width + 2 * self.p), (self.size - self.train_size) * 2 * self.p
+        return 24 * self.size + 8 * network + 4 * max(step, test)
+
     @property
     def memorised(self) -> Criterion:
         """Condition of t1."""

@@ -116,6 +116,14 @@ class Task(ABC):
             device: Where they are put.
         """
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least, from the sizes alone.
+
+        Returns:
+            Bytes in fp32: parameters and their gradients, data, the largest layer's outputs. 0 if nothing is known.
+        """
+        return 0
+
     def options(self) -> dict[str, object]:
         """List all options with their values, whether given or default.
 

@@ -90,6 +90,10 @@ class ReluTask(LossTask):
         at_least_one(n=self.n, m=self.m, d=self.d, batch_size=self.batch_size)
         above_zero(nu=self.nu, tolerance=self.tolerance)
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least: weights while they are drawn, inputs, a test pass."""
+        return 16 * self.m * self.d + 8 * (self.n + TEST_SAMPLES) * self.d + 4 * TEST_SAMPLES * self.m
+
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw inputs and initial weights.
 

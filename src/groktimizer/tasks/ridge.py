@@ -84,6 +84,10 @@ class RidgeTask(LossTask):
         at_least_one(n=self.n, m=self.m, batch_size=self.batch_size)
         above_zero(nu=self.nu, teacher_norm=self.teacher_norm, tolerance=self.tolerance)
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least: the features twice while they are drawn in float64."""
+        return 16 * self.m * (self.n + 1)
+
     def draw(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draw features, teacher and initial parameters, each from its own stream.
 

@@ -123,6 +123,11 @@ class SparseTask(ErrorTask):
         if self.coherent > self.n:
             raise ValueError(f"tau={self.tau}: asks for {self.coherent} coherent samples, there are n={self.n} at most")
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least: the features while they are drawn, the basis, the factors."""
+        basis = self.n * self.n if self.features == "coherent" else 0
+        return 16 * self.N * self.n + 16 * basis + 8 * self.n * (self.depth + 1)
+
     @property
     def coherent(self) -> int:
         """Number of samples that see one entry each."""

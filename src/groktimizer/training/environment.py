@@ -23,6 +23,7 @@ PRECISIONS: Mapping[str, torch.dtype] = {
 }
 KIBIBYTE = 1024
 IMPATIENCE = 1.0
+ENDINGS = [number for number in signal.Signals if number.name in {"SIGINT", "SIGTERM", "SIGHUP"}]
 
 
 @runtime_checkable
@@ -54,10 +55,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
         ValueError: If PyTorch does not know it or it is not available.
     """
     try:
-        torch.empty(0, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
+        place = torch.device(device)
+        torch.ones(1, device=place).item()  # "meta" holds no numbers
+        return place
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0][:120]
         raise ValueError(f"device={str(device)!r}: not available here ({reason}), expected cpu, cuda, mps …") from error
 
 
@@ -78,7 +80,7 @@ def surroundings(threads: int | None, seed: int, device: torch.device) -> Genera
     Raises:
         ValueError: If threads is not a whole number ≥ 1.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 < threads < 2**15):
         raise ValueError(f"threads={threads!r}: expected a whole number ≥ 1 or None")
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -107,7 +109,7 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
 
 
 class Interrupt:
-    """Whether the user has asked to stop (Ctrl-C), and when."""
+    """Whether the user or the system has asked to stop, and when."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -118,8 +120,10 @@ class Interrupt:
 def interruptible() -> Generator[Interrupt, None, None]:
     """Turn the first Ctrl-C into a request that the loop sees after its step; one more, a second later, acts at once.
 
-    Within that second it is taken for the same one, which a terminal and a launcher may both deliver. Outside the main
-    thread, where Python delivers no signals, Ctrl-C is left as it is.
+    Within that second it is taken for the same one, which a terminal and a launcher may both deliver. SIGTERM and
+    SIGHUP are requests too where a Python function handles them, as on the command line; where they would end the
+    process or are ignored they do so still. Outside the main thread, where Python delivers no signals, all are left
+    as they are.
 
     Yields:
         The request.
@@ -128,20 +132,23 @@ def interruptible() -> Generator[Interrupt, None, None]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in ENDINGS}
+    before = {number: kept for number, kept in before.items() if number == signal.SIGINT or callable(kept)}
 
-    def note(_signal: int, _frame: FrameType | None) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
         if not request.requested:
             request.requested, request.at = True, time.monotonic()
         elif time.monotonic() - request.at >= IMPATIENCE:
-            signal.signal(signal.SIGINT, before)
-            signal.raise_signal(signal.SIGINT)
+            signal.signal(number, before[signal.Signals(number)])
+            signal.raise_signal(number)
 
-    signal.signal(signal.SIGINT, note)
+    for number in before:
+        signal.signal(number, note)
     try:
         yield request
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, kept in before.items():
+            signal.signal(number, kept)
 
 
 def _tensor_bytes(value: object) -> int:
@@ -216,7 +223,8 @@ def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:
     """
     loss = metrics["train_loss"]
     if not math.isfinite(loss):
+        finer = "" if dtype == torch.float64 else " or precision='fp64'"
         raise ValueError(
             f"train_loss={loss} at step 0: the data hold non-finite values or the initial network overflows "
-            f"{str(dtype).removeprefix('torch.')}; check the data, use a smaller initialisation or precision='fp64'"
+            f"{str(dtype).removeprefix('torch.')}; check the data, use a smaller initialisation{finer}"
         )

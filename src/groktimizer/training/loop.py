@@ -14,12 +14,14 @@ from groktimizer._names import lookup
 from groktimizer.measures import grokking_times
 from groktimizer.tasks import Problem, Task
 from groktimizer.training import environment
-from groktimizer.training.checkpoint import load_checkpoint, save_checkpoint
+from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
 from groktimizer.training.history import History, measure_norms
+from groktimizer.training.machine import check_machine
 from groktimizer.training.run import Event, Run, Status, judge
 from groktimizer.training.schedule import Batches, evaluation_steps, measure_steps
 
 CHECKPOINT_EVERY = 500
+MOST_STEPS = 10**15
 Listener = Callable[[Event], None]
 
 
@@ -115,6 +117,7 @@ class _Session:
             "resumed": self.resumed,
             "model": self.problem.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "optimizer_kind": type(self.optimizer).__name__,
             "history": self.history.state(),
             "random": torch.get_rng_state(),
         }
@@ -122,15 +125,24 @@ class _Session:
             content["random_cuda"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(path, content)
 
-    def restore(self, content: dict[str, Any]) -> None:
+    def restore(self, path: Path) -> None:
         """Go on from a checkpoint.
 
         Args:
-            content: What `save` wrote.
+            path: What `save` wrote.
+
+        Raises:
+            CheckpointError: If it is not of this run, or further than the run goes.
         """
-        self.problem.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.history.restore(content["history"])
+        content = load_checkpoint(path, self.identity)
+        columns = content["history"]
+        if not float(columns["step"][-1]) <= content["step"] <= self.steps:
+            raise CheckpointError(
+                f"checkpoint {path} is at step {content['step']:,}, evaluated up to {float(columns['step'][-1]):,.0f}; "
+                f"this run goes to {self.steps:,}: give more steps, or move the file away to start again"
+            )
+        restore(content, path, self.problem.model, self.optimizer)
+        self.history.restore(columns)
         torch.set_rng_state(content["random"])
         if "random_cuda" in content:
             torch.cuda.set_rng_state(content["random_cuda"], self.device)
@@ -239,7 +251,8 @@ def train(
     Raises:
         UnknownName: If the precision is unknown.
         CheckpointError: If the checkpoint is damaged, of another version or run, or cannot be written.
-        ValueError: If a number is out of its range, the device is not available, or the first loss is not finite.
+        ValueError: If a number is out of its range, the device is not available, the memory does not suffice, or the
+            first loss is not finite.
 
     Example:
         >>> from groktimizer.tasks import make_task
@@ -249,14 +262,15 @@ def train(
         ('grokked', True)
     """  # noqa: DOC502 (raised by the functions called)
     steps = task.default_steps if steps is None else steps
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps={steps!r}: expected a whole number ≥ 0")
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps={steps!r}: expected a whole number from 0 to {MOST_STEPS:.0e}")
     save_every = CHECKPOINT_EVERY if checkpoint_every is None else checkpoint_every
     if save_every < 1:
         raise ValueError(f"checkpoint_every={checkpoint_every}: expected a whole number ≥ 1")
-    evaluated = evaluation_steps(steps, task.default_every if every is None else every)
+    every = task.default_every if every is None else every
+    evaluated = evaluation_steps(steps, every)
     measured = measure_steps(evaluated)
-    dtype, place = lookup("precision", precision, environment.PRECISIONS), environment.resolve_device(device)
+    dtype, place = lookup("precision", precision, environment.PRECISIONS), check_machine(task, steps, every, device)
     with environment.surroundings(threads, seed, place), environment.interruptible() as interrupt:
         problem = task.build(seed, dtype=dtype, device=place)
         session = _Session(
@@ -264,7 +278,7 @@ def train(
             on_event,
         )  # fmt: skip
         if checkpoint is not None and checkpoint.exists():
-            session.restore(load_checkpoint(checkpoint, identity))
+            session.restore(checkpoint)
         else:
             session.evaluate(full=True)
             environment.check_start(session.history.last(), dtype)

@@ -1,5 +1,8 @@
 """When to evaluate, when to take the costly norms, and which samples a step sees: pure functions of the step."""
 
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
+
 import torch
 from torch import Tensor
 
@@ -27,7 +30,52 @@ def log_spaced(steps: int, ratio: float) -> frozenset[int]:
     return frozenset(grid)
 
 
-def evaluation_steps(steps: int, every: int | str) -> frozenset[int]:
+class Schedule(Collection[int]):
+    """Steps in growing order, of which the regular ones are never written out.
+
+    Args:
+        regular: The first steps, such as a range.
+        last: The last, at or after all others.
+
+    Example:
+        >>> 10**11 in Schedule(range(0, 10**12, 5), 10**12), Schedule(range(0, 10, 4), 10).at_or_after(8.5)
+        (True, 10)
+    """
+
+    def __init__(self, regular: Sequence[int], last: int) -> None:
+        self._members = regular if isinstance(regular, range) else frozenset(regular)
+        self._regular = regular
+        self.last = last
+
+    def __contains__(self, step: object) -> bool:
+        """Whether a step is one of them."""
+        return step in self._members or step == self.last
+
+    def __iter__(self) -> Iterator[int]:
+        """All of them, in order."""
+        yield from self._regular
+        if not (self._regular and self._regular[-1] == self.last):
+            yield self.last
+
+    def __len__(self) -> int:
+        """Their number."""
+        return len(self._regular) + (not (self._regular and self._regular[-1] == self.last))
+
+    def at_or_after(self, point: float) -> int | None:
+        """Find the first step that is not before a point.
+
+        Args:
+            point: Any number.
+
+        Returns:
+            The step, None if all are before it.
+        """
+        place = bisect_left(self._regular, point)
+        step = self._regular[place] if place < len(self._regular) else self.last
+        return step if step >= point else None
+
+
+def evaluation_steps(steps: int, every: int | str) -> Schedule:
     """List the steps after which a run is evaluated: 0, the schedule, the last.
 
     Args:
@@ -45,13 +93,13 @@ def evaluation_steps(steps: int, every: int | str) -> frozenset[int]:
         [0, 10, 20, 25]
     """
     if every == "log":
-        return frozenset({0, steps}) | log_spaced(steps, LOG_RATIO)
+        return Schedule(sorted({0} | log_spaced(steps, LOG_RATIO)), steps)
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
-    return frozenset(range(0, steps, every)) | {steps}
+    return Schedule(range(0, steps, every), steps)
 
 
-def measure_steps(evaluated: frozenset[int]) -> frozenset[int]:
+def measure_steps(evaluated: Schedule) -> frozenset[int]:
     """Choose about eight evaluations per decade for the costly norms, and the first.
 
     Args:
@@ -62,11 +110,10 @@ def measure_steps(evaluated: frozenset[int]) -> frozenset[int]:
     """
     chosen = {0}
     point = 1.0
-    for step in sorted(evaluated):
-        if step >= point:
-            chosen.add(step)
-            while point <= step:
-                point *= 10 ** (1 / MEASURES_PER_DECADE)
+    while (step := evaluated.at_or_after(point)) is not None:
+        chosen.add(step)
+        while point <= step:
+            point *= 10 ** (1 / MEASURES_PER_DECADE)
     return frozenset(chosen)
 
 

@@ -1,0 +1,109 @@
+"""What a failure is called on the command line: the user's mistake, a limit of the machine, or a mistake of ours."""
+
+import dis
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from groktimizer._names import MissingExtra
+
+BAD_INPUT, BUG = 2, 70
+# What reaches the net in `main`; anything else is none of its business (SystemExit, KeyboardInterrupt, warnings).
+CAUGHT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_MEMORY = re.compile(
+    "can't allocate|out of memory|not enough memory|unable to allocate|storage size calculation|array is too big"
+    "|maximum allowed dimension|invalid buffer size|maximum allowed size",
+    re.IGNORECASE,
+)
+_NUMBERS = re.compile("overflow|domain error|too large|too big|linalgerror|converge|singular", re.IGNORECASE)
+_DEVICE = re.compile("CUDA|HIP|MPS|device|backend|Triton|compiler|inductor")
+_LARGE, _FAR = 1_000, 1e6
+
+
+def explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
+    """Turn a failure into a line and an exit code.
+
+    A mistake of the user is a `ValueError` that this package raised on purpose. The same error from elsewhere (numpy
+    adding arrays of different lengths) is a mistake of ours and says where it happened.
+
+    Args:
+        error: What was caught, one of `CAUGHT`.
+        words: The command line.
+
+    Returns:
+        The line, without line breaks, and 2, or 70 for a mistake of ours.
+    """
+    told = " ".join(str(error).split())
+    name = type(error).__name__
+    if isinstance(error, MissingExtra | OSError) or (isinstance(error, ValueError) and _on_purpose(error)):
+        return f"error: {told}", BAD_INPUT
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("groktimizer"):
+        return f"error: {error.name} is not installed: pip install 'groktimizer[lab]'", BAD_INPUT
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | ValueError) and _MEMORY.search(told)):
+        given = ", ".join(_numbers(words, lambda value: value >= _LARGE))
+        return f"error: out of memory{given and f' with {given}'}; choose smaller sizes", BAD_INPUT
+    computed = isinstance(error, RuntimeError | ValueError) and _NUMBERS.search(f"{name} {told}")
+    if isinstance(error, ArithmeticError) or computed:
+        given = ", ".join(_numbers(words, lambda value: value != 0 and not 1 / _FAR < abs(value) < _FAR))
+        return (
+            f"error: a number is out of the range of computation{given and f', given {given}'} ({told or name}, "
+            f"{_place(error)}); choose more moderate ones",
+            BAD_INPUT,
+        )
+    if isinstance(error, RuntimeError) and _DEVICE.search(told) and ("--device" in words or "--compile" in words):
+        return f"error: the device or the compiler refuses: {told[:200]} ({_place(error)})", BAD_INPUT
+    return (
+        f"internal error: {name}: {told[:300]} ({_place(error)}); this is a mistake of ours, please report it with the "
+        "command; python -X dev -m groktimizer … shows the whole traceback",
+        BUG,
+    )
+
+
+def _innermost(error: Exception) -> TracebackType | None:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+def _on_purpose(error: Exception) -> bool:
+    """Whether a raise statement of this package raised it."""
+    trace = _innermost(error)
+    if trace is None:
+        return False
+    frame = trace.tb_frame
+    raised = frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return raised and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "groktimizer"
+
+
+def _place(error: Exception) -> str:
+    trace = _innermost(error)
+    if trace is None:
+        return "nowhere"
+    code = trace.tb_frame.f_code
+    return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"
+
+
+def _numbers(words: Sequence[str], wanted: Callable[[float], bool]) -> Iterator[str]:
+    """The options whose numbers may be to blame, as they were typed."""
+    before = ""
+    for word in words:
+        try:
+            found = wanted(float(word.rpartition("=")[2].rpartition(":")[2]))
+        except ValueError:
+            found = False
+        if found:
+            yield f"{before} {word}" if before.startswith("--") and "=" not in word else word
+        before = word
