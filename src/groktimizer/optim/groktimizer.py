@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -214,9 +214,10 @@ class GROKtimizer(Optimizer):
         if self._one is not None:
             self._one.add(group, len(self.param_groups) - 1)
 
-    def _build_base(self) -> None:
+    def _build_base(self) -> PhaseOne:
         optimizer = self._factory(self.param_groups, maximize=self.defaults["maximize"])
         self._one = PhaseOne(optimizer, self.param_groups, self.state)
+        return self._one
 
     # ---------------------------------------------------------------- one step
     def observe(self, loss: Tensor | float) -> None:
@@ -318,16 +319,14 @@ class GROKtimizer(Optimizer):
         return control.watch(state, loss, level, state["first_loss"], self._settings.rule, newest=newest)
 
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
-        if self._one is None:
-            self._build_base()
-        assert self._one is not None
-        self._one.share(self.param_groups, self.state)
+        one = self._one or self._build_base()
+        one.share(self.param_groups, self.state)
         for group in self.param_groups:
             guard.dense_gradients([param for param in group["params"] if param.grad is not None])
         anneal = self._control["anneal_scale"]
-        self._one.anneal([settings.schedule_factor(group) * anneal for group in self.param_groups])
+        one.anneal([settings.schedule_factor(group) * anneal for group in self.param_groups])
         scales = [self._settings.known_scales(group, self.state) for group in self.param_groups]
-        self._one.step(scales if self._factory.default else None, closure and losses.replay(closure, loss))
+        one.step(scales if self._factory.default else None, closure and losses.replay(closure, loss))
         phase_two.prepare(self.param_groups, self.state, self._settings, self._control)
 
     def _enter_phase_two(self, scope: Scope = ALONE) -> None:
@@ -386,15 +385,13 @@ class GROKtimizer(Optimizer):
         restore.renumber(own, self.param_groups, self.state)
         state, self._one = self._control, None
         self._inbox.load_state_dict(state)
-        names = self._names
         if self.phase == 1:
-            self._build_base()
-            restore.resume_base(self.param_groups, cast(PhaseOne, self._one))
+            restore.resume_base(self.param_groups, self._build_base())
             if self._detector is None:  # somebody's phase 1, continued by an optimizer that begins in phase 2
                 self._enter_phase_two()
         elif beta2 is not None:
-            restore.take_over(self.param_groups, self.state, beta2, names)
-        restore.settle(self.param_groups, self.state, names, phase=self.phase, kept=state["kept"])
+            restore.take_over(self.param_groups, self.state, beta2, self._names)
+        restore.settle(self.param_groups, self.state, self._names, phase=self.phase, kept=state["kept"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything that deepcopy and pickle need; phase 1 shares our state and lists, so it travels along.
