@@ -3,7 +3,7 @@
 import copy
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -20,6 +19,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -60,8 +61,8 @@ def network() -> nn.Sequential:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(6, 24), nn.Tanh(), nn.Linear(24, 2)).double()
     with torch.no_grad():
-        model[0].weight[::2] *= 3.0
-        model[2].weight[0] *= 4.0
+        next(model[0].parameters())[::2] *= 3.0
+        next(model[2].parameters())[0] *= 4.0
     return model
 
 
@@ -75,7 +76,8 @@ def groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def optimizer(model: nn.Module, **options: Any) -> GROKtimizer:
-    return GROKtimizer(groups(model), **({"interpolation": 0.7} | options))
+    merged: dict[str, Any] = {"interpolation": 0.7} | options
+    return GROKtimizer(groups(model), **merged)
 
 
 def train(model: nn.Module, opt: Any, rows: slice, steps: int, *, observer: Any = None) -> None:
@@ -112,8 +114,10 @@ def distance(left: Tensor, right: Tensor) -> float:
     return float((left - right).norm() / right.norm())
 
 
-def sharded() -> nn.Sequential:
-    return fully_shard(network(), mesh=init_device_mesh("cpu", (2,)))
+def sharded() -> nn.Module:
+    model = network()
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    return model
 
 
 def fsdp(use_orig_params: bool) -> FullyShardedDataParallel:
@@ -126,7 +130,7 @@ def fsdp(use_orig_params: bool) -> FullyShardedDataParallel:
 
 
 @contextmanager
-def counting() -> Iterator[list[int]]:
+def counting() -> Generator[list[int]]:
     """Collectives of each `GROKtimizer.step` in the block."""
     counts: list[int] = []
     real_step, real_reduce = GROKtimizer.step, dist.all_reduce
@@ -184,7 +188,7 @@ def flattened(rank: int, _: str) -> Found:
             if name != "euclidean" and not use_orig_params:
                 continue  # one flat parameter has one scale: not the steps of the tensors in it
             model = fsdp(use_orig_params)
-            options = SETTINGS[name] | {"interpolation": 0.7}
+            options: dict[str, Any] = SETTINGS[name] | {"interpolation": 0.7}
             opt = optimizer(model, **options) if use_orig_params else GROKtimizer(model.parameters(), **options)
             train(model, opt, halves(rank), STEPS)
             twin = network()
@@ -243,7 +247,7 @@ def resumed(make: Callable[[], nn.Module], options: dict[str, Any] | None, cut: 
     opt.zero_grad()
     found: Found = {"phase": 1 if options is None else opt.phase}
     saved = {form: copy.deepcopy(states(model, opt, how)) for form, how in FORMS.items()}
-    dcp.save(states(model, opt, FORMS["nested"]), checkpoint_id=path)
+    save(states(model, opt, FORMS["nested"]), checkpoint_id=path)
     train(model, opt, halves(rank), RESUMED_STEPS - cut)
     found["asked"] = bool(torch.equal(values(model), wanted))
     for form in (*FORMS, "file"):
@@ -251,7 +255,7 @@ def resumed(make: Callable[[], nn.Module], options: dict[str, Any] | None, cut: 
         how = FORMS["nested" if form == "file" else form]
         if form == "file":
             state = states(model, opt, how)
-            dcp.load(state, checkpoint_id=path)
+            load(state, checkpoint_id=path)
         else:
             state = saved[form]
         if how.full_state_dict:  # it is on rank 0 only
@@ -287,7 +291,11 @@ def checkpoints(rank: int, folder: str) -> Found:
 def zero_redundancy(rank: int, _: str) -> Found:
     """Each rank keeps the state of its own tensors; consolidated, saved, loaded, it goes on bit-equal."""
     found: Found = {}
-    for name, options in (("adaptive", {}), ("euclidean", {"metric": "euclidean", "lr": 0.2, "weight_decay": 1e-2})):
+    settings: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("adaptive", {}),
+        ("euclidean", {"metric": "euclidean", "lr": 0.2, "weight_decay": 1e-2}),
+    )
+    for name, options in settings:
         for cut in (6, 30):
 
             def fresh(options: dict[str, Any] = options) -> tuple[nn.Module, Any]:
@@ -338,7 +346,7 @@ def apart(rank: int, _: str) -> Found:
     model = network()
     wrapped, opt = DistributedDataParallel(model), optimizer(model)
     inputs, targets = data()
-    for _ in range(60):  # only rank 0 says what the loss is
+    for _step in range(60):  # only rank 0 says what the loss is
         opt.zero_grad()
         loss = (wrapped(inputs[halves(rank)]) - targets[halves(rank)]).square().mean()
         loss.backward()
@@ -352,12 +360,13 @@ def apart(rank: int, _: str) -> Found:
 @scenario
 def refused(rank: int, _: str) -> Found:
     found: Found = {}
-    for name, options in (
+    settings: tuple[tuple[str, dict[str, Any]], ...] = (
         ("columns", {"penalty": GroupL1("columns")}),
         ("nuclear", {"penalty": Nuclear()}),
         ("no group", {"process_group": False}),
         ("no such group", {"process_group": "all"}),
-    ):
+    )
+    for name, options in settings:
         try:
             optimizer(sharded(), **options)
         except ValueError as error:

@@ -126,6 +126,7 @@ def test_a_state_dict_has_the_same_keys_and_shapes_at_every_step(case: Case) -> 
     problem = Problem()
     opt = problem.optimizer(case.options)
     layouts: list[Any] = []
+    saved: dict[str, Any] = {}
     for _ in range(STEPS):
         opt.step(problem.closure)
         saved = opt.state_dict()
@@ -138,7 +139,7 @@ def test_a_state_dict_has_the_same_keys_and_shapes_at_every_step(case: Case) -> 
         layouts.append((shapes, types, control))
     assert all(layout == layouts[0] for layout in layouts)
     assert all(
-        isinstance(value, (int, float, str, list, type(None))) for value in saved["param_groups"][0]["control"].values()
+        isinstance(value, (int, float, str, list, dict)) for value in saved["param_groups"][0]["control"].values()
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from ranks import CUTS, MAKE, SCENARIOS, SETTINGS, play
 
@@ -16,7 +16,7 @@ from ranks import CUTS, MAKE, SCENARIOS, SETTINGS, play
 def ranks() -> list[dict[str, Any]]:
     """What either rank found in every scenario: two processes, started once."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(play, (f"file://{folder}/store", folder, list(SCENARIOS)), nprocs=2)
+        spawn(play, (f"file://{folder}/store", folder, list(SCENARIOS)), nprocs=2)
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -157,7 +157,7 @@ def test_trainer_equals_a_plain_loop(trainer: dict[str, Any]):
 
 
 def test_lora_moves_the_adapters_and_nothing_else(trainer: dict[str, Any]):
-    for opt in (trainer["adapted"], trainer["faster"]):
+    for opt in (trainer["adapted"], trainer["faster"], trainer["helped"]):
         assert all(param.requires_grad for group in opt.param_groups for param in group["params"])
         assert opt.phase == 2 and opt.switch_step > 2
     frozen = [param for param in trainer["model"].parameters() if not param.requires_grad]

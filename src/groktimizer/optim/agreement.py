@@ -10,14 +10,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 PLAIN = (Tensor, torch.nn.Parameter)
-Group: TypeAlias = "dist.ProcessGroup | bool | None"
+Group: TypeAlias = "dist.ProcessGroup | Literal[False] | None"
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ class Agreement:
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return type(self)(self.process_group)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[bool | None]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[Literal[False] | None]]:
         """A process group belongs to its process: what is unpickled elsewhere takes the default.
 
         Returns:

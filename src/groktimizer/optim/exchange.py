@@ -32,7 +32,7 @@ def exchange(
     settings: Settings,
     scope: Scope,
 ) -> tuple[list[float], list[float] | None]:
-    """Take in what all ranks have to say at this step.
+    """Take in what all ranks have to say at this step; of a process that decides alone, its own losses.
 
     The restart test of the last step and, now and then, the norm become the whole model's in ``control``.
 
@@ -42,11 +42,15 @@ def exchange(
         state: The optimizer's state.
         control: The control numbers, this step counted; ``turn`` and ``norm`` are changed.
         settings: The optimizer's settings.
-        scope: Who takes part, more than one.
+        scope: Who takes part; where ranks may run out of data, none of their losses is used.
 
     Returns:
         The losses to act on now; the sums of `calibration.parts` if this step begins or completes a probe.
     """
+    if not scope.groups:
+        return inbox.take(), None
+    if scope.joining:
+        return [], None
     shrinking = control["phase"] > 1
     turning = shrinking and proximal(groups)
     probing = shrinking and scope.cut and settings.calibrates(groups) and calibration.due(control)

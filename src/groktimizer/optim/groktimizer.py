@@ -154,7 +154,8 @@ class GROKtimizer(Optimizer):
     @property
     def status(self) -> str:
         """What is going on, and what to change when it goes wrong; one sentence or two."""
-        return status_texts.describe(self._control, self._norm(), self._chosen())
+        chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
+        return status_texts.describe(self._control, self._norm(), chosen)
 
     @property
     def extra_passes(self) -> int:
@@ -171,9 +172,6 @@ class GROKtimizer(Optimizer):
     def _control(self) -> dict[str, Any]:
         return self.param_groups[0]["control"]
 
-    def _chosen(self) -> status_texts.Chosen:
-        return switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
-
     def _norm(self) -> float:
         """Norm of what is penalised; of sharded tensors as of the last reduction, since one rank may ask alone."""
         if scope_of_shards(self._params) is None:
@@ -184,10 +182,6 @@ class GROKtimizer(Optimizer):
     @property
     def _params(self) -> list[Tensor]:
         return [param for group in self.param_groups for param in group["params"]]
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return self._settings.tensors(self.param_groups)
 
     # ---------------------------------------------------------------- parameters
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -258,7 +252,9 @@ class GROKtimizer(Optimizer):
         state = self._control
         state["steps"] += not asked
         scope = ALONE if asked else self._agreement.scope(self._params)
-        found, squares = self._losses(scope)
+        if scope.joining:
+            self._say(status_texts.JOINING)
+        found, squares = exchange(self._inbox, self.param_groups, self.state, state, self._settings, scope)
         action = control.Action.CONTINUE
         for position, value in enumerate(found, start=1):
             action = self._take_in(value, scope, newest=position == len(found))
@@ -278,23 +274,19 @@ class GROKtimizer(Optimizer):
         self._inbox.clear()  # what further evaluations of a closure observed
         if asked:
             store.rewind(self.state)
-        elif state["steps"] % status_texts.EVERY == 0:
-            for text in status_texts.warnings_due(state, self._norm(), self._chosen()):
-                self._say(text)
+        self._say_what_is_due()
         return loss
+
+    def _say_what_is_due(self) -> None:
+        if self._control["steps"] % status_texts.EVERY == 0:
+            chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
+            for text in status_texts.warnings_due(self._control, self._norm(), chosen):
+                self._say(text)
 
     def _say(self, text: tuple[str, str]) -> None:
         if text[0] not in self._warned:
             self._warned.add(text[0])
             warnings.warn(f"GROKtimizer: {text[1]}", stacklevel=4)
-
-    def _losses(self, scope: Scope) -> tuple[list[float], list[float] | None]:
-        if not scope.groups:
-            return self._inbox.take(), None
-        if scope.joining:
-            self._say(status_texts.JOINING)
-            return [], None
-        return exchange(self._inbox, self.param_groups, self.state, self._control, self._settings, scope)
 
     def _take_in(self, loss: float, scope: Scope, *, newest: bool) -> control.Action:
         state = self._control
@@ -334,7 +326,7 @@ class GROKtimizer(Optimizer):
         state["phase"], state["switch_step"] = 2, max(0, state["steps"] - 1)
         control.enter(state, self._settings.rule)
         if self._one is not None:
-            restore.hand_over(self.param_groups, self._one, self.state, self._names)
+            restore.hand_over(self.param_groups, self._one, self.state, self._settings.tensors(self.param_groups))
         state["norm"] = state["start_norm"] = guard.norm(self.param_groups, scope if scope.groups else None)
         state["start_loss"] = math.nan
         self._one = None
@@ -390,8 +382,14 @@ class GROKtimizer(Optimizer):
             if self._detector is None:  # somebody's phase 1, continued by an optimizer that begins in phase 2
                 self._enter_phase_two()
         elif beta2 is not None:
-            restore.take_over(self.param_groups, self.state, beta2, self._names)
-        restore.settle(self.param_groups, self.state, self._names, phase=self.phase, kept=state["kept"])
+            restore.take_over(self.param_groups, self.state, beta2, self._settings.tensors(self.param_groups))
+        restore.settle(
+            self.param_groups,
+            self.state,
+            self._settings.tensors(self.param_groups),
+            phase=self.phase,
+            kept=state["kept"],
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything that deepcopy and pickle need; phase 1 shares our state and lists, so it travels along.

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Generator, Mapping
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
@@ -67,6 +68,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
 def surroundings(threads: int | None, seed: int, device: torch.device) -> Generator[None, None, None]:
     """Fix threads and the global random state, flush subnormal numbers to zero, and put all back afterwards.
 
+    What GROKtimizer warns of stands in its status, and that in the run: here the warnings are not shown.
+
     Directions that only decay acts on shrink until they are subnormal, where a CPU computes a hundred times slower.
 
     Args:
@@ -83,7 +86,8 @@ def surroundings(threads: int | None, seed: int, device: torch.device) -> Genera
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 < threads < 2**15):
         raise ValueError(f"threads={threads!r}: expected a whole number ≥ 1 or None")
     before = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        warnings.filterwarnings("ignore", message="GROKtimizer: ")
         torch.manual_seed(derive_seed(seed, "global"))
         try:
             if threads is not None:

@@ -127,7 +127,7 @@ def forecast(
         predicted_generalisation(facts),
         _recommendation(ridge, theta0, lr, (train_tolerance, test_tolerance), max_delay, methods[CRITICAL].times),
         early_stopping(ridge, theta0, lr),
-        (_zero_loss(ridge, lr), float(ridge.covariance.residual(-ridge.teacher)[1])),
+        (_zero_loss(ridge, lr), float(ridge.covariance.loss(-ridge.teacher))),
     )
 
 
