@@ -71,7 +71,7 @@ def same_bits(one: Any, two: Any) -> bool:
         return one.keys() == two.keys() and all(same_bits(one[key], two[key]) for key in one)
     if isinstance(one, (list, tuple)):
         return len(one) == len(two) and all(map(same_bits, one, two))
-    return one == two
+    return one == two or repr(one) == repr(two) == "nan"  # of what is not known yet
 
 
 @pytest.mark.parametrize("method", METHODS)

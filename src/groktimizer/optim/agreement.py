@@ -96,7 +96,12 @@ class Scope:
             The sums, the same on every rank.
         """
         for group in self.groups:
-            dist.all_reduce(values, group=group)
+            reduced = values
+            if values.device.type == "cpu" and dist.get_backend(group) == "nccl":
+                reduced = values.cuda()  # parameters are offloaded; their ranks talk over devices
+            dist.all_reduce(reduced, group=group)
+            if reduced is not values:
+                values.copy_(reduced)
         return values
 
     @property
@@ -166,6 +171,15 @@ class Agreement:
             How to rebuild it.
         """
         return type(self), (False if self.process_group is False else None,)
+
+
+def among_ranks() -> bool:
+    """Whether this process is one of several.
+
+    Returns:
+        True in a torch.distributed run of more than one rank.
+    """
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def check_process_group(process_group: object) -> None:
@@ -287,7 +301,15 @@ def stacked(parts: Sequence[Tensor | float], device: torch.device) -> Tensor:
     Returns:
         Shape (number of parts,).
     """
-    return torch.stack([torch.as_tensor(part, dtype=_wide(device), device=device).reshape(()) for part in parts])
+    wide = _wide(device)
+    if not any(isinstance(part, Tensor) for part in parts):
+        return torch.tensor(parts, dtype=wide).to(device, non_blocking=True)
+    row = torch.tensor([0.0 if isinstance(part, Tensor) else part for part in parts], dtype=wide)
+    pieces = list(row.to(device, non_blocking=True).unbind())  # the numbers travel together
+    for position, part in enumerate(parts):
+        if isinstance(part, Tensor):
+            pieces[position] = part.to(device, wide).reshape(())
+    return torch.stack(pieces)
 
 
 def square(tensor: Tensor) -> Tensor:

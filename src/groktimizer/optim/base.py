@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeAlias
 
@@ -12,6 +13,7 @@ Groups: TypeAlias = list[dict[str, Any]]
 # Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which here may change.
 Options: TypeAlias = list[list[Any]]
 NO_OPTIONS: Options = [["outer", -1]]
+OWN_GROUPS = "groups"  # the name under which a base with groups of its own has theirs
 Build: TypeAlias = Callable[[Groups], Optimizer]
 
 
@@ -127,7 +129,15 @@ class PhaseOne:
         )
         self._known = [] if self.aligned else lists
         self.shares = _keeps_state_as_torch_does(type(self.optimizer))
+        if self.shares:
+            self._take_in_state()
         self.share(self.groups, self.state)
+
+    def _take_in_state(self) -> None:
+        """What the base has made in its constructor, or for a new group, beside what is there already."""
+        if self.optimizer.state is not self.state:
+            for param, entry in self.optimizer.state.items():
+                self.state[param] = {**entry, **self.state.get(param, {})}
 
     def share(self, groups: Groups, state: dict[Any, Any]) -> None:
         """Work on the outer optimizer's tensors and state as they are now.
@@ -143,6 +153,7 @@ class PhaseOne:
         if self.shares:
             self.optimizer.state = state  # pyright: ignore[reportAttributeAccessIssue] (any mapping will do)
         if self.aligned:
+            self._drop_removed(groups)
             for inner, outer in zip(self.optimizer.param_groups, groups, strict=True):
                 inner["params"] = outer["params"]
             return
@@ -156,6 +167,13 @@ class PhaseOne:
                 if old is not new:
                     self._replace(old, new)
                     known[position] = new
+
+    def _drop_removed(self, groups: Groups) -> None:
+        """Let go of groups that went: theirs are the lists that no outer group holds."""
+        inner = self.optimizer.param_groups
+        if len(inner) > len(groups):
+            held = {id(group["params"]) for group in groups}
+            inner[:] = [group for group in inner if id(group["params"]) in held]
 
     def _replace(self, old: Tensor, new: Tensor) -> None:
         for inner in self.optimizer.param_groups:
@@ -200,7 +218,8 @@ class PhaseOne:
         Returns:
             Pairs of name and value, for each group of the base.
         """
-        return [[[k, v] for k, v in group.items() if k != "params"] for group in self.optimizer.param_groups]
+        inner = self.optimizer.param_groups
+        return deepcopy([[[k, v] for k, v in group.items() if k != "params"] for group in inner])
 
     def restore(self, options: list[Options]) -> None:
         """Put back what `options` gave.
@@ -208,7 +227,10 @@ class PhaseOne:
         Args:
             options: Pairs of name and value, for each group of the base.
         """
-        for group, saved in zip(self.optimizer.param_groups, options, strict=False):
+        inner = self.optimizer.param_groups
+        if not self.aligned:
+            options = next((value for name, value in options[0] if name == OWN_GROUPS), [])
+        for group, saved in zip(inner, options, strict=len(options) > 0):
             group.update({name: value for name, value in saved if name != "outer"})
 
     def anneal(self, factors: list[float]) -> None:

@@ -115,16 +115,8 @@ class GROKtimizer(Optimizer):
         self._warned: set[str] = set()
         at_once = isinstance(interpolation, (int, float)) and interpolation == math.inf
         self._detector = deepcopy(switch.detector_for(interpolation, maximize=maximize))
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "damping": damping,
-            "beta2": beta2,
-            "eps": eps,
-            "maximize": maximize,
-            "foreach": foreach,
-            "fused": fused,
-        }
+        defaults = {"lr": lr, "weight_decay": weight_decay, "damping": damping, "beta2": beta2, "eps": eps}
+        defaults |= {"maximize": maximize, "foreach": foreach, "fused": fused}
         check_options(defaults | {"penalty": penalty})
         super().__init__(settings.listed(params), defaults)
         settings.check_groups(self.param_groups)
@@ -174,10 +166,13 @@ class GROKtimizer(Optimizer):
 
     def _norm(self) -> float:
         """Norm of what is penalised; of sharded tensors as of the last reduction, since one rank may ask alone."""
-        if scope_of_shards(self._params) is None:
+        if self._shards() is None:
             return guard.norm(self.param_groups, ALONE)
         known = self._control["norm"]
         return 0.0 if self.phase == 1 and math.isnan(known) else known
+
+    def _shards(self) -> Scope | None:
+        return scope_of_shards(self._params, self._agreement.process_group)
 
     @property
     def _params(self) -> list[Tensor]:
@@ -266,7 +261,7 @@ class GROKtimizer(Optimizer):
             guard.roll_back(self.param_groups, self.state)
             state["age"], state["turn"] = 0.0, 0.0
         else:
-            phase_two.prepare(self.param_groups, self.state, self._settings, self._control)
+            phase_two.prepare(self.param_groups, self.state, self._settings, self._agreement.process_group)
             if action is control.Action.KEEP:
                 guard.keep(self.param_groups, self.state)
             if not asked:
@@ -280,7 +275,7 @@ class GROKtimizer(Optimizer):
     def _say_what_is_due(self) -> None:
         if self._control["steps"] % status_texts.EVERY == 0:
             chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
-            for text in status_texts.warnings_due(self._control, self._norm(), chosen):
+            for text in status_texts.warnings_due(self._control, self._norm() if self.phase > 1 else 0.0, chosen):
                 self._say(text)
 
     def _say(self, text: tuple[str, str]) -> None:
@@ -313,13 +308,13 @@ class GROKtimizer(Optimizer):
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
         one = self._one or self._build_base()
         one.share(self.param_groups, self.state)
-        for group in self.param_groups:
-            guard.dense_gradients([param for param in group["params"] if param.grad is not None])
+        guard.dense_gradients([param for param in self._params if param.grad is not None])
         anneal = self._control["anneal_scale"]
         one.anneal([settings.schedule_factor(group) * anneal for group in self.param_groups])
-        scales = [self._settings.known_scales(group, self.state) for group in self.param_groups]
+        over = self._agreement.process_group
+        scales = [self._settings.known_scales(group, self.state, over) for group in self.param_groups]
         one.step(scales if self._factory.default else None, closure and losses.replay(closure, loss))
-        phase_two.prepare(self.param_groups, self.state, self._settings, self._control)
+        phase_two.prepare(self.param_groups, self.state, self._settings, self._agreement.process_group)
 
     def _enter_phase_two(self, scope: Scope = ALONE) -> None:
         state = self._control
@@ -327,7 +322,7 @@ class GROKtimizer(Optimizer):
         control.enter(state, self._settings.rule)
         if self._one is not None:
             restore.hand_over(self.param_groups, self._one, self.state, self._settings.tensors(self.param_groups))
-        state["norm"] = state["start_norm"] = guard.norm(self.param_groups, scope if scope.groups else None)
+        state["norm"] = state["start_norm"] = guard.norm(self.param_groups, scope if scope.groups else self._shards())
         state["start_loss"] = math.nan
         self._one = None
 

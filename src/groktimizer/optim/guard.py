@@ -129,7 +129,7 @@ def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) ->
         for param in group["params"]:
             entry = state.get(param, {})
             kept = entry.get(store.SNAPSHOT)
-            if kept is not None and not store.is_idle(kept):
+            if kept is not None and param.requires_grad and not store.is_idle(kept):
                 local(param).copy_(local(kept))
             for name in (store.VELOCITY, store.MOMENT):
                 if name in entry and not store.is_idle(entry[name]):

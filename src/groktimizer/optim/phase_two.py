@@ -28,7 +28,7 @@ from torch import Tensor
 
 from groktimizer.dynamics import critical_momentum
 from groktimizer.optim import guard, store, updates
-from groktimizer.optim.agreement import Scope, device_of, largest, local, stacked, sums
+from groktimizer.optim.agreement import Group, Scope, device_of, largest, local, stacked, sums
 from groktimizer.optim.settings import ADAPTIVE_DECAY, Settings
 from groktimizer.penalties import L2, Penalty
 from groktimizer.penalties.base import raised
@@ -83,7 +83,12 @@ def numbers(group: dict[str, Any], control: dict[str, Any], reference: float) ->
     return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
 
 
-def prepare(groups: list[dict[str, Any]], state: store.State, settings: Settings, control: dict[str, Any]) -> None:
+def prepare(
+    groups: list[dict[str, Any]],
+    state: store.State,
+    settings: Settings,
+    process_group: Group,
+) -> None:
     """Complete the state of tensors whose first gradient has come.
 
     In phase 2 the second moment of such a tensor starts from the gradient's square, corrected so that this gradient
@@ -93,14 +98,15 @@ def prepare(groups: list[dict[str, Any]], state: store.State, settings: Settings
         groups: The parameter groups.
         state: The optimizer's state.
         settings: The optimizer's settings.
-        control: The control numbers.
+        process_group: The argument of that name.
     """
+    control = groups[0]["control"]
     names = settings.tensors(groups)
     for group in groups:
         fresh = [param for param in group["params"] if param.grad is not None and "scale" not in state[param]]
         if not fresh:
             continue
-        scales = dict(zip(group["params"], settings.known_scales(group, state), strict=True))
+        scales = dict(zip(group["params"], settings.known_scales(group, state, process_group), strict=True))
         late = control["phase"] > 1
         for param in fresh:
             entry = state[param]
@@ -288,6 +294,8 @@ def weigh(groups: list[dict[str, Any]], state: store.State, settings: Settings, 
             continue
         joint = not settings.adaptive or group["penalty"].separable
         waiting = [p for p in group["params"] if p.grad is not None and store.number(state[p], "unit") == 0.0]
+        if not waiting and not any(getattr(param, "_fsdp_flattened", False) for param in group["params"]):
+            continue  # of a flattened tensor a rank may hold nothing, and no gradient, while others weigh it
         if joint and group["unit"] == 0.0:
             group["unit"] = _unit(_pulls(group, group["params"], state, settings, scope))
         elif not joint and waiting:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from groktimizer.optim import store
-from groktimizer.optim.base import NO_OPTIONS, PhaseOne, second_moments
+from groktimizer.optim.base import NO_OPTIONS, OWN_GROUPS, PhaseOne, second_moments
 from groktimizer.optim.settings import VERSION, numbers
 from groktimizer.optim.version_one import is_version_one, upgraded
 
@@ -71,8 +71,10 @@ def pack(packed: dict[str, Any], live: dict[str, Any], one: PhaseOne | None) -> 
     groups[0]["control"] |= live | {"base": "" if one is None else type(one.optimizer).__name__}
     if one is not None and not one.shares:
         groups[0]["control"]["base_state"] = one.optimizer.state_dict()
+    elif one is not None and not one.aligned:
+        groups[0]["base"] = [*NO_OPTIONS, [OWN_GROUPS, one.options()]]
     elif one is not None:
-        for group, options in zip(groups, one.options(), strict=False):  # a base may have merged them
+        for group, options in zip(groups, one.options(), strict=True):
             group["base"] = options
     return packed | {"param_groups": groups, "state": store.filled(packed["state"])}
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from groktimizer.optim import store
-from groktimizer.optim.agreement import ALONE, Scope, local, root_mean_squares, scope_of_shards
+from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, local, root_mean_squares, scope_of_shards
 from groktimizer.optim.base import NO_OPTIONS
 from groktimizer.optim.control import Rule, begin
 from groktimizer.penalties import L2, Penalty
@@ -148,19 +148,20 @@ class Settings:
             for rms in root_mean_squares(params, scope or ALONE)
         ]
 
-    def known_scales(self, group: dict[str, Any], state: store.State) -> list[float]:
+    def known_scales(self, group: dict[str, Any], state: store.State, process_group: Group = None) -> list[float]:
         """The scales of a group's tensors as they are now: kept with each tensor, else measured for its place.
 
         Args:
             group: A parameter group; its list for reading, ``"scales"``, is brought up to date.
             state: The optimizer's state.
+            process_group: The argument of that name.
 
         Returns:
             One factor per tensor.
         """
         params, listed = group["params"], group["scales"]
         if len(listed) != len(params) or any(math.isnan(scale) for scale in listed):
-            listed = self.scales(params, given=group["lr_given"], scope=scope_of_shards(params))
+            listed = self.scales(params, given=group["lr_given"], scope=scope_of_shards(params, process_group))
         group["scales"] = [
             store.number(state[param], "scale") if "scale" in state.get(param, ()) else scale
             for param, scale in zip(params, listed, strict=True)
@@ -294,9 +295,9 @@ def check_groups(groups: Iterable[dict[str, Any]]) -> None:
         ValueError: If there is no tensor, or every weight_decay is 0.
     """
     groups = list(groups)
-    if not any(group["params"] for group in groups):
+    if not any(group["params"] for group in groups) and not among_ranks():  # a rank may hold no tensor (ZeRO)
         raise ValueError("params=[]: every parameter group is empty; accepted are tensors that require grad")
-    if all(group["weight_decay"] == 0 for group in groups if group["params"]):
+    if all(group["weight_decay"] == 0 for group in groups):
         raise ValueError(
             "weight_decay=0 in every group: phase 2 minimises the penalty, so accepted is > 0 in one group, or None"
         )

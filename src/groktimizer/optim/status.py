@@ -15,7 +15,8 @@ EVERY = 50  # steps between two looks at what is worth a warning
 JOINING = (
     "joining",
     "under DistributedDataParallel.join() ranks may run out of data, so they cannot agree on a loss and none is used; "
-    "pass process_group=False and observe a loss that is the same on every rank, or give every rank as many batches",
+    "from then on (torch does not say when it ended): pass process_group=False and observe a loss that is the same on "
+    "every rank, or give every rank as many batches",
 )
 
 

@@ -83,7 +83,7 @@ def use(entry: Entry, param: Tensor, name: str) -> Tensor:
         The tensor in the entry.
     """
     value = entry.get(name)
-    if value is None or is_idle(value):
+    if not isinstance(value, Tensor) or value.shape != param.shape or is_idle(value):
         value = entry[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
     return value
 
