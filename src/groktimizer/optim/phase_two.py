@@ -28,7 +28,7 @@ from torch import Tensor
 
 from groktimizer.dynamics import critical_momentum
 from groktimizer.optim import guard, store, updates
-from groktimizer.optim.agreement import Group, Scope, device_of, largest, local, stacked, sums
+from groktimizer.optim.agreement import PLAIN, Group, Scope, device_of, largest, local, stacked, sums
 from groktimizer.optim.settings import ADAPTIVE_DECAY, Settings
 from groktimizer.penalties import L2, Penalty
 from groktimizer.penalties.base import raised
@@ -103,18 +103,26 @@ def prepare(
     control = groups[0]["control"]
     names = settings.tensors(groups)
     for group in groups:
-        fresh = [param for param in group["params"] if param.grad is not None and "scale" not in state[param]]
-        if not fresh:
+        incomplete = [p for p in group["params"] if p.grad is not None and type(state[p].get("scale")) is not float]
+        if not incomplete:
             continue
         scales = dict(zip(group["params"], settings.known_scales(group, state, process_group), strict=True))
         late = control["phase"] > 1
-        for param in fresh:
+        for param in incomplete:
             entry = state[param]
+            if "scale" in entry:
+                store.number(entry, "scale")  # of a framework that has put a tensor in its place
+                store.number(entry, "unit")
+                continue
             if late and settings.adaptive and store.MOMENT not in entry and group["moment_steps"]:
                 start = local(store.use(entry, param, store.MOMENT))
                 start.copy_(local(param.grad).square().mul_(1.0 - group["beta2"] ** group["moment_steps"]))
             if late and control["kept"] and settings.guard:
                 local(store.use(entry, param, store.SNAPSHOT)).copy_(local(param))
+            if late:
+                for name in names:
+                    if name in (store.VELOCITY, store.MOMENT):
+                        store.use(entry, param, name)
             store.begin(entry, param, names, scales[param], 1.0 if weighs_itself(group) else 0.0)
 
 
@@ -150,23 +158,24 @@ def advance(
     proximal = not isinstance(group["penalty"], L2)
     if not params or ((settings.adaptive or proximal) and float(lr) == 0.0):
         return None  # a paused schedule: at momentum 1 the velocity would only pile up
-    columns = [params, guard.dense_gradients(params), [store.use(state[p], p, store.VELOCITY) for p in params]]
+    entries = [state[param] for param in params]
+    columns = [params, guard.dense_gradients(params), [entry[store.VELOCITY] for entry in entries]]
     momentum = critical_momentum(float(lr), reference, group["damping"])
     scalars = updates.Scalars(float(lr), decay, momentum, eps=group["eps"], maximize=group["maximize"])
     if settings.adaptive:
         group["moment_steps"] += 1
         correction = 1.0 - group["beta2"] ** group["moment_steps"]
-        columns.append([store.use(state[param], param, store.MOMENT) for param in params])
+        columns.append([entry[store.MOMENT] for entry in entries])
         scalars = scalars._replace(beta2=group["beta2"], correction=correction)
-    columns = [[local(tensor) for tensor in column] for column in columns]
+    if any(type(param) not in PLAIN for param in params):
+        columns = [[local(tensor) for tensor in column] for column in columns]
     turn = None
     if proximal:
         shares = [scope.share(param) for param in params]
-        own = [state[param] for param in params]
-        turn = _proximal(group, own, columns, scalars, age if settings.accelerates else None, shares)
+        turn = _proximal(group, entries, columns, scalars, age if settings.accelerates else None, shares)
     elif settings.adaptive:
         kernel = updates.choose(foreach=group["foreach"], compiled=settings.compiled, device=params[0].device)
-        scales = [store.number(state[param], "scale") for param in params]
+        scales = [entry["scale"] for entry in entries]
         for lane, own in updates.lanes(scales, scalars, group["damping"], reference):
             kernel(*([column[i] for i in lane] for column in columns), own)
     else:
@@ -192,7 +201,7 @@ def _proximal(
         count = age.to(raised(columns[0][0]).dtype)
         momentum = (count - 1.0) / (count + 2.0)
     for entry, share, *tensors in zip(entries, shares, *columns, strict=True):
-        lr, weight = scalars.lr * store.number(entry, "scale"), scalars.weight_decay * store.number(entry, "unit")
+        lr, weight = scalars.lr * entry["scale"], scalars.weight_decay * entry["unit"]
         own = scalars._replace(lr=lr, weight_decay=weight)
         turn += proximal_step(group["penalty"], tensors, own, momentum).to(turn) * share
     return turn
@@ -293,7 +302,7 @@ def weigh(groups: list[dict[str, Any]], state: store.State, settings: Settings, 
         if weighs_itself(group):
             continue
         joint = not settings.adaptive or group["penalty"].separable
-        waiting = [p for p in group["params"] if p.grad is not None and store.number(state[p], "unit") == 0.0]
+        waiting = [p for p in group["params"] if p.grad is not None and state[p]["unit"] == 0.0]
         if not waiting and not any(getattr(param, "_fsdp_flattened", False) for param in group["params"]):
             continue  # of a flattened tensor a rank may hold nothing, and no gradient, while others weigh it
         if joint and group["unit"] == 0.0:
