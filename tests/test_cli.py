@@ -231,6 +231,7 @@ def test_pre_emption_saves_at_the_signal(number, tmp_path, monkeypatch, capsys):
         np.testing.assert_array_equal(resumed.history[name], whole.history[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_pre_emption_of_compare_saves_every_run(tmp_path):
     words = ["compare", *SMALL[:-3], "500000", "--every", "50", "--optimizers", "adamw", "--seeds", "1,2"]
     words += ["--precision", "fp32", "--workers", "2", "--out", str(tmp_path)]

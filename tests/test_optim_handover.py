@@ -176,6 +176,7 @@ def test_param_groups_spare_biases_and_normalisation_and_list_shared_tensors_onc
         param_groups(nn.ReLU())
 
 
+@pytest.mark.slow
 def test_all_ranks_switch_together_on_the_mean_loss() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.multiprocessing.spawn import spawn
 
-from ranks import CUTS, MAKE, SCENARIOS, SETTINGS, play
+from ranks import CUTS, MAKE, REPLICATED, SCENARIOS, SETTINGS, play
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,10 @@ def found(ranks: list[dict[str, Any]], scenario: str) -> list[dict[str, Any]]:
     return [rank[scenario] for rank in ranks]
 
 
-@pytest.mark.parametrize("scenario", ["fully_sharded", "replicated"])
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    ("scenario", "setting"),
+    [("fully_sharded", name) for name in SETTINGS] + [("replicated", name) for name in REPLICATED],
+)
 def test_two_ranks_take_the_steps_of_one_process(ranks: Any, scenario: str, setting: str) -> None:
     """float64, 50 steps across the switch, untuned; each rank has half the data."""
     for mine in found(ranks, scenario):

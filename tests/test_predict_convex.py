@@ -149,6 +149,7 @@ def test_what_no_run_can_find_is_not_iterated(tmp_path, capsys):
     assert "not iterated: recovery is impossible" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_miss_is_told_with_its_side_of_the_tolerance(tmp_path, capsys):
     """This draw is missed by 0.00067: a run ends within 1e-2 of A*, and none within 1e-4."""
     words = ["predict", "low-rank", "--seed", "1"]

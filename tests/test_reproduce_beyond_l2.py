@@ -212,6 +212,7 @@ def test_the_law_of_theorem_3_3_holds_within_a_factor_of_two():
     assert 0.5 < times.delay / one.law(sparse.LR, sparse.WEIGHT) < 2
 
 
+@pytest.mark.slow
 def test_groktimizer_beats_ista_a_hundredfold_on_one_draw(tmp_path: Path):
     one = next(sparse.recoverable(sparse.ROBUST, 0))
     spec = networks.proximal_groktimizer("sparse-recovery", "l1", 1e-5, [one.seed], {"N": 40})

@@ -190,6 +190,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_ends_with_the_process_that_asked_for_it_and_saves_its_state(killed: tuple[Path, int]):
     here, run = killed
