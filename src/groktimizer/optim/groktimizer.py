@@ -246,7 +246,7 @@ class GROKtimizer(Optimizer):
         asked = settings.only_asked_for_state(self.param_groups)
         state = self._control
         state["steps"] += not asked
-        scope = ALONE if asked else self._agreement.scope(self._params)
+        scope = ALONE if asked else self._agreement.known or self._agreement.scope(self._params)
         if scope.joining:
             self._say(status_texts.JOINING)
         found, squares = exchange(self._inbox, self.param_groups, self.state, state, self._settings, scope)
@@ -261,11 +261,11 @@ class GROKtimizer(Optimizer):
             guard.roll_back(self.param_groups, self.state)
             state["age"], state["turn"] = 0.0, 0.0
         else:
-            phase_two.prepare(self.param_groups, self.state, self._settings, self._agreement.process_group)
+            moving = phase_two.prepare(self.param_groups, self.state, self._settings, self._agreement.process_group)
             if action is control.Action.KEEP:
                 guard.keep(self.param_groups, self.state)
             if not asked:
-                self._shrink(closure, scope, squares)
+                self._shrink(moving, closure, scope, squares)
         self._inbox.clear()  # what further evaluations of a closure observed
         if asked:
             store.rewind(self.state)
@@ -275,7 +275,7 @@ class GROKtimizer(Optimizer):
     def _say_what_is_due(self) -> None:
         if self._control["steps"] % status_texts.EVERY == 0:
             chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
-            for text in status_texts.warnings_due(self._control, self._norm() if self.phase > 1 else 0.0, chosen):
+            for text in status_texts.warnings_due(self._control, self._norm, chosen):
                 self._say(text)
 
     def _say(self, text: tuple[str, str]) -> None:
@@ -308,7 +308,9 @@ class GROKtimizer(Optimizer):
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
         one = self._one or self._build_base()
         one.share(self.param_groups, self.state)
-        guard.dense_gradients([param for param in self._params if param.grad is not None])
+        for param in self._params:
+            if param.grad is not None and param.grad.layout != torch.strided:
+                guard.refuse_sparse(param)
         anneal = self._control["anneal_scale"]
         one.anneal([settings.schedule_factor(group) * anneal for group in self.param_groups])
         over = self._agreement.process_group
@@ -327,7 +329,7 @@ class GROKtimizer(Optimizer):
         self._one = None
 
     # ---------------------------------------------------------------- phase 2
-    def _shrink(self, closure: Callable[[], Any] | None, scope: Scope, squares: list[float] | None) -> None:
+    def _shrink(self, moving: list[phase_two.Moving], closure: Any, scope: Scope, squares: list[float] | None) -> None:
         state, groups = self._control, self.param_groups
         if not state["probes_left"]:
             phase_two.weigh(groups, self.state, self._settings, scope)  # a probe is a step away from where theta is
@@ -339,9 +341,9 @@ class GROKtimizer(Optimizer):
         flush = state["steps"] % guard.FLUSH_EVERY == 0
         age = phase_two.restart(groups, self.state, state) if proximal(groups) else None
         turns: list[Tensor] = []
-        for group in groups:
+        for group, own in zip(groups, moving, strict=True):
             numbers = phase_two.numbers(group, state, reference)
-            turn = phase_two.advance(group, self.state, self._settings, numbers, age=age, scope=scope, flush=flush)
+            turn = phase_two.advance(group, own, self._settings, numbers, age=age, scope=scope, flush=flush)
             if turn is not None:
                 turns.append(turn)
         if turns:

@@ -21,7 +21,7 @@ Candes (2015).
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,12 +83,20 @@ def numbers(group: dict[str, Any], control: dict[str, Any], reference: float) ->
     return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
 
 
+class Moving(NamedTuple):
+    """The tensors of one group that have a gradient, with what a step needs of each."""
+
+    params: list[Tensor]
+    grads: list[Tensor]
+    entries: list[store.Entry]
+
+
 def prepare(
     groups: list[dict[str, Any]],
     state: store.State,
     settings: Settings,
     process_group: Group,
-) -> None:
+) -> list[Moving]:
     """Complete the state of tensors whose first gradient has come.
 
     In phase 2 the second moment of such a tensor starts from the gradient's square, corrected so that this gradient
@@ -99,36 +107,67 @@ def prepare(
         state: The optimizer's state.
         settings: The optimizer's settings.
         process_group: The argument of that name.
-    """
-    control = groups[0]["control"]
-    names = settings.tensors(groups)
+
+    Returns:
+        What moves, by group.
+
+    Raises:
+        ValueError: If a gradient is sparse.
+    """  # noqa: DOC502 (raised by what it calls)
+    everything: list[Moving] = []
     for group in groups:
-        incomplete = [p for p in group["params"] if p.grad is not None and type(state[p].get("scale")) is not float]
-        if not incomplete:
+        moving = Moving([], [], [])
+        incomplete: list[Tensor] = []
+        for param in group["params"]:
+            grad = param.grad
+            if grad is not None:
+                if grad.layout != torch.strided:
+                    guard.refuse_sparse(param)
+                entry = state[param]
+                moving.params.append(param)
+                moving.grads.append(grad)
+                moving.entries.append(entry)
+                if type(entry.get("scale")) is not float:
+                    incomplete.append(param)
+        if incomplete:
+            _complete(group, incomplete, groups, state, settings, process_group)
+        everything.append(moving)
+    return everything
+
+
+def _complete(
+    group: dict[str, Any],
+    incomplete: list[Tensor],
+    groups: list[dict[str, Any]],
+    state: store.State,
+    settings: Settings,
+    process_group: Group,
+) -> None:
+    control, names = groups[0]["control"], settings.tensors(groups)
+    scales = dict(zip(group["params"], settings.known_scales(group, state, process_group), strict=True))
+    late = control["phase"] > 1
+    for param in incomplete:
+        entry = state[param]
+        if "scale" in entry:
+            store.number(entry, "scale")  # of a framework that has put a tensor in its place
+            store.number(entry, "unit")
             continue
-        scales = dict(zip(group["params"], settings.known_scales(group, state, process_group), strict=True))
-        late = control["phase"] > 1
-        for param in incomplete:
-            entry = state[param]
-            if "scale" in entry:
-                store.number(entry, "scale")  # of a framework that has put a tensor in its place
-                store.number(entry, "unit")
-                continue
-            if late and settings.adaptive and store.MOMENT not in entry and group["moment_steps"]:
-                start = local(store.use(entry, param, store.MOMENT))
-                start.copy_(local(param.grad).square().mul_(1.0 - group["beta2"] ** group["moment_steps"]))
-            if late and control["kept"] and settings.guard:
-                local(store.use(entry, param, store.SNAPSHOT)).copy_(local(param))
-            if late:
-                for name in names:
-                    if name in (store.VELOCITY, store.MOMENT):
-                        store.use(entry, param, name)
-            store.begin(entry, param, names, scales[param], 1.0 if weighs_itself(group) else 0.0)
+        if late and settings.adaptive and store.MOMENT not in entry and group["moment_steps"]:
+            assert param.grad is not None
+            start = local(store.use(entry, param, store.MOMENT))
+            start.copy_(local(param.grad).square().mul_(1.0 - group["beta2"] ** group["moment_steps"]))
+        if late and control["kept"] and settings.guard:
+            local(store.use(entry, param, store.SNAPSHOT)).copy_(local(param))
+        if late:
+            for name in names:
+                if name in (store.VELOCITY, store.MOMENT):
+                    store.use(entry, param, name)
+        store.begin(entry, param, names, scales[param], 1.0 if weighs_itself(group) else 0.0)
 
 
 def advance(
     group: dict[str, Any],
-    state: store.State,
+    moving: Moving,
     settings: Settings,
     numbers: tuple[float | Tensor, float, float],
     *,
@@ -139,8 +178,8 @@ def advance(
     """Move the tensors of one group, this rank's parts of them.
 
     Args:
-        group: A parameter group, gradients set.
-        state: The optimizer's state.
+        group: A parameter group.
+        moving: Its tensors, as `prepare` gives them.
         settings: The optimizer's settings.
         numbers: Step size, weight of the penalty (its scales applied), and the decay that sets the momentum.
         age: Steps since the last restart, of proximal groups.
@@ -149,17 +188,13 @@ def advance(
 
     Returns:
         This rank's part of the restart test, summed over a proximal group's tensors; None for an L2 group.
-
-    Raises:
-        ValueError: If a gradient is sparse.
-    """  # noqa: DOC502 (raised by what it calls)
-    params = [param for param in group["params"] if param.grad is not None]
+    """
+    params, grads, entries = moving
     lr, decay, reference = numbers
     proximal = not isinstance(group["penalty"], L2)
     if not params or ((settings.adaptive or proximal) and float(lr) == 0.0):
         return None  # a paused schedule: at momentum 1 the velocity would only pile up
-    entries = [state[param] for param in params]
-    columns = [params, guard.dense_gradients(params), [entry[store.VELOCITY] for entry in entries]]
+    columns = [params, grads, [entry[store.VELOCITY] for entry in entries]]
     momentum = critical_momentum(float(lr), reference, group["damping"])
     scalars = updates.Scalars(float(lr), decay, momentum, eps=group["eps"], maximize=group["maximize"])
     if settings.adaptive:

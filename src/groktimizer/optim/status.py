@@ -1,7 +1,7 @@
 """What the optimizer says of itself: what is going on, what to change, and what is worth a warning."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,12 +146,12 @@ def _grew(norm: float, start: float, chosen: Chosen) -> str:
     )
 
 
-def warnings_due(control: dict[str, Any], norm: float, chosen: Chosen) -> Iterator[tuple[str, str]]:
+def warnings_due(control: dict[str, Any], norm: Callable[[], float], chosen: Chosen) -> Iterator[tuple[str, str]]:
     """What a user should hear without asking, each thing once.
 
     Args:
         control: The control numbers.
-        norm: Norm of the penalised parameters now.
+        norm: Measures the norm of the penalised parameters, which takes a pass over them: asked for rarely.
         chosen: What the user has set.
 
     Yields:
@@ -179,8 +179,10 @@ def warnings_due(control: dict[str, Any], norm: float, chosen: Chosen) -> Iterat
             ),
         )
     elif not math.isnan(control["level"]) and control["last_loss"] > FAR * control["level"] and not control["kept"]:
-        yield "left", _shrinking(control, norm, chosen)
+        yield "left", _shrinking(control, norm(), chosen)
     measured = not math.isnan(control["level"]) and not math.isnan(control["start_norm"])
-    grew = _grew(norm, control["start_norm"], chosen) if measured else ""
-    if grew and chosen.adaptive and chosen.weight_decay:
-        yield "grown", grew.removeprefix(": ")
+    look = control["steps"] // EVERY
+    if chosen.adaptive and chosen.weight_decay and measured and look & (look - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+        grew = _grew(norm(), control["start_norm"], chosen)
+        if grew:
+            yield "grown", grew.removeprefix(": ")
