@@ -1,6 +1,10 @@
-"""Two processes over gloo that play scenarios; `test_optim_ranks.py` starts them once and looks at what they found."""
+"""Two processes over gloo that play scenarios: ``python ranks.py FOLDER`` writes there what each of them found.
+
+They are forked from one process that has imported everything and computed nothing.
+"""
 
 import copy
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Generator
@@ -24,28 +28,15 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardingStrategy, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
-from groktimizer import L1, Elastic, GROKtimizer, GroupL1, Nuclear
+from groktimizer import GROKtimizer, GroupL1, Nuclear
+from rank_settings import CUTS, REPLICATED, SETTINGS
 
 STEPS = 50
 Found = dict[str, Any]
 SCENARIOS: dict[str, Callable[[int, str], Found]] = {}
-
-# Untuned, both metrics, every penalty whose groups lie in one shard.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "adaptive": {},
-    "adaptive-l1": {"penalty": L1()},
-    "adaptive-elastic": {"penalty": Elastic(L1(), 0.5)},
-    "adaptive-group": {"penalty": GroupL1()},
-    "euclidean": {"metric": "euclidean"},
-    "euclidean-l1": {"metric": "euclidean", "penalty": L1()},
-    "euclidean-elastic": {"metric": "euclidean", "penalty": Elastic(L1(), 0.5)},
-    "euclidean-group": {"metric": "euclidean", "penalty": GroupL1()},
-}
-
-
-REPLICATED = ("adaptive", "adaptive-l1", "euclidean")  # whole tensors on every rank: only losses are agreed on
 
 
 def scenario(play: Callable[[int, str], Found]) -> Callable[[int, str], Found]:
@@ -219,8 +210,7 @@ MAKE: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-RESUMED_STEPS = 26
-CUTS = (5, 21)  # in phase 1, in phase 2
+RESUMED_STEPS = 16
 
 
 class SilentAdam(torch.optim.Adam):
@@ -238,7 +228,7 @@ def resumed(make: Callable[[], nn.Module], options: dict[str, Any] | None, cut: 
         if options is None:
             return model, SilentAdam(groups(model), lr=1e-2)
         flat = isinstance(model, FullyShardedDataParallel)
-        return model, GROKtimizer(model.parameters() if flat else groups(model), interpolation=1.2, **options)
+        return model, GROKtimizer(model.parameters() if flat else groups(model), interpolation=2.5, **options)
 
     def values(model: nn.Module) -> Tensor:
         return torch.cat([getattr(p, "to_local", lambda p=p: p)().detach().flatten() for p in model.parameters()])
@@ -378,16 +368,20 @@ def refused(rank: int, _: str) -> Found:
     return found
 
 
-def play(rank: int, address: str, folder: str, names: list[str]) -> None:
+def play(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found: dict[str, Any] = {}
-    for name in names:
+    for name, scene in SCENARIOS.items():
         try:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
-                found[name] = SCENARIOS[name](rank, folder) | {"warnings": sorted({str(each.message) for each in said})}
+                found[name] = scene(rank, folder) | {"warnings": sorted({str(each.message) for each in said})}
         except Exception:
             found[name] = {"error": traceback.format_exc()}
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    start_processes(play, (sys.argv[1],), nprocs=2, start_method="fork")

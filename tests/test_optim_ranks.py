@@ -1,23 +1,23 @@
 """Two ranks of one model take the steps of one process, save and load as Adam does, and never wait in vain."""
 
 import math
-import tempfile
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
-from ranks import CUTS, MAKE, REPLICATED, SCENARIOS, SETTINGS, play
+from rank_settings import CUTS, KINDS, REPLICATED, SETTINGS
 
 
 @pytest.fixture(scope="module")
-def ranks() -> list[dict[str, Any]]:
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What either rank found in every scenario: two processes, started once."""
-    with tempfile.TemporaryDirectory() as folder:
-        spawn(play, (f"file://{folder}/store", folder, list(SCENARIOS)), nprocs=2)
-        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    folder = tmp_path_factory.mktemp("ranks")
+    subprocess.run([sys.executable, Path(__file__).with_name("ranks.py"), folder], check=True)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 def found(ranks: list[dict[str, Any]], scenario: str) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def test_flat_pieces_take_the_steps_of_whole_tensors(ranks: Any) -> None:
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("metric", ["adaptive", "euclidean"])
-@pytest.mark.parametrize("kind", MAKE)
+@pytest.mark.parametrize("kind", KINDS)
 def test_distributed_checkpoints_resume_bit_equal_in_every_form(ranks: Any, kind: str, metric: str, cut: int) -> None:
     for mine in found(ranks, "checkpoints"):
         case = mine[f"{kind} {metric} {cut}"]
