@@ -196,21 +196,29 @@ def test_wrong_labels(table: Table):
     assert mean(gains) >= -2.0
 
 
+def rows(part: str, seed: int) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """One seed's rows of a part of the table: a name and what was measured."""
+    if part == "labels":
+        yield "labels", (wrong_labels(seed),)
+    for name, (build, epochs) in BUILDS.items() if part == "phases" else ():
+        for size, length in epochs.items():
+            yield f"{name}|{size}", against_phase_one(build, size, length, seed)
+    for name, size in [(n, s) for s in SIZES for n in ("breast cancer", "digits")] if part == "switch" else ():
+        yield f"{name}|{size}", switch(name, size, seed)
+
+
 def main(part: str, count: int) -> None:
-    """Print one part of the table run by run: switch, phases or labels."""
+    """Print one part of the table, switch, phases or labels: run by run, then means with intervals and the extremes."""
+    found: dict[str, list[tuple[float, ...]]] = {}
     for seed in range(count):
-        if part == "labels":
-            sys.stdout.write(f"labels {seed} {wrong_labels(seed):.3f}\n")
-        for name, (build, epochs) in BUILDS.items() if part == "phases" else ():
-            for size, length in epochs.items():
-                gain, rollbacks = against_phase_one(build, size, length, seed)
-                sys.stdout.write(f"{name}|{size} {seed} {gain:.3f} {rollbacks}\n")
-                sys.stdout.flush()
-        for name, size in [(n, s) for s in SIZES for n in ("breast cancer", "digits")] if part == "switch" else ():
-            ratio, loss = switch(name, size, seed)
-            sys.stdout.write(f"{name}|{size} {seed} {ratio:.3f} {loss:.3f}\n")
+        for name, values in rows(part, seed):
+            sys.stdout.write(f"{name} {seed} {' '.join(f'{value:.3f}' for value in values)}\n")
             sys.stdout.flush()
-        sys.stdout.flush()
+            found.setdefault(name, []).append(values)
+    for name, runs in found.items():
+        columns = [list(column) for column in zip(*runs, strict=True)]
+        told = [f"{interval(column)}, {min(column):.2f} to {max(column):.2f}" for column in columns]
+        sys.stdout.write(f"{name} mean {'; '.join(told)}\n")
 
 
 if __name__ == "__main__":
