@@ -74,6 +74,7 @@ COMMANDS = [
     ([*RUN, "--seed", "-1"], "'-1': expected a whole number ≥ 0"),
     ([*RUN, "--steps", "0"], "'0': expected a whole number ≥ 1"),
     ([*RUN, "--every", "often"], "'often': expected a whole number ≥ 1 or 'log'"),
+    ([*RUN, "--every=--"], "argument --every: expected a value, got '--'"),
     ([*RUN, "--precision", "fp8"], "invalid choice: 'fp8'"),
     ([*RUN, "--threads", "many"], "'many': expected a whole number ≥ 1"),
     ([*RUN, "--device", "tpu9", "--set", "p=5"], "device='tpu9': not available here"),

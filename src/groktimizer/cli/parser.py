@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 OUT = Path("groktimizer-results")
 PRECISIONS = ("fp32", "bf16", "fp64")
@@ -23,6 +23,21 @@ class Parser(argparse.ArgumentParser):
         """Print one line and exit with 2."""
         print(f"{self.prog}: error: {message}", file=sys.stderr)
         raise SystemExit(2)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (one signature for argparse's overloads)
+        """Refuse ``--option=--``, of which argparse makes an option without a value.
+
+        Args:
+            args: Words.
+            namespace: As in argparse.
+
+        Returns:
+            As in argparse.
+        """
+        for word in args or ():
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"argument {word.removesuffix('=--')}: expected a value, got '--'")
+        return super().parse_known_args(args, namespace)
 
 
 def whole(least: int):
