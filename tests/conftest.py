@@ -1,6 +1,7 @@
 """What every test shares: one thread, fixed seeds, no window, and the global state of torch put back afterwards."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -22,13 +23,22 @@ torch.set_num_threads(1)
 
 @pytest.fixture(autouse=True)
 def settled_world() -> Iterator[None]:
-    """Seed the global generators and restore torch's default dtype and thread count after the test."""
+    """Seed the global generators and restore torch's default dtype and thread count after the test.
+
+    Signals that a launcher has let be ignored (nohup, a job in the background) are heard during the test.
+    """
     dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    heard = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    ignored = [number for number in heard if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, heard[number])
     torch.manual_seed(0)
     np.random.seed(0)
     yield
     torch.set_default_dtype(dtype)
     torch.set_num_threads(threads)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

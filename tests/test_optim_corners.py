@@ -123,6 +123,7 @@ def test_a_parameter_whose_gradient_comes_late_is_scaled_by_its_own_gradient() -
     torch.testing.assert_close(root, torch.full((2,), 1e-3), rtol=1e-4, atol=0.0)
 
 
+@pytest.mark.slow
 def test_every_parameter_shape_is_compiled_once() -> None:
     """More lists of shapes than one function may be recompiled for."""
     params = [nn.Parameter(torch.ones(3 + k, dtype=torch.float64)) for k in range(9)]

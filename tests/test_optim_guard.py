@@ -269,11 +269,11 @@ def test_directions_that_nothing_uses_do_not_end_in_subnormal_numbers() -> None:
         assert bool((opt.state[theta]["exp_avg"] == 0.0).all()) is flushed
 
 
-def test_an_entry_dies_beside_a_large_one_but_keeps_its_speed_on_its_way_through_zero() -> None:
+def test_an_entry_dies_beside_a_large_one_but_not_on_its_way_through_zero() -> None:
     theta = torch.tensor([1.0, 1e-12, -1e-12, 1e-8])
     velocity = torch.tensor([0.1, 1e-11, 0.5, 1e-30])
     flush([theta], [velocity])
-    assert theta.tolist() == torch.tensor([1.0, 0.0, 0.0, 1e-8]).tolist()
+    assert theta.tolist() == torch.tensor([1.0, 0.0, -1e-12, 1e-8]).tolist()
     assert velocity.tolist() == torch.tensor([0.1, 0.0, 0.5, 0.0]).tolist()
 
 

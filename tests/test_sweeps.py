@@ -201,6 +201,7 @@ def test_a_run_ends_with_the_process_that_asked_for_it_and_saves_its_state(kille
     assert len(list((here / "out" / "checkpoints").glob("*.pt"))) == 1
 
 
+@pytest.mark.slow
 def test_files_of_the_working_directory_are_not_taken_for_modules(killed: tuple[Path, int]):
     assert not (killed[0] / "ran").exists()
 

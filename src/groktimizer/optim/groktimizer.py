@@ -357,7 +357,7 @@ class GROKtimizer(Optimizer):
             The dict of `torch.optim.Optimizer.state_dict`; ``param_groups[0]["control"]`` holds the phase, the
             detector, the constraint and the guard.
         """
-        live = self._inbox.state_dict() | {name: restore.plain(self._control[name]) for name in ("age", "turn")}
+        live = self._inbox.state_dict() | {name: float(self._control[name]) for name in ("age", "turn")}
         return restore.pack(super().state_dict(), live, self._one if self.phase == 1 else None)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def flush(params: Sequence[Tensor], velocities: Sequence[Tensor]) -> None:
     A direction that the loss does not use shrinks exponentially. Its products with activations and other weights reach
     float32's subnormal range within a few hundred steps, and a CPU computes there ten times slower and more; beside
     the largest entry such a number is a thousandth of float32's rounding. float64 is left alone, and so are devices, on
-    which subnormal numbers cost nothing. What only passes through zero keeps its speed.
+    which subnormal numbers cost nothing.
 
     Args:
         params: Parameters, changed in place.
@@ -89,11 +89,13 @@ def flush(params: Sequence[Tensor], velocities: Sequence[Tensor]) -> None:
     """
     for param, velocity in zip(map(local, params), map(local, velocities), strict=True):
         if param.dtype in NARROW and param.device.type == "cpu" and param.numel():
-            least = max(max(map(abs, map(float, torch.aminmax(param)))) * FLUSH_SHARE, FLUSH_BELOW)
-            alive = torch.count_nonzero(param)
-            torch.hardshrink(param, least, out=param)
-            if torch.count_nonzero(param) < alive:
-                velocity.masked_fill_((param == 0.0) & (velocity.abs() < FLUSH_SPEED * least), 0.0)
+            size = param.abs()
+            smallest, largest = (float(value) for value in torch.aminmax(size))
+            least = max(largest * FLUSH_SHARE, FLUSH_BELOW)
+            if smallest < least:
+                dead = (size < least) & (velocity.abs() < FLUSH_SPEED * least)
+                param.masked_fill_(dead, 0.0)
+                velocity.masked_fill_(dead, 0.0)
             torch.hardshrink(velocity, FLUSH_BELOW, out=velocity)
 
 

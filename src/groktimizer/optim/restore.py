@@ -242,15 +242,3 @@ def take_over(groups: Groups, state: store.State, beta2: float, names: tuple[str
             if param in state:
                 state[param].pop("step", None)
         begin_phase_two(group, state, names, counted={id(p) for p in group["params"] if adaptive})
-
-
-def plain(value: Any) -> Any:
-    """A number out of one that may live on a device.
-
-    Args:
-        value: A number or a one-element tensor.
-
-    Returns:
-        A float.
-    """
-    return float(value) if isinstance(value, Tensor) else value
