@@ -8,8 +8,8 @@ Everything is arithmetic on a flat dict of numbers with a fixed set of keys.
 import math
 from typing import Any
 
-QUIET, LOUD = 1.0 / 3.0, 0.5  # share of turns below which a loss is a trend, above which it is noise for sure
-PRIOR, MEMORY = 8, 64  # losses that the first guess (2/3, noise) weighs, and that the share remembers
+QUIET, LOUD = 0.45, 0.5  # share of turns below which a loss is a trend, above which it is noise for sure
+PRIOR, MEMORY = 4, 64  # losses that the first guess (2/3, noise) weighs, and that the share remembers
 ENOUGH = 10  # changes of the loss before noise is taken as proven
 EARLY = 4  # losses that say where the run began, where batches differ
 SHORTEST = 8  # losses in a window
@@ -120,7 +120,7 @@ def noisy(state: dict[str, Any]) -> bool:
         state: As `begin` gives it.
 
     Returns:
-        True until some ten losses without a turn, or fewer turns than noise has, say no.
+        True until a few losses without a turn, or fewer turns than noise has, say no.
     """
     return state["noise_turning"] > QUIET
 
