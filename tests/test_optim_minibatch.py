@@ -63,10 +63,26 @@ def test_two_in_three_losses_of_any_law_are_turns(law: str) -> None:
 
 @pytest.mark.parametrize("rate", [0.5, 0.9, 0.99, 1.0])
 def test_a_loss_that_falls_has_no_noise(rate: float) -> None:
-    """After eight changes of one sign the first guess, 2/3 with a weight of eight, is at 1/3."""
-    assert noise.noisy(seen([rate**t for t in range(9)]))
+    """Of four pairs of changes none turns: the first guess, 2/3 with a weight of eight, is at 4/9, below 0.45."""
+    assert noise.noisy(seen([rate**t for t in range(4)]))
+    assert not noise.noisy(seen([rate**t for t in range(6)]))
     assert not noise.noisy(seen([rate**t for t in range(40)]))  # nor one that rests
     assert not noise.proven(seen([rate**t for t in range(40)]))
+
+
+def test_a_full_batch_that_swings_at_first_has_no_noise() -> None:
+    """Five swings in fifteen losses are fewer than noise has: ten of thirteen changes."""
+    losses = [9.0, 7.7, 12.0, 8.7, 4.1, 2.2, 1.4, 0.93, 0.36, 0.31, 0.51, 0.23, 0.12, 0.037, 0.011]
+    assert not noise.noisy(seen(losses))
+    detector = LossBelow()
+    assert [detector.update(loss) for loss in losses].index(True) == len(losses) - 1
+
+
+def test_noise_is_taken_for_a_trend_once_in_fifty_runs_at_most() -> None:
+    rng = default_rng(6)
+    runs = [rng.exponential(size=60) for _ in range(300)]
+    fooled = sum(not all(noise.noisy(seen(run[:t])) for t in range(2, 60)) for run in runs)
+    assert fooled <= 6
 
 
 def test_equal_losses_between_spikes_hide_nothing() -> None:

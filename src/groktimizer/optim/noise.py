@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 QUIET, LOUD = 0.45, 0.5  # share of turns below which a loss is a trend, above which it is noise for sure
-PRIOR, MEMORY = 4, 64  # losses that the first guess (2/3, noise) weighs, and that the share remembers
+PRIOR, MEMORY = 8, 64  # losses that the first guess (2/3, noise) weighs, and that the share remembers
 ENOUGH = 10  # changes of the loss before noise is taken as proven
 EARLY = 4  # losses that say where the run began, where batches differ
 SHORTEST = 8  # losses in a window
