@@ -36,8 +36,8 @@ def test_the_least_memory_is_below_what_a_run_takes(name, monkeypatch):
 
 
 def test_free_memory_is_the_least_of_machine_and_own_limit():
-    resource = pytest.importorskip("resource")
-    psutil = pytest.importorskip("psutil")
+    resource = pytest.importorskip("resource", reason="limits of a process are POSIX")
+    psutil = pytest.importorskip("psutil", reason="psutil, which reads memory, is not installed")
     before, taken = resource.getrlimit(resource.RLIMIT_AS), psutil.Process().memory_info().vms
     assert 10**8 < free_memory() < ADDRESSES
     resource.setrlimit(resource.RLIMIT_AS, (taken + 2**27, before[1]))

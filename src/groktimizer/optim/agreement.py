@@ -86,20 +86,22 @@ class Scope:
         copies = [mesh.size(dim) for dim, placement in enumerate(placements) if placement.is_replicate()]
         return 1.0 / math.prod(copies)
 
-    def total(self, values: Tensor) -> Tensor:
+    def total(self, values: Tensor, *, largest: bool = False) -> Tensor:
         """Sum over the ranks, in place.
 
         Args:
             values: One row of numbers.
+            largest: Take the maxima instead.
 
         Returns:
             The sums, the same on every rank.
         """
         for group in self.groups:
+            op = dist.ReduceOp.MAX if largest else dist.ReduceOp.SUM
             reduced = values
             if values.device.type == "cpu" and dist.get_backend(group) == "nccl":
                 reduced = values.cuda()  # parameters are offloaded; their ranks talk over devices
-            dist.all_reduce(reduced, group=group)
+            dist.all_reduce(reduced, op=op, group=group)
             if reduced is not values:
                 values.copy_(reduced)
         return values
@@ -285,10 +287,7 @@ def largest(parts: Sequence[float], scope: Scope, device: torch.device) -> list[
     """
     if not scope.cut or not parts:
         return list(parts)
-    row = stacked(parts, device)
-    for group in scope.groups:
-        dist.all_reduce(row, op=dist.ReduceOp.MAX, group=group)
-    return row.tolist()
+    return scope.total(stacked(parts, device), largest=True).tolist()
 
 
 def stacked(parts: Sequence[Tensor | float], device: torch.device) -> Tensor:

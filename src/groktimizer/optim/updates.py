@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.optim.sgd import sgd
 
 from groktimizer.dynamics import critical_momentum
+from groktimizer.optim.agreement import PLAIN
 
 
 class Scalars(NamedTuple):
@@ -126,7 +127,6 @@ def _advance(param: Tensor, grad: Tensor, velocity: Tensor, moment: Tensor, scal
     param.add_(velocity, alpha=-scalars.lr)
 
 
-PLAIN = (Tensor, torch.nn.Parameter)  # a sharded DTensor has no flat view
 BLOCK = 1 << 16  # elements; the operands of a block this long stay in a core's second-level cache
 
 
@@ -145,7 +145,7 @@ def adaptive_blocked(
     small: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for operands in zip(params, grads, velocities, moments, strict=True):
         if (
-            type(operands[0]) in PLAIN
+            type(operands[0]) in PLAIN  # a sharded DTensor has no flat view
             and operands[0].numel() > BLOCK
             and all(tensor.is_contiguous() for tensor in operands)
         ):
