@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from groktimizer._names import UnknownName
 from groktimizer.cli import main
+from groktimizer.ground.errors import UnknownName
 from groktimizer.tasks import make_task, tables, wheels
 from groktimizer.tasks.tables import TABLES, Table, fetch, load, standardise
 from groktimizer.tasks.wheels import DataError, Wheel, cache_directory, read_arrays, write_arrays

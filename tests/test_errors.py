@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from groktimizer import GROKtimizer, param_groups
-from groktimizer._names import UnknownName
 from groktimizer.cli import main
+from groktimizer.ground.errors import UnknownName
 from groktimizer.measures import paired_bootstrap, wilson_interval
 from groktimizer.peers import resolve
 from groktimizer.results import Record, Store, identity, write_bytes

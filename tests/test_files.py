@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from groktimizer import _files
-from groktimizer._files import destination, prove_writable, write_whole
 from groktimizer.cli import main
+from groktimizer.ground import files as _files
+from groktimizer.ground.files import destination, prove_writable, write_whole
 from groktimizer.results import write_json
 
 LIST = ["data", "list"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from groktimizer._memory import ADDRESSES, free_memory
+from groktimizer.ground.memory import ADDRESSES, free_memory
 from groktimizer.tasks import TASKS, make_task
 from groktimizer.training import check_machine
 from groktimizer.training.schedule import evaluation_steps, measure_steps

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groktimizer._memory import ADDRESSES, check_memory, free_memory
+from groktimizer.ground.memory import ADDRESSES, check_memory, free_memory
 from predictions import told
 
 rng = np.random.default_rng(11)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groktimizer._names import UnknownName
+from groktimizer.ground.errors import UnknownName
 from groktimizer.peers import PEERS
 from groktimizer.results import Record, Store, StoreError
 from groktimizer.sweeps import (

@@ -6,7 +6,9 @@ from functools import cache
 import pytest
 import torch
 
-from groktimizer._names import UnknownName, convert, derive_seed, nearest
+from groktimizer.ground.errors import UnknownName
+from groktimizer.ground.names import convert, nearest
+from groktimizer.ground.seeds import derive_seed
 from groktimizer.models import ModularTransformer
 from groktimizer.tasks import TASKS, make_task
 from groktimizer.tasks.modular import table

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from groktimizer.ground.errors import UserError
     from groktimizer.optim import Detector, GROKtimizer, LossBelow, param_groups
     from groktimizer.penalties import L1, L2, Elastic, GroupL1, Nuclear
 
@@ -17,10 +18,11 @@ __all__ = [
     "GroupL1",
     "LossBelow",
     "Nuclear",
+    "UserError",
     "__version__",
     "param_groups",
 ]
-_PENALTIES = ("L1", "L2", "Elastic", "GroupL1", "Nuclear")
+_HOMES = dict.fromkeys(("L1", "L2", "Elastic", "GroupL1", "Nuclear"), "penalties") | {"UserError": "ground.errors"}
 
 
 def __getattr__(name: str) -> Any:
@@ -29,7 +31,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"groktimizer.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'groktimizer' has no attribute {name!r}")
-    value = getattr(import_module("groktimizer.penalties" if name in _PENALTIES else "groktimizer.optim"), name)
+    value = getattr(import_module(f"groktimizer.{_HOMES.get(name, 'optim')}"), name)
     globals()[name] = value
     return value
 

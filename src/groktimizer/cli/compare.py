@@ -12,6 +12,7 @@ from rich.table import Table
 from groktimizer import studies
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.ground.errors import UserError
 from groktimizer.measures import FEWEST_SEEDS
 from groktimizer.peers import takes_penalty
 from groktimizer.results import Store, identity, make_directory, write_bytes, write_json
@@ -158,15 +159,15 @@ def _tuned(arguments: argparse.Namespace) -> list[str]:
         Names of optimizers.
 
     Raises:
-        ValueError: if methods are named and ``--tune`` is not given, or none is named.
+        UserError: if methods are named and ``--tune`` is not given, or none is named.
     """
     chosen = arguments.tune_methods
     if chosen is None:
         return TUNED * arguments.tune
     if not arguments.tune:
-        raise ValueError(f"--tune-methods {','.join(chosen)}: nothing is tuned without --tune; give both or neither")
+        raise UserError(f"--tune-methods {','.join(chosen)}: nothing is tuned without --tune; give both or neither")
     if not chosen:
-        raise ValueError("--tune-methods is empty: name at least one optimizer")
+        raise UserError("--tune-methods is empty: name at least one optimizer")
     return chosen
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from groktimizer._names import lookup
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
+from groktimizer.ground.names import lookup
 from groktimizer.tasks.tables import TABLES, Table, fetch, load
 from groktimizer.tasks.wheels import cache_directory
 

@@ -1,12 +1,11 @@
 """What a failure is called on the command line: the user's mistake, a limit of the machine, or a mistake of ours."""
 
-import dis
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from groktimizer._names import MissingExtra
+from groktimizer.ground.errors import MissingExtra, UserError
 
 BAD_INPUT, BUG = 2, 70
 # What reaches the net in `main`; anything else is none of its business (SystemExit, KeyboardInterrupt, warnings).
@@ -35,8 +34,8 @@ _LARGE, _FAR = 1_000, 1e6
 def explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
     """Turn a failure into a line and an exit code.
 
-    A mistake of the user is a `ValueError` that this package raised on purpose. The same error from elsewhere (numpy
-    adding arrays of different lengths) is a mistake of ours and says where it happened.
+    A mistake of the user is a `UserError`. Any other `ValueError` (numpy adding arrays of different lengths) is one of
+    the program, and says where it happened.
 
     Args:
         error: What was caught, one of `CAUGHT`.
@@ -47,7 +46,7 @@ def explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
     """
     told = " ".join(str(error).split())
     name = type(error).__name__
-    if isinstance(error, MissingExtra | OSError) or (isinstance(error, ValueError) and _on_purpose(error)):
+    if isinstance(error, MissingExtra | OSError | UserError):
         return f"error: {told}", BAD_INPUT
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("groktimizer"):
         return f"error: {error.name} is not installed: pip install 'groktimizer[lab]'", BAD_INPUT
@@ -76,16 +75,6 @@ def _innermost(error: Exception) -> TracebackType | None:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return trace
-
-
-def _on_purpose(error: Exception) -> bool:
-    """Whether a raise statement of this package raised it."""
-    trace = _innermost(error)
-    if trace is None:
-        return False
-    frame = trace.tb_frame
-    raised = frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    return raised and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "groktimizer"
 
 
 def _place(error: Exception) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from groktimizer._files import destination
+from groktimizer.ground.files import destination
 from groktimizer.results import StoreError, make_directory, write_json
 
 

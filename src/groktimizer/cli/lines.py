@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from groktimizer._memory import check_memory
 from groktimizer.cli.files import write_result
 from groktimizer.cli.progress import plain_console
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.memory import check_memory
 from groktimizer.theory.crossing import LATEST
 from groktimizer.theory.figures import rounded
 
@@ -96,12 +97,12 @@ def check_sizes(**options: float | None) -> None:
         options: Values by option, with underscores.
 
     Raises:
-        ValueError: If one is too small or too large.
+        UserError: If one is too small or too large.
     """
     for name, value in options.items():
         size = abs(value or 0.0)
         if (0 < size < LEAST) or MOST < size < math.inf:
-            raise ValueError(f"--{name.replace('_', '-')} {value!r}: accepted are sizes from {LEAST:g} to {MOST:g}")
+            raise UserError(f"--{name.replace('_', '-')} {value!r}: accepted are sizes from {LEAST:g} to {MOST:g}")
 
 
 def check_steps(**options: int | None) -> None:
@@ -111,11 +112,11 @@ def check_steps(**options: int | None) -> None:
         options: Values by option, with underscores.
 
     Raises:
-        ValueError: If one is too large.
+        UserError: If one is too large.
     """
     for name, value in options.items():
         if value is not None and value > LATEST:
-            raise ValueError(f"--{name.replace('_', '-')} {value}: accepted are steps up to {LATEST:,}")
+            raise UserError(f"--{name.replace('_', '-')} {value}: accepted are steps up to {LATEST:,}")
 
 
 def read_array(name: str, path: Path) -> Array:
@@ -129,19 +130,19 @@ def read_array(name: str, path: Path) -> Array:
         The array.
 
     Raises:
-        ValueError: If it cannot be read as an array of numbers, holds fewer than it promises, or does not fit into
+        UserError: If it cannot be read as an array of numbers, holds fewer than it promises, or does not fit into
             memory.
     """
     try:
         shape, kind, held = _header(path)
     except (OSError, ValueError, EOFError, *_ODD_HEADERS) as error:
         reason = getattr(error, "strerror", None) or "not a .npy file of numbers"
-        raise ValueError(f"--{name} {path}: {reason}; accepted is what numpy.save wrote") from error
+        raise UserError(f"--{name} {path}: {reason}; accepted is what numpy.save wrote") from error
     if kind.kind not in "fiu":
-        raise ValueError(f"--{name} {path}: holds {kind}, accepted are real numbers")
+        raise UserError(f"--{name} {path}: holds {kind}, accepted are real numbers")
     promised = math.prod(shape)
     if min(shape, default=0) < 0 or promised * kind.itemsize > held:
-        raise ValueError(
+        raise UserError(
             f"--{name} {path}: promises shape {shape}, but is too short for it; accepted is what numpy.save wrote"
         )
     check_memory(f"--{name} {path}, shape {shape}", promised, item=2 * max(kind.itemsize, 8))

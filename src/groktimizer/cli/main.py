@@ -10,9 +10,10 @@ import threading
 import traceback
 from collections.abc import Generator, Sequence
 
-from groktimizer._names import UnknownName, unknown
 from groktimizer.cli.failures import CAUGHT, explain
 from groktimizer.cli.parser import build_parser
+from groktimizer.ground.errors import UnknownName, UserError
+from groktimizer.ground.names import unknown
 
 INTERRUPTED, UNREAD = 130, 141
 COMMANDS = ("run", "compare", "predict", "reproduce", "data")
@@ -109,7 +110,7 @@ def _check_conflicts(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, option, None)
         for pair in getattr(arguments, "set", ()):
             if value is not None and pair.partition("=")[0].strip().removeprefix("optimizer.") == key:
-                raise ValueError(f"--{option} {value}: --set {pair} says it as well; give one of them")
+                raise UserError(f"--{option} {value}: --set {pair} says it as well; give one of them")
 
 
 def _dispatch(words: list[str]) -> int:

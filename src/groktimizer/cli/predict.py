@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from groktimizer._memory import check_memory
-from groktimizer._names import derive_seed
 from groktimizer.cli.files import check_json
 from groktimizer.cli.lines import Told, check_sizes, step
 from groktimizer.cli.pictures import picture_path
 from groktimizer.cli.predict_convex import sparse
 from groktimizer.cli.predict_low_rank import low_rank
 from groktimizer.cli.predict_ridge import ridge
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.memory import check_memory
+from groktimizer.ground.seeds import derive_seed
 from groktimizer.results import Store, make_directory
 from groktimizer.studies import first_passage
 from groktimizer.theory.figures import rounded
@@ -47,11 +48,11 @@ def _linear(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
     names = ("ratio", "lr", "weight_decay", "tolerance")
     check_sizes(**{name: getattr(arguments, name) for name in names})
     if arguments.outputs > _MOST_OUTPUTS:
-        raise ValueError(f"--outputs {arguments.outputs}: accepted are up to {_MOST_OUTPUTS:,}")
+        raise UserError(f"--outputs {arguments.outputs}: accepted are up to {_MOST_OUTPUTS:,}")
     folder = make_directory(arguments.out)
     problem = LinearEstimator(arguments.ratio, arguments.lr, arguments.weight_decay, arguments.outputs)
     if not 0 < arguments.tolerance < math.inf:
-        raise ValueError(f"--tolerance {arguments.tolerance:g}: accepted are positive finite numbers")
+        raise UserError(f"--tolerance {arguments.tolerance:g}: accepted are positive finite numbers")
     times = problem.times(arguments.tolerance)
     formula = delay(arguments.ratio, arguments.lr, arguments.outputs)
     drawn = _drawn_law(arguments.inputs, arguments.ratio, arguments.seed)
@@ -103,7 +104,7 @@ def _drawn_law(inputs: int, ratio: float, seed: int) -> tuple[Array, Array] | No
     check_memory(f"--inputs {inputs}", 3 * inputs**2)
     samples = max(round(inputs / ratio), 1)
     if samples * inputs > _MOST_DRAWN:
-        raise ValueError(
+        raise UserError(
             f"--inputs {inputs}: with ratio {ratio:g} that is {rounded(samples)} samples, accepted are up to "
             f"{_MOST_DRAWN:,} numbers; 0 draws none"
         )
@@ -114,14 +115,14 @@ def _drawn_law(inputs: int, ratio: float, seed: int) -> tuple[Array, Array] | No
 
 def _network(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
     if (arguments.lr is None) != (arguments.weight_decay is None):
-        raise ValueError("--lr, --weight-decay: accepted are both or neither")
+        raise UserError("--lr, --weight-decay: accepted are both or neither")
     for name in ("lr", "weight_decay", "memorised_norm"):
         value = getattr(arguments, name)
         if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"--{name.replace('_', '-')} {value:g}: accepted are positive finite numbers")
+            raise UserError(f"--{name.replace('_', '-')} {value:g}: accepted are positive finite numbers")
         check_sizes(**{name: value})
     if not (arguments.runs / "records").is_dir():
-        raise ValueError(f"--from {arguments.runs}: holds no records, expected the --out of `run` or `compare`")
+        raise UserError(f"--from {arguments.runs}: holds no records, expected the --out of `run` or `compare`")
     filters = {} if arguments.optimizer is None else {"optimizer": {"name": arguments.optimizer}}
     found = first_passage.groups(Store(arguments.runs).query(**filters))
     return {"kind": "network", "groups": [_group(group, arguments, told) for group in found]}

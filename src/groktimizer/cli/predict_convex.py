@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from groktimizer._memory import check_memory
 from groktimizer.cli.lines import Told, bound, check_sizes, read_array, step
 from groktimizer.cli.pictures import picture_path
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.memory import check_memory
 from groktimizer.results import make_directory
 from groktimizer.tasks import SparseTask
 from groktimizer.theory.descent import Descent
@@ -32,21 +33,21 @@ def sparse_problem(arguments: argparse.Namespace) -> tuple[Lasso, Array, Array |
         The problem, a(0), and a*, None where it is unknown.
 
     Raises:
-        ValueError: If options exclude each other or files do not fit.
+        UserError: If options exclude each other or files do not fit.
     """
     files = {name: getattr(arguments, name) for name in ("features_file", "targets", "teacher")}
     given = [name for name in _DRAWN if getattr(arguments, name) is not None]
     if arguments.features_file is None:
         for name in ("targets", "teacher"):
             if files[name] is not None:
-                raise ValueError(f"--{name} without --features-file: accepted are the files together or none")
+                raise UserError(f"--{name} without --features-file: accepted are the files together or none")
         task = SparseTask(**{name: getattr(arguments, name) for name in given})
         _check_room(f"--n {task.n} --N {task.N}", task.N, task.n)
         data = task.draw(arguments.seed)
         problem = Lasso(data.features.numpy(), data.targets.numpy())
         return problem, data.factors[0].numpy(), data.teacher.numpy()
     for name in given:
-        raise ValueError(f"--{name} with --features-file: the files say what the problem is")
+        raise UserError(f"--{name} with --features-file: the files say what the problem is")
     features = check_matrix("features", read_array("features-file", arguments.features_file))
     _check_room(f"--features-file {arguments.features_file}", *features.shape)
     start, teacher = np.zeros(features.shape[1]), None
@@ -55,7 +56,7 @@ def sparse_problem(arguments: argparse.Namespace) -> tuple[Lasso, Array, Array |
     if arguments.targets is not None:
         return Lasso(features, read_array("targets", arguments.targets)), start, teacher
     if teacher is None:
-        raise ValueError("--features-file alone: accepted with --targets, --teacher or both")
+        raise UserError("--features-file alone: accepted with --targets, --teacher or both")
     return Lasso(features, features @ teacher), start, teacher
 
 

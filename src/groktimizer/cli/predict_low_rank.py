@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from groktimizer._memory import check_memory
 from groktimizer.cli.lines import Told, read_array, step
 from groktimizer.cli.pictures import picture_path
 from groktimizer.cli.predict_convex import check_descent, methods, settled, step_size, tell_times
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.memory import check_memory
 from groktimizer.results import make_directory
 from groktimizer.tasks import MatrixTask
 from groktimizer.theory import low_rank_forecast as matrices
@@ -130,10 +131,10 @@ def _draw(arguments: argparse.Namespace) -> Drawn:
 def _completion(matrix: Tensor, file: str) -> LowRank:
     """A problem from a matrix in which NaN stands for what is not seen."""
     if matrix.ndim != 2 or 0 in matrix.shape:  # noqa: PLR2004
-        raise ValueError(f"{file}: shape {tuple(matrix.shape)}, accepted is (n1, n2) with n1, n2 >= 1")
+        raise UserError(f"{file}: shape {tuple(matrix.shape)}, accepted is (n1, n2) with n1, n2 >= 1")
     seen = ~matrix.isnan()
     if not bool(seen.any()):
-        raise ValueError(f"{file}: holds NaN alone, accepted is at least one entry that is seen")
+        raise UserError(f"{file}: holds NaN alone, accepted is at least one entry that is seen")
     check_finite("matrix", matrix[seen].numpy())
     _check_room(file, matrix.numel(), int(seen.sum()))
     rows, columns = matrix.shape
@@ -144,7 +145,7 @@ def _sensing(measured: Tensor | None, targets: Tensor | None, file: str) -> LowR
     """A problem from matrices and the inner products with them."""
     assert measured is not None and targets is not None  # see `_check_files`
     if measured.ndim != 3 or 0 in measured.shape:  # noqa: PLR2004
-        raise ValueError(f"{file}: shape {tuple(measured.shape)}, accepted is (N, n1, n2), none of them 0")
+        raise UserError(f"{file}: shape {tuple(measured.shape)}, accepted is (N, n1, n2), none of them 0")
     check_finite("measurements", measured.numpy())
     check_finite("targets", targets.numpy())
     _check_room(file, measured[0].numel(), len(measured))
@@ -165,18 +166,18 @@ def _check_files(arguments: argparse.Namespace) -> None:
     """Refuse files and options that exclude each other or lack one another."""
     matrix, measured, targets, truth = (getattr(arguments, name) is not None for name in _FILES)
     if matrix and measured:
-        raise ValueError("--matrix with --measurements: accepted is one of them")
+        raise UserError("--matrix with --measurements: accepted is one of them")
     if measured != targets:
         has, lacks = ("measurements", "targets") if measured else ("targets", "measurements")
-        raise ValueError(f"--{has} without --{lacks}: accepted are both files or neither")
+        raise UserError(f"--{has} without --{lacks}: accepted are both files or neither")
     if truth and not (matrix or measured):
-        raise ValueError("--truth without --matrix or --measurements: accepted are the files together or none")
+        raise UserError("--truth without --matrix or --measurements: accepted are the files together or none")
     if not (matrix or measured):
         return
     for name in _DRAWN:
         if getattr(arguments, name) is not None:
             option = "kind" if name == "seen" else name
-            raise ValueError(f"--{option} with --{'matrix' if matrix else 'measurements'}: the file says what is seen")
+            raise UserError(f"--{option} with --{'matrix' if matrix else 'measurements'}: the file says what is seen")
 
 
 def _title(drawn: Drawn, lr: float, weight: float) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from groktimizer._memory import check_memory
-from groktimizer._names import derive_seed
 from groktimizer.cli.lines import Told, bound, check_sizes, check_steps, read_array, step
 from groktimizer.cli.pictures import picture_path
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.memory import check_memory
+from groktimizer.ground.seeds import derive_seed
 from groktimizer.results import make_directory
 from groktimizer.tasks import RidgeTask
 from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
@@ -81,7 +82,7 @@ def _check(arguments: argparse.Namespace) -> None:
     check_sizes(**{name: getattr(arguments, name) for name in names})
     check_steps(switch=arguments.switch, max_delay=arguments.max_delay)
     if not 0 <= arguments.noise < math.inf:
-        raise ValueError(f"--noise {arguments.noise:g}: accepted are finite numbers >= 0")
+        raise UserError(f"--noise {arguments.noise:g}: accepted are finite numbers >= 0")
 
 
 def ridge_problem(arguments: argparse.Namespace) -> Drawn:
@@ -143,26 +144,26 @@ def _check_files(arguments: argparse.Namespace) -> None:
     given = [name for name in ("teacher", *_TEST) if getattr(arguments, name) is not None]
     if arguments.features is None:
         for name in given:
-            raise ValueError(f"--{_dashed(name)} without --features: accepted are the files together or none")
+            raise UserError(f"--{_dashed(name)} without --features: accepted are the files together or none")
         return
     for name in _SIZES:
         if getattr(arguments, name) is not None:
-            raise ValueError(f"--{_dashed(name)} with --features: the files say how large the problem is")
+            raise UserError(f"--{_dashed(name)} with --features: the files say how large the problem is")
     if not 0 <= arguments.nu < math.inf:
-        raise ValueError(f"--nu {arguments.nu:g}: accepted are finite numbers >= 0")
+        raise UserError(f"--nu {arguments.nu:g}: accepted are finite numbers >= 0")
     if not given:
-        raise ValueError("--features without --teacher: accepted is a teacher, or --targets with a test set")
+        raise UserError("--features without --teacher: accepted is a teacher, or --targets with a test set")
     together = "--targets, --test-features and --test-targets"
     if given == ["teacher"]:
         return
     if "teacher" in given:
-        raise ValueError(f"--teacher with --{_dashed(given[1])}: accepted is a teacher, or {together}")
+        raise UserError(f"--teacher with --{_dashed(given[1])}: accepted is a teacher, or {together}")
     for name in _TEST:
         if name not in given:
-            raise ValueError(f"--{_dashed(given[0])} without --{_dashed(name)}: accepted are {together} together")
+            raise UserError(f"--{_dashed(given[0])} without --{_dashed(name)}: accepted are {together} together")
     for name in ("covariance", "noise"):
         if getattr(arguments, name):
-            raise ValueError(f"--{name} with --targets: the files say what the labels and the population are")
+            raise UserError(f"--{name} with --targets: the files say what the labels and the population are")
 
 
 def _dashed(name: str) -> str:

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from groktimizer._names import lookup
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.names import lookup
 from groktimizer.results import Store, make_directory, provenance
 from groktimizer.studies import beyond_l2, ridge
 from groktimizer.studies.reproduction import Effort, Reproduced
@@ -33,12 +34,12 @@ def reproduce(arguments: argparse.Namespace) -> int:
         0 if every claim held, 1 otherwise.
 
     Raises:
-        ValueError: If ``--figures`` names none.
+        UserError: If ``--figures`` names none.
     """
     if arguments.name != "all":
         lookup("reproduction", arguments.name, {**PAPERS, "all": None})
     if arguments.figures == []:
-        raise ValueError("--figures is empty: name some, such as 2,4, or leave the option out for all")
+        raise UserError("--figures is empty: name some, such as 2,4, or leave the option out for all")
     chosen = PAPERS if arguments.name == "all" else {arguments.name: PAPERS[arguments.name]}
     check_json(arguments.json)
     store, folder = Store(arguments.out), make_directory(arguments.out)

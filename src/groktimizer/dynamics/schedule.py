@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from groktimizer.dynamics.modes import transfer
 from groktimizer.dynamics.rates import Array, BoolArray, ModeRates, mode_rates
+from groktimizer.ground.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,11 @@ def solve(
         One segment a phase.
 
     Raises:
-        ValueError: If the starts are not 0 and increasing.
+        UserError: If the starts are not 0 and increasing.
     """
     starts = [phase.start for phase in phases]
     if not starts or starts[0] != 0 or any(b <= a for a, b in itertools.pairwise(starts)):
-        raise ValueError(f"phases: starts {starts} must begin with 0 and increase")
+        raise UserError(f"phases: starts {starts} must begin with 0 and increase")
     segments: list[Segment] = []
     position, velocity = initial, np.zeros_like(initial)
     for phase in phases:

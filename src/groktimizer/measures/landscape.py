@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from groktimizer.ground.errors import UserError
+
 Array = NDArray[np.float64]
 Shape = Literal["L", "U", "rising", "flat"]
 BISECTIONS = 200
@@ -18,7 +20,7 @@ BISECTIONS = 200
 def _above_zero(**values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name}={value}: expected a finite number > 0")
+            raise UserError(f"{name}={value}: expected a finite number > 0")
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ class Landscape:
             One value per point.
 
         Raises:
-            ValueError: If there is no such loss.
+            UserError: If there is no such loss.
         """
         if name not in self.losses:
-            raise ValueError(f"loss {name!r}: expected {' or '.join(self.losses)}")
+            raise UserError(f"loss {name!r}: expected {' or '.join(self.losses)}")
         values = np.asarray(self.losses[name], dtype=np.float64)
         return np.where(np.isnan(values), np.inf, values)
 
@@ -105,7 +107,7 @@ def along_ray(
         A point for each factor, with norm s ‖θ‖.
 
     Raises:
-        ValueError: If a factor is not finite and positive, or there is none.
+        UserError: If a factor is not finite and positive, or there is none.
 
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
@@ -114,7 +116,7 @@ def along_ray(
         (4.0, 2.0)
     """
     if not factors:
-        raise ValueError("factors: expected at least one")
+        raise UserError("factors: expected at least one")
     _above_zero(**{f"factors[{k}]": factor for k, factor in enumerate(factors)})
     parameters = list(model.parameters())
     kept = [parameter.detach().clone() for parameter in parameters]
@@ -143,11 +145,11 @@ def along_path(
         A point for each evaluation.
 
     Raises:
-        ValueError: If a column is missing.
+        UserError: If a column is missing.
     """
     missing = [name for name in ("norm_l2", *names) if name not in history]
     if missing:
-        raise ValueError(f"history: no column {missing[0]!r}; it has {', '.join(history)}")
+        raise UserError(f"history: no column {missing[0]!r}; it has {', '.join(history)}")
     return Landscape(
         np.asarray(history["norm_l2"], dtype=np.float64),
         {name: np.asarray(history[name], dtype=np.float64) for name in names},
@@ -170,7 +172,7 @@ def rescale(
         degree: L > 0.
 
     Raises:
-        ValueError: If factor or degree is not finite and positive, or the tensors cannot hold λ, λ^−L or what becomes
+        UserError: If factor or degree is not finite and positive, or the tensors cannot hold λ, λ^−L or what becomes
             of their largest entry; nothing is multiplied then.
 
     Example:
@@ -187,7 +189,7 @@ def rescale(
         if not _holds(tensor, exponent):
             kind = str(tensor.dtype).removeprefix("torch.")
             told = f"2^{exponent:g}, or an entry times it, is no normal {kind}"
-            raise ValueError(f"factor={factor:g}: {told}, give a factor nearer 1")
+            raise UserError(f"factor={factor:g}: {told}, give a factor nearer 1")
     for tensor in inside:
         tensor.mul_(factor)
     for tensor in outside:
@@ -231,7 +233,7 @@ def least_factor(a: float, b: float, degree: float = 1.0) -> float:
         λ0.
 
     Raises:
-        ValueError: If an argument is not finite and positive.
+        UserError: If an argument is not finite and positive.
 
     Example:
         >>> least_factor(4.0, 64.0)  # λ⁴ = 16: both layers end with squared norm 16
@@ -253,7 +255,7 @@ def least_squared_norm(a: float, b: float, degree: float = 1.0) -> float:
         The squared norm; 2 ‖A‖ ‖B‖ for ReLU.
 
     Raises:
-        ValueError: If an argument is not finite and positive.
+        UserError: If an argument is not finite and positive.
 
     Example:
         >>> least_squared_norm(4.0, 64.0)
@@ -277,7 +279,7 @@ def factor_for(a: float, b: float, wanted: float, degree: float = 1.0) -> float:
         λ.
 
     Raises:
-        ValueError: If an argument is not finite and positive, or no rescaling has so small a norm.
+        UserError: If an argument is not finite and positive, or no rescaling has so small a norm.
 
     Example:
         >>> round(factor_for(1.0, 1.0, 1e6), 6)
@@ -286,7 +288,7 @@ def factor_for(a: float, b: float, wanted: float, degree: float = 1.0) -> float:
     _above_zero(wanted=wanted)
     low, least = least_factor(a, b, degree), least_squared_norm(a, b, degree)
     if wanted < least * (1 - 1e-12):
-        raise ValueError(f"wanted={wanted:g}: no rescaling has a squared norm below {least:g}")
+        raise UserError(f"wanted={wanted:g}: no rescaling has a squared norm below {least:g}")
     high = max(low, math.sqrt(wanted / a))  # where a λ² alone is as large
     for _ in range(BISECTIONS):
         middle = math.sqrt(low * high)

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtri
 
+from groktimizer.ground.errors import UserError
+
 Verdict = Literal["faster", "slower", "level", "too few seeds"]
 ALPHA = 0.05  # of identical methods, at most this part is called faster or slower
 FEWEST_SEEDS = 6  # the least n at which all signs alike, 2 of the 2^n ways, are rarer than ALPHA
@@ -27,7 +29,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         Lower and upper bound of the rate.
 
     Raises:
-        ValueError: If the counts or the confidence are out of range.
+        UserError: If the counts or the confidence are out of range.
 
     Example:
         >>> low, high = wilson_interval(5, 5)
@@ -35,9 +37,9 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         (0.566, 1.0)
     """
     if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"successes={successes}, n={n}: expected 0 ≤ successes ≤ n and n ≥ 1")
+        raise UserError(f"successes={successes}, n={n}: expected 0 ≤ successes ≤ n and n ≥ 1")
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence}: expected a number between 0 and 1")
+        raise UserError(f"confidence={confidence}: expected a number between 0 and 1")
     z = float(ndtri((1 + confidence) / 2))
     rate = successes / n
     centre = rate + z * z / (2 * n)
@@ -56,14 +58,14 @@ def _times(values: Sequence[float | None]) -> np.ndarray:
         Float array with DNF = +∞.
 
     Raises:
-        ValueError: If there is no value, or one is negative.
+        UserError: If there is no value, or one is negative.
     """
     array = np.array([math.inf if value is None else float(value) for value in values], dtype=np.float64)
     array[np.isnan(array)] = math.inf
     if array.size == 0:
-        raise ValueError("values is empty: at least one time is needed")
+        raise UserError("values is empty: at least one time is needed")
     if (array < 0).any():
-        raise ValueError(f"values={list(values)}: times must be ≥ 0")
+        raise UserError(f"values={list(values)}: times must be ≥ 0")
     return array
 
 
@@ -135,10 +137,10 @@ def _differences(a: Sequence[float | None], b: Sequence[float | None], horizon: 
         Differences a − b, ±∞ where exactly one did not finish.
 
     Raises:
-        ValueError: If the lengths differ.
+        UserError: If the lengths differ.
     """
     if len(a) != len(b):
-        raise ValueError(f"paired times must have the same seeds: got {len(a)} and {len(b)} values")
+        raise UserError(f"paired times must have the same seeds: got {len(a)} and {len(b)} values")
     left, right = (np.where(times > horizon, math.inf, times) for times in (_times(a), _times(b)))
     both = np.isinf(left) & np.isinf(right)
     return np.where(both, 0.0, left) - np.where(both, 0.0, right)
@@ -169,7 +171,7 @@ def sign_flip_test(differences: Sequence[float]) -> tuple[int, float]:
         The sign of S (−1, 0 or 1) and the two-sided p-value, 1 if every difference is 0.
 
     Raises:
-        ValueError: If one is not a number.
+        UserError: If one is not a number.
 
     Example:
         >>> sign_flip_test([-3, -1, -2, -5, -4, -math.inf])  # all alike: 2 of 64
@@ -177,7 +179,7 @@ def sign_flip_test(differences: Sequence[float]) -> tuple[int, float]:
     """
     given = np.asarray(differences, dtype=np.float64)
     if np.isnan(given).any():
-        raise ValueError(f"differences={list(differences)}: expected numbers, −∞ or +∞")
+        raise UserError(f"differences={list(differences)}: expected numbers, −∞ or +∞")
     given = given[given != 0]
     _, place, counts = np.unique(np.abs(given), return_inverse=True, return_counts=True)
     doubled = (2 * np.cumsum(counts) - counts + 1)[place]  # twice the mean rank: a whole number
@@ -220,7 +222,7 @@ def paired_bootstrap(
         Median difference, interval, p-value and verdict about a.
 
     Raises:
-        ValueError: If the lengths differ, nothing is given, or resamples or confidence are out of range.
+        UserError: If the lengths differ, nothing is given, or resamples or confidence are out of range.
 
     Example:
         >>> paired_bootstrap([100, 110, 90, 95, 105, 100], [200, None, 190, 210, 220, 180]).verdict
@@ -229,9 +231,9 @@ def paired_bootstrap(
         'too few seeds'
     """
     if resamples < 1:
-        raise ValueError(f"resamples={resamples}: expected a whole number ≥ 1")
+        raise UserError(f"resamples={resamples}: expected a whole number ≥ 1")
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence}: expected a number between 0 and 1")
+        raise UserError(f"confidence={confidence}: expected a number between 0 and 1")
     differences = _differences(a, b, horizon)
     n = differences.size
     picks = np.random.default_rng(seed).integers(0, n, size=(resamples, n))

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from groktimizer.ground.errors import UserError
+
 WINDOW_STEPS = 500
 WINDOW_EVALUATIONS = 5
 
@@ -140,12 +142,12 @@ def _both(history: Mapping[str, np.ndarray], criterion: Condition | None, window
         First time and settled time.
 
     Raises:
-        ValueError: If the history lacks the column.
+        UserError: If the history lacks the column.
     """
     if criterion is None:
         return None, None
     if criterion.metric not in history:
-        raise ValueError(f"history has no column {criterion.metric!r}: it has {', '.join(history)}")
+        raise UserError(f"history has no column {criterion.metric!r}: it has {', '.join(history)}")
     met = criterion.met(history[criterion.metric])
     steps = np.asarray(history["step"])
     return _first(steps, met), _settled(steps, met, window)
@@ -171,7 +173,7 @@ def grokking_times(
         The times. A condition whose window was not observed whole has not settled.
 
     Raises:
-        ValueError: If there is no evaluation, a column is missing, steps do not ascend, or the window is negative.
+        UserError: If there is no evaluation, a column is missing, steps do not ascend, or the window is negative.
 
     Example:
         >>> from groktimizer.tasks import Criterion
@@ -183,11 +185,11 @@ def grokking_times(
     steps = np.asarray(history["step"])
     gaps = np.diff(steps)
     if steps.size == 0:
-        raise ValueError("history is empty: at least one evaluation is needed")
+        raise UserError("history is empty: at least one evaluation is needed")
     if (gaps <= 0).any():
-        raise ValueError("history['step'] must ascend")
+        raise UserError("history['step'] must ascend")
     if window < 0:
-        raise ValueError(f"window={window}: expected a number of steps ≥ 0")
+        raise UserError(f"window={window}: expected a number of steps ≥ 0")
     t1, t1_settled = _both(history, memorised, window)
     t2, settled = _both(history, generalised, window)
     t2_secondary, settled_secondary = _both(history, secondary, window)

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from groktimizer.ground.errors import UserError
+
 Generator = torch.Generator | None
 
 
@@ -54,8 +56,8 @@ def positive(**sizes: int) -> None:
         sizes: Sizes by the name of their argument.
 
     Raises:
-        ValueError: If one is not.
+        UserError: If one is not.
     """
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{name}={size}: expected a whole number ≥ 1")
+            raise UserError(f"{name}={size}: expected a whole number ≥ 1")

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.errors import UserError
 from groktimizer.models._init import Generator, linear, positive
 
 
@@ -22,7 +23,7 @@ class MLP(nn.Module):
         dtype: Type of the parameters; the numbers drawn are the same for every type.
 
     Raises:
-        ValueError: If there are fewer than two sizes, one is not positive, or the scale is not positive.
+        UserError: If there are fewer than two sizes, one is not positive, or the scale is not positive.
 
     Example:
         >>> MLP([64, 256, 10])(torch.zeros(5, 64)).shape
@@ -39,10 +40,10 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if len(sizes) < 2:  # noqa: PLR2004 (inputs and outputs)
-            raise ValueError(f"sizes={list(sizes)}: expected at least two widths")
+            raise UserError(f"sizes={list(sizes)}: expected at least two widths")
         positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
         if not init_scale > 0:
-            raise ValueError(f"init_scale={init_scale}: expected a number > 0")
+            raise UserError(f"init_scale={init_scale}: expected a number > 0")
         self.layers = nn.ModuleList(linear(i, o, scale=init_scale, generator=generator) for i, o in pairwise(sizes))
         self.to(dtype)
 

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.errors import UserError
 from groktimizer.models._init import Generator, linear, normal, positive
 
 
@@ -27,7 +28,7 @@ class ModularMLP(nn.Module):
         dtype: Type of the parameters; the numbers drawn are the same for every type.
 
     Raises:
-        ValueError: If a size is not positive, a word or number of tables is unknown, or matrices cannot be square.
+        UserError: If a size is not positive, a word or number of tables is unknown, or matrices cannot be square.
 
     Example:
         >>> pairs = torch.zeros(5, 2, dtype=torch.long)
@@ -49,12 +50,12 @@ class ModularMLP(nn.Module):
         super().__init__()
         positive(p=p, width=width)
         if combine not in {"product", "matrix"}:
-            raise ValueError(f"combine={combine!r}: expected product or matrix")
+            raise UserError(f"combine={combine!r}: expected product or matrix")
         if tables not in {1, 2}:
-            raise ValueError(f"tables={tables}: expected 1 or 2")
+            raise UserError(f"tables={tables}: expected 1 or 2")
         self.side = math.isqrt(width)
         if combine == "matrix" and self.side**2 != width:
-            raise ValueError(f"width={width}: expected a square number, such as 64, with combine='matrix'")
+            raise UserError(f"width={width}: expected a square number, such as 64, with combine='matrix'")
         self.combine = combine
         self.embedding = normal(p, width, generator=generator)
         self.second = normal(p, width, generator=generator) if tables == 2 else None  # noqa: PLR2004
@@ -97,7 +98,7 @@ class ModularTransformer(nn.Module):
         dtype: Type of the parameters; the numbers drawn are the same for every type.
 
     Raises:
-        ValueError: If a size is not positive or heads do not divide the width.
+        UserError: If a size is not positive or heads do not divide the width.
 
     Example:
         >>> ModularTransformer(97)(torch.zeros(5, 2, dtype=torch.long)).shape
@@ -116,7 +117,7 @@ class ModularTransformer(nn.Module):
         super().__init__()
         positive(p=p, width=width, heads=heads)
         if width % heads:
-            raise ValueError(f"heads={heads}: expected a divisor of width={width}")
+            raise UserError(f"heads={heads}: expected a divisor of width={width}")
         self.heads = heads
         std, wide = 1 / math.sqrt(width), 4 * width
         self.embedding = normal(p + 1, width, std=std, generator=generator)

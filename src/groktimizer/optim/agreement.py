@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
+
 PLAIN = (Tensor, torch.nn.Parameter)
 Group: TypeAlias = "dist.ProcessGroup | Literal[False] | None"
 
@@ -136,7 +138,7 @@ class Agreement:
             The scope.
 
         Raises:
-            ValueError: If the ranks cannot agree.
+            UserError: If the ranks cannot agree.
         """  # noqa: DOC502 (raised by what it calls)
         if self.known is None:
             self.known = self._found(params)
@@ -191,12 +193,12 @@ def check_process_group(process_group: object) -> None:
         process_group: The argument.
 
     Raises:
-        ValueError: One line with what is accepted.
+        UserError: One line with what is accepted.
     """
     if process_group is None or process_group is False:
         return
     if not (dist.is_available() and isinstance(process_group, dist.ProcessGroup)):
-        raise ValueError(
+        raise UserError(
             f"process_group={process_group!r}: accepted are None, False (no collective) and a "
             "torch.distributed.ProcessGroup"
         )
@@ -213,13 +215,13 @@ def scope_of_shards(params: Sequence[Tensor], process_group: Group = None) -> Sc
         The scope; None if no parameter is sharded.
 
     Raises:
-        ValueError: If they are and collectives are forbidden, or they lie on meshes that do not all span every rank.
+        UserError: If they are and collectives are forbidden, or they lie on meshes that do not all span every rank.
     """
     parts = [param for param in params if sharded(param)]
     if not parts:
         return None
     if process_group is False:
-        raise ValueError(
+        raise UserError(
             "process_group=False with sharded parameters: each rank would measure its own shard; accepted are None "
             "and the process group that they are sharded over"
         )
@@ -235,7 +237,7 @@ def scope_of_shards(params: Sequence[Tensor], process_group: Group = None) -> Sc
     world = dist.get_world_size()
     if any(mesh.size() != world for mesh in meshes):
         sizes = ", ".join(str(mesh.size()) for mesh in meshes)
-        raise ValueError(
+        raise UserError(
             f"parameters on device meshes of {sizes} of {world} ranks: no sum over all of them is everybody's; "
             "accepted are one mesh, or meshes over every rank (give each mesh an optimizer of its own)"
         )

@@ -9,6 +9,8 @@ from typing import Any, Self, TypeAlias
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from groktimizer.ground.errors import UserError
+
 Groups: TypeAlias = list[dict[str, Any]]
 # Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which here may change.
 Options: TypeAlias = list[list[Any]]
@@ -58,11 +60,11 @@ class BaseFactory:
             A fresh optimizer over the same tensors.
 
         Raises:
-            ValueError: If the callable does not give a `torch.optim.Optimizer`.
+            UserError: If the callable does not give a `torch.optim.Optimizer`.
         """
         base = self.build(inner_groups(groups))
         if not isinstance(base, Optimizer):
-            raise ValueError(
+            raise UserError(
                 f"base={self.build!r} returned {type(base).__name__}: accepted is "
                 "callable(param_groups) -> torch.optim.Optimizer"
             )
@@ -147,7 +149,7 @@ class PhaseOne:
             state: The outer state.
 
         Raises:
-            ValueError: If tensors came or went under a base that keeps groups of its own.
+            UserError: If tensors came or went under a base that keeps groups of its own.
         """
         self.groups, self.state = groups, state
         if self.shares:
@@ -158,7 +160,7 @@ class PhaseOne:
                 inner["params"] = outer["params"]
             return
         if [len(known) for known in self._known] != [len(group["params"]) for group in groups]:
-            raise ValueError(
+            raise UserError(
                 f"base={type(self.optimizer).__name__} keeps parameter groups of its own, and parameters came or went: "
                 "accepted there are as many as at the start; build the optimizer anew"
             )

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim import noise
 
 UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
@@ -52,7 +53,7 @@ class LossBelow:
         patience: Consecutive smoothed losses below the level, >= 1.
 
     Raises:
-        ValueError: If an argument is out of range.
+        UserError: If an argument is out of range.
 
     Example:
         >>> detector = LossBelow(absolute=0.1, smoothing=0.0, patience=2)
@@ -71,7 +72,7 @@ class LossBelow:
 
     def __post_init__(self) -> None:
         if self.absolute is not None and not 0.0 < self.absolute < math.inf:
-            raise ValueError(
+            raise UserError(
                 f"interpolation={self.absolute!r}: accepted is a loss level > 0, float('inf') (phase 2 at once), "
                 "a detector, or None (2 % of the first loss)"
             )
@@ -81,7 +82,7 @@ class LossBelow:
             ("patience", self.patience >= 1, "an integer >= 1"),
         ):
             if not value:
-                raise ValueError(f"{name}={getattr(self, name)!r}: accepted is {accepted}")
+                raise UserError(f"{name}={getattr(self, name)!r}: accepted is {accepted}")
 
     @property
     def level(self) -> float | None:
@@ -102,14 +103,14 @@ class LossBelow:
             Whether interpolation is reached.
 
         Raises:
-            ValueError: If the level is relative and the first loss is not positive.
+            UserError: If the level is relative and the first loss is not positive.
         """
         if not math.isfinite(loss):
             self.below = 0
             return False
         if self.first is None:
             if self.absolute is None and loss <= 0.0:
-                raise ValueError(
+                raise UserError(
                     f"interpolation=None with a first training loss of {loss!r}: {self.fraction:g} of it says nothing; "
                     "accepted then is a loss level > 0, float('inf') or a detector"
                 )

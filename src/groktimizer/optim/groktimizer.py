@@ -63,7 +63,7 @@ class GROKtimizer(Optimizer):
             process decides alone. A `torch.distributed.ProcessGroup`: these. False: no collective.
 
     Raises:
-        ValueError: An argument out of range, in one line with its value and what is accepted.
+        UserError: An argument out of range, in one line with its value and what is accepted.
 
     Example:
         >>> import torch
@@ -186,7 +186,7 @@ class GROKtimizer(Optimizer):
             param_group: ``{"params": ...}`` with any of lr, weight_decay, damping, beta2, eps.
 
         Raises:
-            ValueError: A tensor listed twice, complex, sparse or not floating point; an option out of range.
+            UserError: A tensor listed twice, complex, sparse or not floating point; an option out of range.
         """  # noqa: DOC502 (raised by what it calls)
         group = settings.complete(param_group, self.defaults, self._settings)
         known = {id(param) for other in self.param_groups for param in other["params"]}
@@ -219,7 +219,7 @@ class GROKtimizer(Optimizer):
             loss: One number, the loss that was differentiated.
 
         Raises:
-            ValueError: If `loss` is not one number.
+            UserError: If `loss` is not one number.
         """  # noqa: DOC502 (raised by what it calls)
         self._inbox.put(loss)
         self._control["observed"] = True
@@ -235,7 +235,7 @@ class GROKtimizer(Optimizer):
             The closure's loss, or None.
 
         Raises:
-            ValueError: If a gradient is sparse.
+            UserError: If a gradient is sparse.
         """  # noqa: DOC502 (raised by what it calls)
         loss = None
         if closure is not None:
@@ -367,7 +367,7 @@ class GROKtimizer(Optimizer):
             state_dict: As `state_dict` gives it, also of an earlier version.
 
         Raises:
-            ValueError: If it belongs to other parameters, to the other metric or to another kind of base.
+            UserError: If it belongs to other parameters, to the other metric or to another kind of base.
         """  # noqa: DOC502 (raised by what it calls)
         own, beta2 = restore.adopt(state_dict, self.param_groups, self._settings.metric)
         super().load_state_dict(own)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim.agreement import sharded
 from groktimizer.penalties import L2, Elastic, GroupL1
 
@@ -40,7 +41,7 @@ def param_groups(model: nn.Module) -> list[dict[str, Any]]:
         One or two groups for a `torch.optim` optimizer; the second has ``weight_decay=0``.
 
     Raises:
-        ValueError: If `model` has no trainable parameter.
+        UserError: If `model` has no trainable parameter.
 
     Example:
         >>> from torch import nn
@@ -58,7 +59,7 @@ def param_groups(model: nn.Module) -> list[dict[str, Any]]:
                 plain = parameter.ndim > 1 and not isinstance(module, NORMALISATIONS)
                 (weights if plain else others).append(parameter)
     if not seen:
-        raise ValueError(f"model={type(model).__name__} has no trainable parameter: at least one must require grad")
+        raise UserError(f"model={type(model).__name__} has no trainable parameter: at least one must require grad")
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
@@ -92,18 +93,18 @@ def check_options(options: Mapping[str, object]) -> None:
         options: A group's options; keys that are not in `RANGES` pass.
 
     Raises:
-        ValueError: One line with the argument, its value and what is accepted.
+        UserError: One line with the argument, its value and what is accepted.
     """
     for name, (accepts, wanted) in RANGES.items():
         value = options.get(name)
         if value is None and name in OPTIONAL:
             continue
         if name in options and not accepts(_number(value)):
-            raise ValueError(f"{name}={value!r}: accepted is {wanted}")
+            raise UserError(f"{name}={value!r}: accepted is {wanted}")
     lr, weight_decay = options.get("lr"), options.get("weight_decay")
     l2 = isinstance(options.get("penalty", _L2), L2)
     if l2 and lr is not None and weight_decay is not None and _number(lr) * _number(weight_decay) >= 1.0:
-        raise ValueError(
+        raise UserError(
             f"lr={lr!r} with weight_decay={weight_decay!r}: lr * weight_decay must be < 1 (one step would decay "
             f"everything); accepted at this lr is weight_decay < {1.0 / _number(lr):g}"
         )
@@ -117,24 +118,24 @@ def check_parameters(params: list[Tensor], known: set[int]) -> None:
         known: Ids of the parameters of earlier groups.
 
     Raises:
-        ValueError: One line with the position and what is accepted.
+        UserError: One line with the position and what is accepted.
     """
     seen = set(known)
     for position, param in enumerate(params):
         if id(param) in seen:
-            raise ValueError(f"params[{position}] of shape {tuple(param.shape)} is listed twice: give each tensor once")
+            raise UserError(f"params[{position}] of shape {tuple(param.shape)} is listed twice: give each tensor once")
         seen.add(id(param))
         if param.is_complex():
-            raise ValueError(f"params[{position}] is complex ({param.dtype}): accepted are real dense tensors")
+            raise UserError(f"params[{position}] is complex ({param.dtype}): accepted are real dense tensors")
         if param.layout != torch.strided:
-            raise ValueError(f"params[{position}] is sparse ({param.layout}): accepted are real dense tensors")
+            raise UserError(f"params[{position}] is sparse ({param.layout}): accepted are real dense tensors")
         if param.dtype == torch.float16:
-            raise ValueError(
+            raise UserError(
                 f"params[{position}] has dtype torch.float16, whose range does not hold squared gradients: accepted "
                 "are float32 (with autocast and GradScaler), float64 and bfloat16"
             )
         if not param.is_floating_point():
-            raise ValueError(f"params[{position}] has dtype {param.dtype}: accepted are floating-point tensors")
+            raise UserError(f"params[{position}] has dtype {param.dtype}: accepted are floating-point tensors")
 
 
 def check_placement(penalty: Any, params: list[Tensor], weight_decay: float) -> None:
@@ -146,7 +147,7 @@ def check_placement(penalty: Any, params: list[Tensor], weight_decay: float) -> 
         weight_decay: Its weight.
 
     Raises:
-        ValueError: If a sharded tensor has its groups, or its singular values, on several ranks.
+        UserError: If a sharded tensor has its groups, or its singular values, on several ranks.
     """
     inner = penalty.penalty if isinstance(penalty, Elastic) else penalty
     if weight_decay == 0 or isinstance(inner, L2) or inner.separable:
@@ -158,7 +159,7 @@ def check_placement(penalty: Any, params: list[Tensor], weight_decay: float) -> 
         axes = {placement.dim for placement in getattr(param, "placements", ()) if not placement.is_replicate()}
         if axes != {whole} or (whole == 1 and param.ndim != MATRIX):
             where = f"sharded along {sorted(axes)}" if axes else "flattened and cut by FullyShardedDataParallel"
-            raise ValueError(
+            raise UserError(
                 f"penalty={penalty!r} on a tensor of shape {tuple(param.shape)} {where}: its parts lie on several "
                 "ranks; accepted there are L2(), L1(), and GroupL1 over rows sharded along 0 or columns along 1"
             )

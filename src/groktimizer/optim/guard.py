@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
 from groktimizer.optim.agreement import ALONE, Scope, device_of, local, scope_of_shards, square, sums
 
@@ -18,9 +19,9 @@ def refuse_sparse(param: Tensor) -> NoReturn:
         param: The parameter.
 
     Raises:
-        ValueError: One line with what is accepted.
+        UserError: One line with what is accepted.
     """
-    raise ValueError(
+    raise UserError(
         f"the gradient of a parameter of shape {tuple(param.shape)} is sparse: accepted are dense gradients "
         "(build nn.Embedding with sparse=False)"
     )

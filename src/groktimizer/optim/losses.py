@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim.agreement import Scope, local, stacked
 
 DEVICE_POLL = 10
@@ -34,7 +35,7 @@ class Inbox:
             loss: A number or a one-element tensor.
 
         Raises:
-            ValueError: If it is not one number.
+            UserError: If it is not one number.
         """
         if isinstance(loss, Tensor) and loss.numel() == 1:
             self._pending.append(local(loss.detach()).reshape(()))
@@ -42,7 +43,7 @@ class Inbox:
             self._pending.append(float(loss))
         else:
             kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
-            raise ValueError(f"loss={kind}: accepted is one number, the training loss that was differentiated")
+            raise UserError(f"loss={kind}: accepted is one number, the training loss that was differentiated")
 
     @property
     def waiting(self) -> bool:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from groktimizer._names import lookup
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.names import lookup
 from groktimizer.optim.groups import param_groups
 from groktimizer.penalties import L1, L2, GroupL1, Nuclear, Penalty
 from groktimizer.penalties.base import is_number
@@ -65,7 +66,7 @@ def penalised(model: nn.Module) -> list[Tensor]:
 def _check(**values: float) -> None:
     for name, value in values.items():
         if not is_number(value) or not 0.0 <= value < math.inf:
-            raise ValueError(f"{name}={value!r}: accepted is a finite number >= 0")
+            raise UserError(f"{name}={value!r}: accepted is a finite number >= 0")
 
 
 def _evaluate(closure: Callable[[], Any] | None) -> Any:
@@ -85,7 +86,7 @@ class Subgradient(Optimizer):
         weight: Its weight, >= 0.
 
     Raises:
-        ValueError: If a tensor has the wrong order for the penalty, or the weight is negative or not finite.
+        UserError: If a tensor has the wrong order for the penalty, or the weight is negative or not finite.
     """
 
     def __init__(self, inner: Optimizer, targets: Iterable[Tensor], penalty: Penalty, weight: float) -> None:
@@ -177,7 +178,7 @@ class ProximalGradient(Optimizer):
         weight: Its weight, >= 0.
 
     Raises:
-        ValueError: If a tensor has the wrong order for the penalty, or a number is negative or not finite.
+        UserError: If a tensor has the wrong order for the penalty, or a number is negative or not finite.
     """
 
     def __init__(self, params: list[dict[str, Any]], lr: float, penalty: Penalty, weight: float) -> None:

@@ -112,7 +112,7 @@ def prepare(
         What moves, by group.
 
     Raises:
-        ValueError: If a gradient is sparse.
+        UserError: If a gradient is sparse.
     """  # noqa: DOC502 (raised by what it calls)
     everything: list[Moving] = []
     for group in groups:

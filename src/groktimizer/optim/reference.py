@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim import control, settings
 from groktimizer.optim.base import BASE_LR
 from groktimizer.optim.detector import LossBelow
@@ -29,7 +30,7 @@ class Reference:
         penalty: The complexity; None is L2, others need weight_decay and take proximal steps.
 
     Raises:
-        ValueError: If the Euclidean metric is asked for without lr and weight_decay, another penalty without
+        UserError: If the Euclidean metric is asked for without lr and weight_decay, another penalty without
             weight_decay.
     """
 
@@ -47,9 +48,9 @@ class Reference:
         self.penalty = None if isinstance(penalty, L2) else penalty
         self.age = 1
         if self.penalty is not None and weight_decay is None:
-            raise ValueError(f"penalty={penalty!r}: the reference accepts it with weight_decay only")
+            raise UserError(f"penalty={penalty!r}: the reference accepts it with weight_decay only")
         if metric == "euclidean" and (lr is None or weight_decay is None):
-            raise ValueError("metric='euclidean': the reference accepts it with lr and weight_decay only")
+            raise UserError("metric='euclidean': the reference accepts it with lr and weight_decay only")
         self.theta = [tensor.detach().to(torch.float64).clone() for tensor in theta]
         self.metric, self.damping, self.lr_given, self.decay_given = (
             metric,

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
 from groktimizer.optim.base import NO_OPTIONS, OWN_GROUPS, PhaseOne, second_moments
 from groktimizer.optim.settings import VERSION, numbers
@@ -91,11 +92,11 @@ def resume_base(groups: Groups, one: PhaseOne) -> None:
         one: Phase 1.
 
     Raises:
-        ValueError: If it was saved with another kind of base.
+        UserError: If it was saved with another kind of base.
     """
     kind, saved = type(one.optimizer).__name__, groups[0]["control"]["base"]
     if saved not in ("", kind):
-        raise ValueError(f"state_dict was saved with base {saved}: accepted is {kind}, this optimizer's")
+        raise UserError(f"state_dict was saved with base {saved}: accepted is {kind}, this optimizer's")
     if not one.shares:
         one.optimizer.load_state_dict(groups[0]["control"]["base_state"])
     else:
@@ -117,11 +118,11 @@ def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict
         A state dict with our groups' keys, and, for another optimizer's, its beta2 (0 where it has none).
 
     Raises:
-        ValueError: If it was saved in the other metric, has another number of groups, or comes from a later version.
+        UserError: If it was saved in the other metric, has another number of groups, or comes from a later version.
     """
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
-        raise ValueError(
+        raise UserError(
             f"state_dict has {len(saved)} parameter groups: accepted is {len(groups)}, as this optimizer has; give it "
             "the groups that the other optimizer had (such as model.parameters())"
         )
@@ -147,12 +148,12 @@ def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict
 
 def _check_control(control: dict[str, Any], metric: str) -> None:
     if control["version"] > VERSION:
-        raise ValueError(
+        raise UserError(
             f"state_dict of version {control['version']}: accepted are 1 to {VERSION}; it was saved by a later "
             "groktimizer, which can read it"
         )
     if control["metric"] != metric:
-        raise ValueError(
+        raise UserError(
             f"state_dict was saved with metric={control['metric']!r}: accepted is {metric!r}, this optimizer's"
         )
 
@@ -172,7 +173,7 @@ def _with_ours(saved: Groups, groups: Groups) -> Groups:
         text = theirs.get("penalty", ours["penalty"])
         text = text if isinstance(text, str) else repr(text)
         if text != repr(ours["penalty"]):
-            raise ValueError(f"state_dict was saved with penalty={text}: accepted is {ours['penalty']!r}, this group's")
+            raise UserError(f"state_dict was saved with penalty={text}: accepted is {ours['penalty']!r}, this group's")
         missing = {key: _copied(value) for key, value in ours.items() if key not in theirs and key != "params"}
         result.append(missing | theirs | {"penalty": ours["penalty"]})
     result[0]["control"] = numbers(groups[0]["control"]["metric"]) | result[0]["control"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
 from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, local, root_mean_squares, scope_of_shards
 from groktimizer.optim.base import NO_OPTIONS
@@ -61,23 +62,23 @@ class Settings:
             differentiable: The constructor's argument.
 
         Raises:
-            ValueError: One line with the argument, its value and what is accepted.
+            UserError: One line with the argument, its value and what is accepted.
         """
         if self.metric not in METRICS:
-            raise ValueError(f"metric={self.metric!r}: accepted are 'adaptive' and 'euclidean'")
+            raise UserError(f"metric={self.metric!r}: accepted are 'adaptive' and 'euclidean'")
         check_penalty(self.penalty)
         if capturable:
-            raise ValueError("capturable=True is not supported: the host decides the phase switch; accepted: False")
+            raise UserError("capturable=True is not supported: the host decides the phase switch; accepted: False")
         if differentiable:
-            raise ValueError("differentiable=True is not supported: the update runs in place; accepted: False")
+            raise UserError("differentiable=True is not supported: the update runs in place; accepted: False")
         if foreach and fused:
-            raise ValueError("foreach=True with fused=True: accepted is one of them")
+            raise UserError("foreach=True with fused=True: accepted is one of them")
         if fused and self.adaptive:
-            raise ValueError("fused=True with metric='adaptive': PyTorch has no such kernel; accepted: compiled=True")
+            raise UserError("fused=True with metric='adaptive': PyTorch has no such kernel; accepted: compiled=True")
         if self.compiled and not self.adaptive:
-            raise ValueError("compiled=True with metric='euclidean': accepted there is fused=True")
+            raise UserError("compiled=True with metric='euclidean': accepted there is fused=True")
         if self.poll is not None and (isinstance(self.poll, bool) or not isinstance(self.poll, int) or self.poll < 1):
-            raise ValueError(f"poll={self.poll!r}: accepted is an integer >= 1, or None")
+            raise UserError(f"poll={self.poll!r}: accepted is an integer >= 1, or None")
 
     @property
     def adaptive(self) -> bool:
@@ -176,10 +177,10 @@ def check_penalty(penalty: object) -> None:
         penalty: An argument or a group's option.
 
     Raises:
-        ValueError: One line with what is accepted.
+        UserError: One line with what is accepted.
     """
     if not isinstance(penalty, Penalty):
-        raise ValueError(f"penalty={penalty!r}: accepted are L2(), L1(), GroupL1(), Nuclear() and Elastic()")
+        raise UserError(f"penalty={penalty!r}: accepted are L2(), L1(), GroupL1(), Nuclear() and Elastic()")
 
 
 def listed(params: Any) -> Any:
@@ -192,13 +193,13 @@ def listed(params: Any) -> Any:
         A list; a lone tensor is passed on for torch to refuse.
 
     Raises:
-        ValueError: If there are none, or they come in a set.
+        UserError: If there are none, or they come in a set.
     """
     if isinstance(params, (set, frozenset)):
-        raise ValueError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
+        raise UserError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
     entries = params if isinstance(params, Tensor) else list(params)
     if len(entries) == 0:
-        raise ValueError("params=[]: the parameter list is empty; accepted are tensors that require grad")
+        raise UserError("params=[]: the parameter list is empty; accepted are tensors that require grad")
     return entries
 
 
@@ -227,10 +228,10 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
         A new dict; ``lr_given`` and ``decay_given`` tell which of the two came from the user.
 
     Raises:
-        ValueError: If params is a set, whose order is not reproducible.
+        UserError: If params is a set, whose order is not reproducible.
     """
     if isinstance(param_group.get("params"), (set, frozenset)):
-        raise ValueError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
+        raise UserError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
     group = defaults | param_group
     params = group["params"]
     group["params"] = [params] if isinstance(params, Tensor) else list(params)
@@ -260,13 +261,13 @@ def check_effective(group: dict[str, Any], settings: Settings) -> None:
         settings: The optimizer's settings.
 
     Raises:
-        ValueError: If there is no such kernel for its penalty, a step would decay everything, or a tensor has the wrong
+        UserError: If there is no such kernel for its penalty, a step would decay everything, or a tensor has the wrong
             order for the penalty.
     """
     kernels = {"compiled": settings.compiled, "fused": group["fused"]}
     for name, asked in kernels.items():
         if asked and not isinstance(group["penalty"], L2):
-            raise ValueError(
+            raise UserError(
                 f"{name}=True with penalty={group['penalty']!r}: there is no such kernel; accepted: False, or None"
             )
     if group["weight_decay"] != 0:
@@ -275,11 +276,11 @@ def check_effective(group: dict[str, Any], settings: Settings) -> None:
                 group["penalty"].check(param)
         except ValueError as error:
             remedy = "groktimizer.param_groups(model) keeps the penalty off biases; else L1() takes any tensor"
-            raise ValueError(f"{error}; {remedy}") from None
+            raise UserError(f"{error}; {remedy}") from None
     largest = max((scale for scale in group["scales"] if not math.isnan(scale)), default=1.0)
     lr, decay = group["nominal_lr"] * largest, group["weight_decay"]
     if isinstance(group["penalty"], L2) and settings.adaptive and lr * decay >= 1.0:
-        raise ValueError(
+        raise UserError(
             f"weight_decay={decay!r} with an effective lr of {lr:g}: lr * weight_decay must be < 1; accepted at this "
             f"lr is weight_decay < {1.0 / lr:g}"
         )
@@ -292,13 +293,13 @@ def check_groups(groups: Iterable[dict[str, Any]]) -> None:
         groups: The parameter groups.
 
     Raises:
-        ValueError: If there is no tensor, or every weight_decay is 0.
+        UserError: If there is no tensor, or every weight_decay is 0.
     """
     groups = list(groups)
     if not any(group["params"] for group in groups) and not among_ranks():  # a rank may hold no tensor (ZeRO)
-        raise ValueError("params=[]: every parameter group is empty; accepted are tensors that require grad")
+        raise UserError("params=[]: every parameter group is empty; accepted are tensors that require grad")
     if all(group["weight_decay"] == 0 for group in groups):
-        raise ValueError(
+        raise UserError(
             "weight_decay=0 in every group: phase 2 minimises the penalty, so accepted is > 0 in one group, or None"
         )
 

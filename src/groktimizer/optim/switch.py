@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from groktimizer.ground.errors import UserError
 from groktimizer.optim.detector import Detector, LossBelow
 from groktimizer.optim.status import Chosen
 
@@ -21,20 +22,20 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
         A detector; None for infinity (phase 2 at once).
 
     Raises:
-        ValueError: If it is none of these, or a loss level is asked for while maximising.
+        UserError: If it is none of these, or a loss level is asked for while maximising.
     """
     if isinstance(interpolation, Detector):
         return interpolation
     if isinstance(interpolation, (int, float)) and not isinstance(interpolation, bool) and interpolation == math.inf:
         return None
     if maximize:
-        raise ValueError(
+        raise UserError(
             f"maximize=True with interpolation={interpolation!r}: accepted then are float('inf') and a detector"
         )
     if interpolation is None:
         return LossBelow()
     if isinstance(interpolation, bool) or not isinstance(interpolation, (int, float)):
-        raise ValueError(f"interpolation={interpolation!r}: accepted is a level > 0, float('inf'), a detector, None")
+        raise UserError(f"interpolation={interpolation!r}: accepted is a level > 0, float('inf'), a detector, None")
     return LossBelow(absolute=float(interpolation))
 
 

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from groktimizer._names import lookup, require
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.extras import require
+from groktimizer.ground.names import lookup
 from groktimizer.optim import penalised
 from groktimizer.peers.composite import Composite
 
@@ -45,7 +47,7 @@ def parse_base(text: str | None) -> partial[Optimizer] | None:
         A factory that can be pickled, or None.
 
     Raises:
-        ValueError: If the name or the number cannot be read.
+        UserError: If the name or the number cannot be read.
 
     Example:
         >>> parse_base("adam:1e-3").keywords
@@ -60,11 +62,11 @@ def parse_base(text: str | None) -> partial[Optimizer] | None:
     try:
         lr = float(number)
     except ValueError:
-        raise ValueError(f"base={text!r}: expected NAME or NAME:LR, such as adam:1e-3") from None
+        raise UserError(f"base={text!r}: expected NAME or NAME:LR, such as adam:1e-3") from None
     if not 0 < lr < float("inf"):
-        raise ValueError(f"base={text!r}: expected a learning rate > 0")
+        raise UserError(f"base={text!r}: expected a learning rate > 0")
     if not SMALLEST <= lr <= LARGEST:
-        raise ValueError(f"base={text!r}: expected a learning rate from {SMALLEST:g} to {LARGEST:g}")
+        raise UserError(f"base={text!r}: expected a learning rate from {SMALLEST:g} to {LARGEST:g}")
     return partial(kind, weight_decay=0.0, lr=lr)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from groktimizer.ground.errors import UserError
+
 
 class Composite(Optimizer):
     """One optimizer made of parts that own disjoint parameters.
@@ -18,7 +20,7 @@ class Composite(Optimizer):
         parts: At least one optimizer; no parameter in two of them.
 
     Raises:
-        ValueError: If there is no part, or a parameter is in two.
+        UserError: If there is no part, or a parameter is in two.
 
     Example:
         >>> weight, bias = torch.ones(2, 2, requires_grad=True), torch.ones(2, requires_grad=True)
@@ -29,7 +31,7 @@ class Composite(Optimizer):
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         if not parts:
-            raise ValueError("parts is empty: expected at least one optimizer")
+            raise UserError("parts is empty: expected at least one optimizer")
         self._parts = tuple(parts)
         super().__init__([dict(group) for part in parts for group in part.param_groups], {})
         self.param_groups = [group for part in parts for group in part.param_groups]
@@ -68,10 +70,10 @@ class Composite(Optimizer):
             param_group: A group of one of the parts.
 
         Raises:
-            ValueError: If the optimizer is complete.
+            UserError: If the optimizer is complete.
         """
         if len(self.param_groups) >= sum(len(part.param_groups) for part in self._parts):
-            raise ValueError("param_group: a composite optimizer takes no further groups, make a new one")
+            raise UserError("param_group: a composite optimizer takes no further groups, make a new one")
         super().add_param_group(param_group)
 
     @torch.no_grad()

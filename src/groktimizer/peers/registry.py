@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from groktimizer._names import UnknownName, convert_all, lookup, unknown
+from groktimizer.ground.errors import UnknownName, UserError
+from groktimizer.ground.names import convert_all, lookup, unknown
 from groktimizer.peers import build
 
 TUNED_SUFFIX = "-tuned"
@@ -72,7 +73,7 @@ class Peer:
 
         Raises:
             UnknownName: If there is no such option.
-            ValueError: If a value is of the wrong type or out of range.
+            UserError: If a value is of the wrong type or out of range.
         """  # noqa: DOC502 (raised by the functions called)
         kinds = {key: self.kinds.get(key, (type(value),)) for key, value in self.defaults.items()}
         given = convert_all(f"optimizer {self.name}", overrides, kinds)
@@ -87,21 +88,21 @@ def check_ranges(options: Mapping[str, object]) -> None:
         options: Converted values by name.
 
     Raises:
-        ValueError: If a number is out of its range; the line names option, value and range.
+        UserError: If a number is out of its range; the line names option, value and range.
     """
     for key, value in options.items():
         if not isinstance(value, float):
             continue
         if key in {"lr", "vector_lr"} and not 0 < value < math.inf:
-            raise ValueError(f"{key}={value}: expected a finite learning rate > 0")
+            raise UserError(f"{key}={value}: expected a finite learning rate > 0")
         if key in {"weight_decay", "lamb"} and not 0 <= value < math.inf:
-            raise ValueError(f"{key}={value}: expected a finite number ≥ 0")
+            raise UserError(f"{key}={value}: expected a finite number ≥ 0")
         if key in SCALES and value != 0 and not build.SMALLEST <= value <= build.LARGEST:
-            raise ValueError(f"{key}={value}: expected a number from {build.SMALLEST:g} to {build.LARGEST:g}")
+            raise UserError(f"{key}={value}: expected a number from {build.SMALLEST:g} to {build.LARGEST:g}")
         if key == "interpolation" and build.LARGEST < value < math.inf:
-            raise ValueError(f"{key}={value}: expected a loss level up to {build.LARGEST:g}, or inf")
+            raise UserError(f"{key}={value}: expected a loss level up to {build.LARGEST:g}, or inf")
         if key in {"beta1", "beta2", "momentum", "alpha"} and not 0 <= value < 1:
-            raise ValueError(f"{key}={value}: expected a number in [0, 1)")
+            raise UserError(f"{key}={value}: expected a number in [0, 1)")
 
 
 def cells(**values: tuple[Any, ...]) -> tuple[Cell, ...]:
@@ -283,7 +284,7 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None) -> tuple[P
 
     Raises:
         UnknownName: If there is no such optimizer or option.
-        ValueError: If a value is of the wrong type or out of range.
+        UserError: If a value is of the wrong type or out of range.
 
     Example:
         >>> peer, options = resolve("adamw-tuned", {"lr": "0.01"})

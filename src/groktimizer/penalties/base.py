@@ -7,6 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
+
 Step = float | Tensor
 
 
@@ -116,10 +118,10 @@ def raised(theta: Tensor) -> Tensor:
         The same values in float32 or float64.
 
     Raises:
-        ValueError: If it holds integers or complex numbers.
+        UserError: If it holds integers or complex numbers.
     """
     if not theta.is_floating_point():
-        raise ValueError(f"theta of type {theta.dtype}: accepted are floating-point tensors")
+        raise UserError(f"theta of type {theta.dtype}: accepted are floating-point tensors")
     return theta.float() if theta.dtype in {torch.bfloat16, torch.float16} else theta
 
 
@@ -144,12 +146,10 @@ def check_order(shape: torch.Size, owner: str) -> None:
         owner: Who refuses, for the error.
 
     Raises:
-        ValueError: If there are fewer than two dims.
+        UserError: If there are fewer than two dims.
     """
     if len(shape) < 2:  # noqa: PLR2004
-        raise ValueError(
-            f"{owner} of a tensor of shape {tuple(shape)}: accepted are tensors with at least 2 dimensions"
-        )
+        raise UserError(f"{owner} of a tensor of shape {tuple(shape)}: accepted are tensors with at least 2 dimensions")
 
 
 def matrices(theta: Tensor, batched: bool, owner: str) -> Tensor:
@@ -181,12 +181,12 @@ def spread(step: Step, theta: Tensor, *, batched: bool, separable: bool) -> Step
         The number, or a tensor of theta's type that broadcasts against `theta`.
 
     Raises:
-        ValueError: If a number is negative or not finite, or a tensor is of another shape. (The values of a tensor are
+        UserError: If a number is negative or not finite, or a tensor is of another shape. (The values of a tensor are
             not looked at: that would wait for the device.)
     """
     if not isinstance(step, Tensor):
         if not is_number(step) or not 0 <= step < math.inf:
-            raise ValueError(f"step={step!r}: expected a finite number ≥ 0")
+            raise UserError(f"step={step!r}: expected a finite number ≥ 0")
         return float(step)
     step = step.to(theta.device, theta.dtype)
     if step.ndim == 0 or (separable and step.shape == theta.shape):
@@ -194,7 +194,7 @@ def spread(step: Step, theta: Tensor, *, batched: bool, separable: bool) -> Step
     if batched and step.shape == theta.shape[:1]:
         return step.reshape(-1, *[1] * (theta.ndim - 1))
     accepted = ["a number"] + ["(runs,)"] * batched + [str(tuple(theta.shape))] * separable
-    raise ValueError(f"step of shape {tuple(step.shape)}: expected {' or '.join(accepted)}")
+    raise UserError(f"step of shape {tuple(step.shape)}: expected {' or '.join(accepted)}")
 
 
 def largest(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.penalties.base import Penalty, Step, is_number, raised, spread
 from groktimizer.penalties.l2 import L2
 
@@ -19,7 +20,7 @@ class Elastic(Penalty):
         l2: Weight of the squared norm, relative to the complexity.
 
     Raises:
-        ValueError: If `penalty` is not a penalty or `l2` is negative or not finite.
+        UserError: If `penalty` is not a penalty or `l2` is negative or not finite.
 
     Example:
         >>> import torch
@@ -36,9 +37,9 @@ class Elastic(Penalty):
     def __post_init__(self) -> None:
         """Check both options."""
         if not isinstance(self.penalty, Penalty):
-            raise ValueError(f"penalty={self.penalty!r}: expected a penalty, such as L1()")
+            raise UserError(f"penalty={self.penalty!r}: expected a penalty, such as L1()")
         if not is_number(self.l2) or not (self.l2 >= 0 and math.isfinite(self.l2)):
-            raise ValueError(f"l2={self.l2!r}: expected a finite number ≥ 0")
+            raise UserError(f"l2={self.l2!r}: expected a finite number ≥ 0")
 
     @property
     def separable(self) -> bool:

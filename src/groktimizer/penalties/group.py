@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.penalties.base import Penalty, Step, check_order, largest, matrices, raised, spread
 
 _DIMS = {"rows": -1, "columns": -2}
@@ -21,7 +22,7 @@ class GroupL1(Penalty):
         groups: "rows" (along dim 0, the outputs of a layer) or "columns" (its inputs).
 
     Raises:
-        ValueError: If `groups` is neither.
+        UserError: If `groups` is neither.
 
     Example:
         >>> import torch
@@ -37,7 +38,7 @@ class GroupL1(Penalty):
     def __post_init__(self) -> None:
         """Check the option."""
         if not isinstance(self.groups, str) or self.groups not in _DIMS:
-            raise ValueError(f"groups={self.groups!r}: expected 'rows' or 'columns'")
+            raise UserError(f"groups={self.groups!r}: expected 'rows' or 'columns'")
 
     def check(self, param: Tensor) -> None:
         """Refuse vectors and scalars, which have no rows.
@@ -46,7 +47,7 @@ class GroupL1(Penalty):
             param: One parameter.
 
         Raises:
-            ValueError: If it has fewer than two dims.
+            UserError: If it has fewer than two dims.
         """  # noqa: DOC502 (raised by the function called)
         check_order(param.shape, repr(self))
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.penalties.base import Penalty, Step, check_order, is_number, largest, matrices, raised, spread
 from groktimizer.penalties.partial_svd import above
 
@@ -68,7 +69,7 @@ class Nuclear(Penalty):
             of the result; where it cannot keep to it, exactly.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
 
     Example:
         >>> import torch
@@ -85,9 +86,9 @@ class Nuclear(Penalty):
     def __post_init__(self) -> None:
         """Check both options."""
         if isinstance(self.exact_below, bool) or not isinstance(self.exact_below, int) or self.exact_below < 1:
-            raise ValueError(f"exact_below={self.exact_below!r}: expected a whole number ≥ 1")
+            raise UserError(f"exact_below={self.exact_below!r}: expected a whole number ≥ 1")
         if not is_number(self.tolerance) or not (self.tolerance > 0 and math.isfinite(self.tolerance)):
-            raise ValueError(f"tolerance={self.tolerance!r}: expected a finite number > 0")
+            raise UserError(f"tolerance={self.tolerance!r}: expected a finite number > 0")
 
     def check(self, param: Tensor) -> None:
         """Refuse vectors, scalars, and matrices split over several devices.
@@ -96,12 +97,12 @@ class Nuclear(Penalty):
             param: One parameter.
 
         Raises:
-            ValueError: If it has fewer than two dims, or is a DTensor of which this process holds a part.
+            UserError: If it has fewer than two dims, or is a DTensor of which this process holds a part.
         """
         check_order(param.shape, repr(self))
         if any(not place.is_replicate() for place in getattr(param, "placements", ())):
             shape = tuple(param.shape)
-            raise ValueError(f"{self!r} of a sharded DTensor of shape {shape}: accepted are tensors held whole")
+            raise UserError(f"{self!r} of a sharded DTensor of shape {shape}: accepted are tensors held whole")
 
     def _matrix(self, theta: Tensor, batched: bool) -> Tensor:
         return matrices(raised(theta), batched, repr(self))

@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from groktimizer._files import prove_writable, write_whole
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.files import prove_writable, write_whole
 from groktimizer.results.identity import plain
 
 
-class StoreError(ValueError):
+class StoreError(UserError):
     """A file could not be read or written; the text is one line that names it and says what to do."""
 
 

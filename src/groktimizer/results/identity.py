@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from groktimizer.ground.errors import UserError
+
 DIGITS = 16
 
 
@@ -24,7 +26,7 @@ def plain(value: object, *, nan: bool = False) -> object:
         Content that ``json.dumps`` writes without extensions.
 
     Raises:
-        ValueError: if a key is not a string, or a value has no plain form.
+        UserError: if a key is not a string, or a value has no plain form.
 
     Example:
         >>> plain({"lr": np.float64(1.0), "betas": (0.9, 0.98), "interpolation": float("inf")})
@@ -39,18 +41,18 @@ def plain(value: object, *, nan: bool = False) -> object:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise ValueError(f"a key of a specification must be text, got {key!r}")
+                raise UserError(f"a key of a specification must be text, got {key!r}")
         return {key: plain(item, nan=nan) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item, nan=nan) for item in value]
-    raise ValueError(f"a specification holds numbers, text, true/false, none, lists and mappings, got {value!r}")
+    raise UserError(f"a specification holds numbers, text, true/false, none, lists and mappings, got {value!r}")
 
 
 def _plain_float(value: float, nan: bool) -> object:
     if math.isnan(value):
         if nan:
             return None
-        raise ValueError("a specification cannot hold not-a-number (nan); give a number")
+        raise UserError("a specification cannot hold not-a-number (nan); give a number")
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return int(value) if value.is_integer() and abs(value) < 2**53 else value

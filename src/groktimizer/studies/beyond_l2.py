@@ -23,7 +23,7 @@ def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Re
         The figures, in order.
 
     Raises:
-        ValueError: If there is no such figure.
+        UserError: If there is no such figure.
     """  # noqa: DOC502 (raised by chosen)
     makers = {
         "3": lambda: sparse.figure_3(effort),

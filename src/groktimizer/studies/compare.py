@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from groktimizer._names import lookup
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.names import lookup
 from groktimizer.measures import median_with_dnf
 from groktimizer.peers import PEERS, takes_penalty
 from groktimizer.results import Store
@@ -88,22 +89,22 @@ def compare(
         The comparison.
 
     Raises:
-        ValueError: if there is no method, a label comes twice, the reference is none of the methods, or something is
+        UserError: if there is no method, a label comes twice, the reference is none of the methods, or something is
             tuned on a seed that is reported.
     """
     for name in tuned:
         lookup("optimizer", name, PEERS)
     labels = [method.label for method in methods] + [f"{name} (tuned)" for name in tuned]
     if not labels:
-        raise ValueError("--optimizers is empty: name at least one optimizer")
+        raise UserError("--optimizers is empty: name at least one optimizer")
     if len(set(labels)) < len(labels):
         option = "--tune-methods" if len(set(tuned)) < len(tuned) else "--optimizers"
-        raise ValueError(f"{option} names one method twice: {', '.join(labels)}")
+        raise UserError(f"{option} names one method twice: {', '.join(labels)}")
     if tuned:
         protocol.check_fresh()
     chosen = next((name for name in STRONG if name in labels), labels[0]) if reference is None else reference
     if chosen not in labels:
-        raise ValueError(f"--reference {chosen!r}: expected one of {', '.join(labels)}")
+        raise UserError(f"--reference {chosen!r}: expected one of {', '.join(labels)}")
     say = on_stage or (lambda _: None)
 
     def run(specs: Sequence[RunSpec]) -> list[Outcome]:

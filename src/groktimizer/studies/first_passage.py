@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from groktimizer.ground.errors import UserError
 from groktimizer.results import Record
 from groktimizer.theory.networks import FirstPassage, NormRun, calibrate
 
@@ -70,10 +71,10 @@ def groups(records: Sequence[Record]) -> list[Group]:
         Groups in order of their names; knobs of the optimizer and the seed differ inside a group.
 
     Raises:
-        ValueError: If there is no record.
+        UserError: If there is no record.
     """
     if not records:
-        raise ValueError("--from: no records there, expected the --out directory of `groktimizer run` or `compare`")
+        raise UserError("--from: no records there, expected the --out directory of `groktimizer run` or `compare`")
     sorted_records: dict[str, list[Record]] = {}
     for record in records:
         sorted_records.setdefault(_name(record.spec), []).append(record)

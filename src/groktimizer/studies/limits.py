@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from groktimizer.ground.errors import UserError
 from groktimizer.sweeps import RunSpec
 from groktimizer.tasks import MatrixTask, RidgeTask, SparseTask, make_task
 from groktimizer.theory.lasso import Lasso
@@ -23,7 +24,7 @@ def check_limits(spec: RunSpec) -> None:
         spec: One run.
 
     Raises:
-        ValueError: If lr or the weight is out of its range, with the limit of this problem; if the device is not there,
+        UserError: If lr or the weight is out of its range, with the limit of this problem; if the device is not there,
             or the memory does not suffice.
     """
     check_machine(make_task(spec.task, spec.task_options), spec.steps, spec.every, spec.device)
@@ -37,12 +38,12 @@ def check_limits(spec: RunSpec) -> None:
     if most is not None and lr is not None and lr * sharpness >= most * (1 + 1e-12 if most == 1 else 1):
         reach = "up to" if most == 1 else "below"
         kind = "accelerated proximal steps diverge" if most == 1 else "descent diverges"
-        raise ValueError(f"lr={lr:g}: {kind} on this problem, accepted are values {reach} {most / sharpness:.6g}")
+        raise UserError(f"lr={lr:g}: {kind} on this problem, accepted are values {reach} {most / sharpness:.6g}")
     penalty, weight = options.get("penalty"), options.get("weight_decay")
     limit = weights.get(penalty, np.inf)
     solves = name != "groktimizer" or penalty == "l1" or options["metric"] == "euclidean"
     if weight is not None and solves and weight >= limit:
-        raise ValueError(f"weight={weight:g}: 0 is the answer, accepted on this problem are weights below {limit:.6g}")
+        raise UserError(f"weight={weight:g}: 0 is the answer, accepted on this problem are weights below {limit:.6g}")
 
 
 def _limits(spec: RunSpec) -> tuple[float, dict[str | None, float]] | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 
+from groktimizer.ground.errors import UserError
 from groktimizer.measures.times import WINDOW_STEPS
 from groktimizer.peers import PEERS, TUNED_SUFFIX, resolve, takes_penalty
 from groktimizer.results import identity
@@ -86,12 +87,12 @@ class Protocol:
         """Refuse to report a tuned method on a seed that its cell was chosen on.
 
         Raises:
-            ValueError: if a seed is among the tuning seeds.
+            UserError: if a seed is among the tuning seeds.
         """
         if common := sorted(set(self.seeds) & set(self.tuning_seeds)):
             told = ", ".join(map(str, common))
             tuning = ", ".join(map(str, self.tuning_seeds))
-            raise ValueError(f"--seeds {told}: tuning is done on seeds {tuning}, report on others, such as 101,102 …")
+            raise UserError(f"--seeds {told}: tuning is done on seeds {tuning}, report on others, such as 101,102 …")
 
     def spec(self, setting: Setting, optimizer: str, options: Mapping[str, object], seed: int, steps: int) -> RunSpec:
         """Specify one run of this comparison.
@@ -168,14 +169,14 @@ def penalty_options(names: Sequence[str], penalty: str | None, weight: str | Non
         "penalty" and "weight_decay", where given.
 
     Raises:
-        ValueError: if one is given and none of the optimizers takes a penalty.
+        UserError: if one is given and none of the optimizers takes a penalty.
     """
     given = {"penalty": penalty, "weight_decay": weight}
     own: dict[str, object] = {key: value for key, value in given.items() if value is not None}
     if own and not any(takes_penalty(name) for name in names):
         takers = ", ".join(name for name in PEERS if takes_penalty(name))
         option = "--penalty" if penalty is not None else "--weight"
-        raise ValueError(f"{option} {penalty or weight}: {', '.join(names)} takes no penalty; accepted: {takers}")
+        raise UserError(f"{option} {penalty or weight}: {', '.join(names)} takes no penalty; accepted: {takers}")
     return own
 
 
@@ -211,7 +212,7 @@ def parse_settings(task: str, text: str, options: Mapping[str, object]) -> list[
         The settings, named by what they change.
 
     Raises:
-        ValueError: if a part is empty or not key=value, an option is given twice, or two settings are the same one; an
+        UserError: if a part is empty or not key=value, an option is given twice, or two settings are the same one; an
             unknown or wrong option is refused likewise.
 
     Example:
@@ -225,7 +226,7 @@ def parse_settings(task: str, text: str, options: Mapping[str, object]) -> list[
         made = make_task(task, own).options()
         same = identity(made)
         if same in seen:
-            raise ValueError(f"--settings {part.strip()!r}: the same setting as {seen[same]!r}; name each once")
+            raise UserError(f"--settings {part.strip()!r}: the same setting as {seen[same]!r}; name each once")
         seen[same] = part.strip()
         settings.append(Setting(setting_name(made, make_task(task).options()), task, own))
     return settings
@@ -242,17 +243,17 @@ def _setting_options(part: str, options: Mapping[str, object]) -> dict[str, str]
         Its own options.
 
     Raises:
-        ValueError: if it is empty, a pair is not key=value, or an option is given twice.
+        UserError: if it is empty, a pair is not key=value, or an option is given twice.
     """
     own: dict[str, str] = {}
     for pair in part.split(","):
         key, equals, value = (word.strip() for word in pair.partition("="))
         if not (key and equals and value):
-            raise ValueError(f"--settings {part.strip()!r}: expected key=value,key=value;… got {pair.strip()!r}")
+            raise UserError(f"--settings {part.strip()!r}: expected key=value,key=value;… got {pair.strip()!r}")
         if key in own:
-            raise ValueError(f"--settings {part.strip()!r}: {key} is given twice")
+            raise UserError(f"--settings {part.strip()!r}: {key} is given twice")
         if key in options:
-            raise ValueError(
+            raise UserError(
                 f"{key} is given twice: {options[key]} by --set for every setting, {value} by the setting "
                 f"{part.strip()!r} (of --settings, or of --tune, which has four of its own)"
             )

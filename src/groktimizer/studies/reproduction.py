@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.results import Record, Store
 from groktimizer.sweeps import RunSpec, SweepEvent, execute
 
@@ -134,11 +135,11 @@ def chosen(makers: Mapping[str, Callable[[], Reproduced]], only: Sequence[str]) 
         Makers, in their order.
 
     Raises:
-        ValueError: If a name is unknown.
+        UserError: If a name is unknown.
     """
     for name in only:
         if name not in makers:
-            raise ValueError(f"--figures {name}: expected some of {', '.join(makers)}")
+            raise UserError(f"--figures {name}: expected some of {', '.join(makers)}")
     return [make for name, make in makers.items() if not only or name in only]
 
 
@@ -155,7 +156,7 @@ def train(specs: Sequence[RunSpec], effort: Effort, store: Store, what: str) -> 
         Records, one a specification.
 
     Raises:
-        ValueError: If a run failed.
+        UserError: If a run failed.
     """
     ended: set[str] = set()
 
@@ -168,7 +169,7 @@ def train(specs: Sequence[RunSpec], effort: Effort, store: Store, what: str) -> 
     records: list[Record] = []
     for outcome in outcomes:
         if outcome.record is None:
-            raise ValueError(f"{what}: a run failed: {outcome.error}")
+            raise UserError(f"{what}: a run failed: {outcome.error}")
         records.append(outcome.record)
     return records
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from groktimizer._names import derive_seed
+from groktimizer.ground.seeds import derive_seed
 from groktimizer.studies.reproduction import (
     Array,
     Check,

@@ -76,7 +76,7 @@ def trained(cells: Sequence[Cell], seeds: Sequence[int], effort: Effort, store: 
         Records, one list a cell.
 
     Raises:
-        ValueError: If a run failed.
+        UserError: If a run failed.
     """  # noqa: DOC502 (raised by train)
     specs = [cell.spec(seed) for cell in cells for seed in seeds]
     records = train(specs, effort, store, what)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from groktimizer._names import UnknownName, lookup, unknown
+from groktimizer.ground.errors import UnknownName, UserError
+from groktimizer.ground.names import lookup, unknown
 from groktimizer.peers import resolve
 from groktimizer.results import identity
 from groktimizer.tasks import TASKS, Task, make_task
@@ -86,12 +87,12 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> int:
         The number.
 
     Raises:
-        ValueError: if it is not a whole number, too small or too large.
+        UserError: if it is not a whole number, too small or too large.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}={value!r}: expected a whole number ≥ {least}")
+        raise UserError(f"{name}={value!r}: expected a whole number ≥ {least}")
     if most is not None and value > most:
-        raise ValueError(f"{name}={value!r}: expected a whole number from {least} to {most:,}")
+        raise UserError(f"{name}={value!r}: expected a whole number from {least} to {most:,}")
     return value
 
 
@@ -130,7 +131,7 @@ def make_spec(
         The specification.
 
     Raises:
-        ValueError: if `every` is neither "log" nor a whole number ≥ 1; other wrong names and values likewise.
+        UserError: if `every` is neither "log" nor a whole number ≥ 1; other wrong names and values likewise.
 
     Example:
         >>> a = make_spec("modular-addition", "adamw", optimizer_options={"lr": "1e-3"})
@@ -142,7 +143,7 @@ def make_spec(
     peer.build(nn.Linear(2, 2), options)  # the optimizer's own checks, before any run starts
     every = made.default_every if every is None else every
     if every != "log" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-        raise ValueError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
+        raise UserError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
     return RunSpec(
         task=made.name,
         task_options=made.options(),
@@ -195,7 +196,7 @@ def split_options(task: str, optimizers: Sequence[str], pairs: Sequence[str]) ->
 
     Raises:
         UnknownName: if neither has the key.
-        ValueError: if a pair has no "=", both have the key and no prefix decides, or a key comes twice.
+        UserError: if a pair has no "=", both have the key and no prefix decides, or a key comes twice.
 
     Example:
         >>> split_options("modular-addition", ["adamw"], ["p=23", "lr=1e-3"])
@@ -207,15 +208,15 @@ def split_options(task: str, optimizers: Sequence[str], pairs: Sequence[str]) ->
     for pair in pairs:
         left, equals, value = pair.partition("=")
         if not (left and equals and value):
-            raise ValueError(f"--set {pair!r}: expected key=value, such as lr=1e-3")
+            raise UserError(f"--set {pair!r}: expected key=value, such as lr=1e-3")
         prefix, dot, bare = left.partition(".")
         owners, key = ([prefix], bare) if dot and prefix in owned else (list(owned), left)
         owners = [owner for owner in owners if key in owned[owner]]
         if not owners:
             raise UnknownName(unknown("option", left, sorted(owned["task"] | owned["optimizer"])))
         if len(owners) > 1:
-            raise ValueError(f"--set {pair!r}: both have {key}; write task.{key}=… or optimizer.{key}=…")
+            raise UserError(f"--set {pair!r}: both have {key}; write task.{key}=… or optimizer.{key}=…")
         if key in found[owners[0]]:
-            raise ValueError(f"--set {pair!r}: {key} is given twice")
+            raise UserError(f"--set {pair!r}: {key} is given twice")
         found[owners[0]][key] = value
     return found["task"], found["optimizer"]

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import get_type_hints
 
-from groktimizer._names import convert_all, kinds_of, lookup
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.names import convert_all, kinds_of, lookup
 from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.digits import DigitsTask
 from groktimizer.tasks.matrix import MatrixTask
@@ -36,6 +37,7 @@ __all__ = [
     "Task",
     "TaskType",
     "TeacherTask",
+    "UserError",
     "make_task",
 ]
 
@@ -103,7 +105,7 @@ def make_task(name: str, options: Mapping[str, object] | None = None) -> Task:
 
     Raises:
         UnknownName: If there is no such task or option.
-        ValueError: If a value is of the wrong type or out of its range.
+        UserError: If a value is of the wrong type or out of its range.
 
     Example:
         >>> make_task("ridge", {"n": "50"}).options()["n"]

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 import torch
 
-from groktimizer._names import derive_seed, nearest
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.names import nearest
+from groktimizer.ground.seeds import derive_seed
 
 
 def at_least_one(**sizes: int | None) -> None:
@@ -15,11 +17,11 @@ def at_least_one(**sizes: int | None) -> None:
         sizes: Sizes by the name of their option.
 
     Raises:
-        ValueError: If one is not.
+        UserError: If one is not.
     """
     for name, size in sizes.items():
         if size is not None and not (is_whole(size) and size >= 1):
-            raise ValueError(f"{name}={size!r}: expected a whole number ≥ 1")
+            raise UserError(f"{name}={size!r}: expected a whole number ≥ 1")
 
 
 def above_zero(**values: float) -> None:
@@ -29,11 +31,11 @@ def above_zero(**values: float) -> None:
         values: Numbers by the name of their option.
 
     Raises:
-        ValueError: If one is not.
+        UserError: If one is not.
     """
     for name, value in values.items():
         if not (is_number(value) and math.isfinite(value) and value > 0):
-            raise ValueError(f"{name}={value!r}: expected a finite number > 0")
+            raise UserError(f"{name}={value!r}: expected a finite number > 0")
 
 
 def part(**values: float) -> None:
@@ -43,11 +45,11 @@ def part(**values: float) -> None:
         values: Numbers by the name of their option.
 
     Raises:
-        ValueError: If one is not in [0, 1].
+        UserError: If one is not in [0, 1].
     """
     for name, value in values.items():
         if not (is_number(value) and 0 <= value <= 1):
-            raise ValueError(f"{name}={value!r}: expected a number in [0, 1]")
+            raise UserError(f"{name}={value!r}: expected a number in [0, 1]")
 
 
 def is_whole(value: object) -> bool:
@@ -69,15 +71,15 @@ def one_of(name: str, value: object, accepted: Iterable[str]) -> None:
         accepted: The words it may be.
 
     Raises:
-        ValueError: If it is none of them.
+        UserError: If it is none of them.
     """
     words = list(accepted)
     if not isinstance(value, str):
-        raise ValueError(f"{name}={value!r}: expected {' or '.join(words)}")
+        raise UserError(f"{name}={value!r}: expected {' or '.join(words)}")
     if value not in words:
         guess = nearest(value, words)
         hint = f"did you mean {guess!r}? " if guess is not None else ""
-        raise ValueError(f"{name}={value!r}: {hint}expected {' or '.join(words)}")
+        raise UserError(f"{name}={value!r}: {hint}expected {' or '.join(words)}")
 
 
 def generator(seed: int, component: str) -> torch.Generator:
@@ -91,8 +93,8 @@ def generator(seed: int, component: str) -> torch.Generator:
         A generator on the CPU, independent of all others.
 
     Raises:
-        ValueError: If the seed is not a whole number.
+        UserError: If the seed is not a whole number.
     """
     if not is_whole(seed):
-        raise ValueError(f"seed={seed!r}: expected a whole number")
+        raise UserError(f"seed={seed!r}: expected a whole number")
     return torch.Generator().manual_seed(derive_seed(seed, component))

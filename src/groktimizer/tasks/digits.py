@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from groktimizer._names import require
+from groktimizer.ground.extras import require
 from groktimizer.tasks.images import ImageTask
 from groktimizer.tasks.problem import Batch, Problem, cross_entropy
 
@@ -34,7 +34,7 @@ class DigitsTask(ImageTask):
         name: Name in the registry.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
     """
 
     n_train: int = 64

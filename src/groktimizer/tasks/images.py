@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.models import MLP
 from groktimizer.tasks._checks import above_zero, at_least_one, generator
 from groktimizer.tasks.criterion import Criterion
@@ -45,9 +46,7 @@ class ImageTask(Task):
         at_least_one(n_train=self.n_train, width=self.width, batch_size=self.batch_size)
         above_zero(init_scale=self.init_scale)
         if self.n_train >= self.samples:
-            raise ValueError(
-                f"n_train={self.n_train}: expected at most {self.samples - 1} of the {self.samples} images"
-            )
+            raise UserError(f"n_train={self.n_train}: expected at most {self.samples - 1} of the {self.samples} images")
 
     @property
     def memorised(self) -> Criterion:

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of, part
 from groktimizer.tasks.problem import Batch, ErrorTask, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
@@ -112,7 +113,7 @@ class MatrixTask(ErrorTask):
         test_tolerance: Level of "test_error".
 
     Raises:
-        ValueError: If an option is out of its range, or leaves a row or column unobserved whatever is drawn.
+        UserError: If an option is out of its range, or leaves a row or column unobserved whatever is drawn.
     """
 
     name: str = "matrix-completion"
@@ -141,15 +142,15 @@ class MatrixTask(ErrorTask):
         check_scale(self.depth, self.init_scale)
         narrow, entries = min(self.n1, self.n2), self.n1 * self.n2
         if self.r > narrow:
-            raise ValueError(f"r={self.r}: expected a rank of at most min(n1, n2)={narrow}")
+            raise UserError(f"r={self.r}: expected a rank of at most min(n1, n2)={narrow}")
         part(tau=self.tau)
         if not self.completes:
             if self.tau:
-                raise ValueError(f"tau={self.tau}: only matrix-completion selects entries, expected 0")
+                raise UserError(f"tau={self.tau}: only matrix-completion selects entries, expected 0")
         elif self.N > entries:
-            raise ValueError(f"N={self.N}: expected at most the {entries} entries of the matrix")
+            raise UserError(f"N={self.N}: expected at most the {entries} entries of the matrix")
         elif max(self.n1, self.n2) > self.N:
-            raise ValueError(
+            raise UserError(
                 f"N={self.N}: leaves a row or column without an observed entry, so recovery is impossible; expected "
                 f"at least {max(self.n1, self.n2)}"
             )
@@ -223,13 +224,13 @@ class MatrixTask(ErrorTask):
             The problem.
 
         Raises:
-            ValueError: If no method can recover A* from what is seen of it, as with a row or column without an entry.
+            UserError: If no method can recover A* from what is seen of it, as with a row or column without an entry.
         """
         data = self.draw(seed)
         problem = data.problem()
         lacking = shortage(NUCLEAR, problem.measurements, data.teacher)
         if lacking is not None:
-            raise ValueError(f"N={self.N} and seed={seed}: {lacking}; give a larger N or another seed")
+            raise UserError(f"N={self.N} and seed={seed}: {lacking}; give a larger N or another seed")
         model = ProductMatrix([factor.to(dtype) for factor in data.factors]).to(device)
         inputs = data.inputs.to(device) if self.completes else data.inputs.to(device, dtype)
         train = Batch(inputs, data.targets.to(device, dtype))

@@ -28,7 +28,7 @@ class MnistTask(ImageTask):
         name: Name in the registry.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
     """
 
     n_train: int = 1000

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.errors import UserError
 from groktimizer.models import ModularMLP, ModularTransformer
 from groktimizer.tasks._checks import at_least_one, generator, is_number, is_whole, one_of
 from groktimizer.tasks.criterion import Criterion
@@ -82,7 +83,7 @@ class ModularTask(Task):
         batch_size: Samples per step, None for all.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
     """
 
     name: str = "modular-addition"
@@ -101,20 +102,20 @@ class ModularTask(Task):
         """Check every option."""
         one_of("name", self.name, OPERATIONS)
         if not (is_whole(self.p) and 2 <= self.p <= LARGEST_P):
-            raise ValueError(f"p={self.p!r}: expected a whole number from 2 to {LARGEST_P}")
+            raise UserError(f"p={self.p!r}: expected a whole number from 2 to {LARGEST_P}")
         if self.name == "modular-division" and not is_prime(self.p):
-            raise ValueError(f"p={self.p}: modular-division needs a prime p (otherwise some b have no inverse)")
+            raise UserError(f"p={self.p}: modular-division needs a prime p (otherwise some b have no inverse)")
         if not (is_number(self.train_fraction) and 0 < self.train_fraction < 1):
-            raise ValueError(f"train_fraction={self.train_fraction!r}: expected a number inside (0, 1)")
+            raise UserError(f"train_fraction={self.train_fraction!r}: expected a number inside (0, 1)")
         one_of("model", self.model, MODELS)
         one_of("loss", self.loss, LOSSES)
         at_least_one(width=self.width, heads=self.heads, batch_size=self.batch_size)
         if self.model == "transformer" and self.width % self.heads:
-            raise ValueError(f"heads={self.heads}: expected a divisor of width={self.width}")
+            raise UserError(f"heads={self.heads}: expected a divisor of width={self.width}")
         if self.model == "matrix-mlp" and isqrt(self.width) ** 2 != self.width:
-            raise ValueError(f"width={self.width}: matrix-mlp needs a square number, such as 64")
+            raise UserError(f"width={self.width}: matrix-mlp needs a square number, such as 64")
         if not 0 < self.train_size < self.size:
-            raise ValueError(
+            raise UserError(
                 f"train_fraction={self.train_fraction}: leaves {self.train_size} of {self.size} pairs for training, "
                 f"expected at least 1 and fewer than {self.size}"
             )

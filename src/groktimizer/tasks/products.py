@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from groktimizer.ground.errors import UserError
 from groktimizer.tasks._checks import above_zero, is_whole
 from groktimizer.tasks.problem import Batch, Problem
 
@@ -60,10 +61,10 @@ def check_scale(depth: int, init_scale: float | None) -> None:
         init_scale: Scale of their entries, None for the default.
 
     Raises:
-        ValueError: If one is out of its range.
+        UserError: If one is out of its range.
     """
     if not (is_whole(depth) and 1 <= depth <= DEEPEST):
-        raise ValueError(f"depth={depth!r}: expected a whole number from 1 to {DEEPEST}")
+        raise UserError(f"depth={depth!r}: expected a whole number from 1 to {DEEPEST}")
     if init_scale is not None and (depth > 1 or init_scale != 0):
         above_zero(init_scale=init_scale)
 

@@ -71,7 +71,7 @@ class ReluTask(LossTask):
         name: Name in the registry.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
     """
 
     n: int = 50

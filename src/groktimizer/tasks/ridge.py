@@ -65,7 +65,7 @@ class RidgeTask(LossTask):
         name: Name in the registry.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
     """
 
     n: int = 100

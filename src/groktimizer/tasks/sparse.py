@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of, part
 from groktimizer.tasks.problem import Batch, ErrorTask, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
@@ -87,7 +88,7 @@ class SparseTask(ErrorTask):
         name: Name in the registry.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
     """
 
     n: int = 100
@@ -116,12 +117,12 @@ class SparseTask(ErrorTask):
         if self.snr is not None:
             above_zero(snr=self.snr)
         if self.s > self.n:
-            raise ValueError(f"s={self.s}: expected at most n={self.n} non-zero entries")
+            raise UserError(f"s={self.s}: expected at most n={self.n} non-zero entries")
         part(tau=self.tau)
         if self.tau and self.features != "coherent":
-            raise ValueError(f"tau={self.tau}: features={self.features!r} have none, expected features='coherent'")
+            raise UserError(f"tau={self.tau}: features={self.features!r} have none, expected features='coherent'")
         if self.coherent > self.n:
-            raise ValueError(f"tau={self.tau}: asks for {self.coherent} coherent samples, there are n={self.n} at most")
+            raise UserError(f"tau={self.tau}: asks for {self.coherent} coherent samples, there are n={self.n} at most")
 
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the features while they are drawn, the basis, the factors."""

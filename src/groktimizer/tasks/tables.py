@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from groktimizer._names import lookup
+from groktimizer.ground.names import lookup
 from groktimizer.tasks.wheels import (
     Arrays,
     DataError,

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.errors import UserError
 from groktimizer.tasks._checks import above_zero, at_least_one, generator, is_number
 from groktimizer.tasks.problem import Batch, ErrorTask, Problem, full
 from groktimizer.tasks.relu import TwoLayerRelu
@@ -71,7 +72,7 @@ class TeacherTask(ErrorTask):
         name: Name in the registry.
 
     Raises:
-        ValueError: If an option is out of its range.
+        UserError: If an option is out of its range.
     """
 
     N: int = 100
@@ -94,7 +95,7 @@ class TeacherTask(ErrorTask):
         at_least_one(N=self.N, d=self.d, r=self.r, c=self.c, width=self.width, batch_size=self.batch_size)
         above_zero(init_scale=self.init_scale, train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
         if not (is_number(self.sobolev) and isfinite(self.sobolev) and self.sobolev >= 0):
-            raise ValueError(f"sobolev={self.sobolev!r}: expected a finite number ≥ 0")
+            raise UserError(f"sobolev={self.sobolev!r}: expected a finite number ≥ 0")
 
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the teacher and its pass, the student, inputs and outputs."""

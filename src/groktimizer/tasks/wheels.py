@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from groktimizer._files import prove_writable, write_whole
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.files import prove_writable, write_whole
 
 Arrays = dict[str, NDArray[np.generic]]
 # What a zip file with a changed byte can raise: a wrong structure, checksum, stream, method, version or name.
@@ -40,7 +41,7 @@ DAMAGE = (
 UNREACHED = ("connection broken", "NewConnectionError", "ConnectTimeout", "ProxyError", "Temporary failure")
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data cannot be fetched, read or kept; the text is one line that says what to do."""
 
 

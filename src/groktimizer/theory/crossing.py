@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Segment
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.bands import Walker, box
 from groktimizer.theory.quadratic import Array, Loss
 
@@ -240,7 +241,7 @@ def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
         The step and its loss; the step is `LATEST` if the infimum is the limit.
 
     Raises:
-        ValueError: If the curve is too flat near its minimum to single out a step within the budget.
+        UserError: If the curve is too flat near its minimum to single out a step within the budget.
     """
     edges = _octaves(2**52)
     best_step, best = LATEST, piece.limit
@@ -265,7 +266,7 @@ def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
                     if block.min() < best:
                         best_step, best = start + int(block.argmin()), float(block.min())
     except BudgetSpent:
-        raise ValueError(
+        raise UserError(
             f"no step singled out within budget {budget}: the loss is flat around step {best_step}"
         ) from None
     return best_step, best

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from scipy import special
 from scipy.optimize import brentq
 
+from groktimizer.ground.errors import UserError
+
 Array = npt.NDArray[np.float64]
 
 _NODES = 4096  # of the quadrature
@@ -98,11 +100,11 @@ class LinearEstimator:
         _check_ratio(self.ratio)
         _check_positive(lr=self.lr, outputs=self.outputs, student_scale=self.student_scale)
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay={self.weight_decay!r}: accepted are finite numbers >= 0")
+            raise UserError(f"weight_decay={self.weight_decay!r}: accepted are finite numbers >= 0")
         # D <- (I - (2 eta/d_out) Sigma - (eta gamma/d_out) I) D with nu <= (1 + sqrt(ratio))^2
         limit = 2 * self.outputs / (2 * (1 + math.sqrt(self.ratio)) ** 2 + self.weight_decay)
         if self.lr >= limit:
-            raise ValueError(f"lr={self.lr:g}: diverges on such inputs, accepted are values below {limit:.6g}")
+            raise UserError(f"lr={self.lr:g}: diverges on such inputs, accepted are values below {limit:.6g}")
 
     def losses(self, steps: npt.ArrayLike, law: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
         """Train and generalisation loss, Eqs (5)-(8) and (15).
@@ -119,10 +121,10 @@ class LinearEstimator:
             Train and generalisation loss divided by d_out, shape ``steps.shape``.
 
         Raises:
-            ValueError: If a step is negative or not finite.
+            UserError: If a step is negative or not finite.
         """
         if not (np.isfinite(steps).all() and np.min(steps, initial=0) >= 0):
-            raise ValueError("steps: holds negative or non-finite ones, accepted are steps >= 0")
+            raise UserError("steps: holds negative or non-finite ones, accepted are steps >= 0")
         values, weights = marchenko_pastur(self.ratio) if law is None else law
         t = np.asarray(steps, dtype=np.float64)[..., None]
         half = self.weight_decay / 2
@@ -171,11 +173,11 @@ class LinearEstimator:
             Train and generalisation time; inf where the level is never reached, see `floors`.
 
         Raises:
-            ValueError: If the tolerance is not positive or the level not inside (0, 1).
+            UserError: If the tolerance is not positive or the level not inside (0, 1).
         """
         _check_positive(tolerance=tolerance)
         if not 0 < level < 1:
-            raise ValueError(f"level={level!r}: accepted are numbers in (0, 1)")
+            raise UserError(f"level={level!r}: accepted are numbers in (0, 1)")
         return self._first(0, tolerance, level, latest), self._first(1, tolerance, level, latest)
 
     def _first(self, which: int, tolerance: float, level: float, latest: float) -> float:
@@ -336,15 +338,15 @@ def _gap(ratio: float) -> float:
 
 def _check_ratio(ratio: float) -> None:
     if not (math.isfinite(ratio) and ratio > 0 and ratio != 1):
-        raise ValueError(f"ratio={ratio!r}: accepted are positive numbers other than 1, where the delay diverges")
+        raise UserError(f"ratio={ratio!r}: accepted are positive numbers other than 1, where the delay diverges")
 
 
 def _check_ratio_below_1(ratio: float) -> None:
     if not 0 < ratio < 1:
-        raise ValueError(f"ratio={ratio!r}: accepted are numbers in (0, 1), more samples than inputs")
+        raise UserError(f"ratio={ratio!r}: accepted are numbers in (0, 1), more samples than inputs")
 
 
 def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name}={value!r}: accepted are positive finite numbers")
+            raise UserError(f"{name}={value!r}: accepted are positive finite numbers")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.penalties import Nuclear
 from groktimizer.theory.measurements import Dense, Entries, Measurements, places_of
 from groktimizer.theory.recoverable import Verdict, injectivity, least_complexity, recoverable, shortage, tangent
@@ -66,10 +67,10 @@ class TimeLaw:
             ``||A^ - A*||_F^2 / (lr weight slack)``.
 
         Raises:
-            ValueError: If the slack is not positive.
+            UserError: If the slack is not positive.
         """
         if not slack > 0:
-            raise ValueError(f"slack={slack}: accepted are numbers > 0")
+            raise UserError(f"slack={slack}: accepted are numbers > 0")
         return self.square / (self.lr * self.weight * slack)
 
 
@@ -82,7 +83,7 @@ class LowRank:
         truth: A*, shape (n1, n2); without it there are no recovery errors.
 
     Raises:
-        ValueError: If shapes disagree or a value is not a finite real number.
+        UserError: If shapes disagree or a value is not a finite real number.
 
     Example:
         >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
@@ -94,16 +95,16 @@ class LowRank:
 
     def __init__(self, measurements: Measurements, targets: Tensor, truth: Tensor | None = None) -> None:
         if len(measurements.shape) != 2:  # noqa: PLR2004
-            raise ValueError(f"measurements of arrays of shape {measurements.shape}: accepted are matrices")
+            raise UserError(f"measurements of arrays of shape {measurements.shape}: accepted are matrices")
         if tuple(targets.shape) != (measurements.count,):
-            raise ValueError(f"targets of shape {tuple(targets.shape)}: accepted is ({measurements.count},)")
+            raise UserError(f"targets of shape {tuple(targets.shape)}: accepted is ({measurements.count},)")
         if truth is not None and tuple(truth.shape) != tuple(measurements.shape):
-            raise ValueError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
+            raise UserError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
         for name, values in (("targets", targets), ("truth", truth)):
             if values is not None and values.is_complex():
-                raise ValueError(f"{name} of {values.dtype}: accepted are real numbers")
+                raise UserError(f"{name} of {values.dtype}: accepted are real numbers")
             if values is not None and not bool(values.isfinite().all()):
-                raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
+                raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
         self.measurements = measurements
         self.targets = targets.double()
         self.truth = None if truth is None else truth.double()
@@ -138,10 +139,10 @@ class LowRank:
             The problem.
 
         Raises:
-            ValueError: If `matrices` has another order.
+            UserError: If `matrices` has another order.
         """
         if matrices.ndim != 3:  # noqa: PLR2004
-            raise ValueError(f"matrices of shape {tuple(matrices.shape)}: accepted are (N, n1, n2)")
+            raise UserError(f"matrices of shape {tuple(matrices.shape)}: accepted are (N, n1, n2)")
         return cls(Dense(matrices.double().flatten(1), tuple(matrices.shape[1:])), targets, truth)
 
     @property
@@ -180,12 +181,12 @@ class LowRank:
             Shape (n1, n2), float64.
 
         Raises:
-            ValueError: If it has another shape or is not finite.
+            UserError: If it has another shape or is not finite.
         """
         if start is None:
             return torch.zeros(self.shape, dtype=torch.float64)
         if tuple(start.shape) != tuple(self.shape) or start.is_complex() or not bool(start.isfinite().all()):
-            raise ValueError(
+            raise UserError(
                 f"start of shape {tuple(start.shape)}: accepted are finite real matrices {tuple(self.shape)}"
             )
         return start.double()
@@ -209,10 +210,10 @@ class LowRank:
             Shape (n1, n2).
 
         Raises:
-            ValueError: If it is not known.
+            UserError: If it is not known.
         """
         if self.truth is None:
-            raise ValueError("truth=None: accepted here is the matrix that was measured")
+            raise UserError("truth=None: accepted here is the matrix that was measured")
         return self.truth
 
     def check_weight(self, weight: Tensor) -> None:
@@ -222,16 +223,16 @@ class LowRank:
             weight: Any shape.
 
         Raises:
-            ValueError: If one is.
+            UserError: If one is.
         """
         check_each("weight", weight)
         limit = self.weight_limit
         if limit == 0:
-            raise ValueError(
+            raise UserError(
                 "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
             )
         if float(weight.max()) >= limit:
-            raise ValueError(f"weight={float(weight.max()):g}: 0 is the answer, accepted are weights below {limit:.6g}")
+            raise UserError(f"weight={float(weight.max()):g}: 0 is the answer, accepted are weights below {limit:.6g}")
 
     def time_law(self, lr: float, weight: float, start: Tensor | None = None, *, tolerance: float = 1e-2) -> TimeLaw:
         """Predict both clocks of (sub)gradient descent.
@@ -251,26 +252,26 @@ class LowRank:
             The law.
 
         Raises:
-            ValueError: If a setting is not accepted, or recovery is impossible.
+            UserError: If a setting is not accepted, or recovery is impossible.
         """
         truth = self.known_truth()
         lacking = shortage(NUCLEAR, self.measurements, truth)
         if lacking is not None:
-            raise ValueError(lacking)
+            raise UserError(lacking)
         self.check_weight(numbers("weight", weight))
         self.check_lr(numbers("lr", lr))
         check_positive("tolerance", tolerance)
         first, fit = self.begin(start), self.interpolant(start)
         error, drift = fit - truth, lr * weight
         if drift == 0:
-            raise ValueError(
+            raise UserError(
                 f"lr={lr:g}, weight={weight:g}: their product is 0, accepted are values whose product is not"
             )
         way = max(float(error.norm()) - tolerance * float(truth.norm()), 0.0)
         rate = float((1 - lr * self.measurements.curvatures).abs().max())
         if rate >= 1:
             least = float(self.measurements.curvatures[-1])
-            raise ValueError(f"lr={lr:g}: too small to move, accepted are values above {_EPS / least:.2g}")
+            raise UserError(f"lr={lr:g}: too small to move, accepted are values above {_EPS / least:.2g}")
         width = math.sqrt(min(self.shape))
         away = 1 + (1 - rate) * float((first - fit).norm()) / drift
         pull = self._pull() - drift * min(self.shape) / (2 * tolerance * float(truth.norm()))
@@ -303,14 +304,14 @@ class LowRank:
             accelerated: Whether for accelerated steps, which take half as much.
 
         Raises:
-            ValueError: If one is not accepted.
+            UserError: If one is not accepted.
         """
         check_each("lr", lr)
         most, top = float(lr.max()), self.sharpness
         if accelerated and most * top > 1 + 1e-12:
-            raise ValueError(f"lr={most:g}: too large for accelerated steps, accepted are values up to {1 / top:.6g}")
+            raise UserError(f"lr={most:g}: too large for accelerated steps, accepted are values up to {1 / top:.6g}")
         if not accelerated and most * top >= 2:  # noqa: PLR2004
-            raise ValueError(f"lr={most:g}: diverges on these measurements, accepted are values below {2 / top:.6g}")
+            raise UserError(f"lr={most:g}: diverges on these measurements, accepted are values below {2 / top:.6g}")
 
 
 def simplest(problem: LowRank) -> Tensor:
@@ -323,7 +324,7 @@ def simplest(problem: LowRank) -> Tensor:
         Shape (n1, n2), without the singular values that the splitting method leaves next to 0.
 
     Raises:
-        ValueError: If it was not found.
+        UserError: If it was not found.
 
     Example:
         >>> truth = torch.outer(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 1.0])).double()
@@ -334,7 +335,7 @@ def simplest(problem: LowRank) -> Tensor:
     """
     found = least_complexity(NUCLEAR, problem.measurements, problem.targets)
     if not found.converged:
-        raise ValueError(
+        raise UserError(
             f"truth=None: the fit of least nuclear norm was not found in {found.steps:,} steps (gap {found.gap:.1g}), "
             "accepted here is the matrix that was measured"
         )
@@ -354,13 +355,13 @@ def numbers(name: str, value: float | Tensor) -> Tensor:
         A vector, float64.
 
     Raises:
-        ValueError: If it holds anything but real numbers.
+        UserError: If it holds anything but real numbers.
     """
     given = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(check_numbers(name, value), np.float64))
     if given.is_complex():
-        raise ValueError(f"{name}: holds {given.dtype}, accepted are real numbers")
+        raise UserError(f"{name}: holds {given.dtype}, accepted are real numbers")
     if given.ndim > 1 or not given.numel():
-        raise ValueError(f"{name} of shape {tuple(given.shape)}: accepted are numbers or vectors (runs,)")
+        raise UserError(f"{name} of shape {tuple(given.shape)}: accepted are numbers or vectors (runs,)")
     return torch.atleast_1d(given.double())
 
 
@@ -372,8 +373,8 @@ def check_each(name: str, values: Tensor) -> None:
         values: Any shape.
 
     Raises:
-        ValueError: If one is not.
+        UserError: If one is not.
     """
     wrong = values[~((values > 0) & values.isfinite())]
     if wrong.numel():
-        raise ValueError(f"{name}={float(wrong[0]):g}: accepted are finite numbers > 0")
+        raise UserError(f"{name}={float(wrong[0]):g}: accepted are finite numbers > 0")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.low_rank import NUCLEAR, LowRank, check_each, numbers
 from groktimizer.theory.ridge.checks import check_positive
 
@@ -133,7 +134,7 @@ def _grid(lr: Numbers, weight: Numbers) -> tuple[Tensor, Tensor]:
     """Step sizes and weights as vectors of one length."""
     one, two = numbers("lr", lr), numbers("weight", weight)
     if len(one) != len(two) and 1 not in {len(one), len(two)}:
-        raise ValueError(f"lr and weight of lengths {len(one)} and {len(two)}: accepted are equal ones, or one number")
+        raise UserError(f"lr and weight of lengths {len(one)} and {len(two)}: accepted are equal ones, or one number")
     one, two = torch.broadcast_tensors(one, two)
     return one, two
 
@@ -173,7 +174,7 @@ def solve(
         Times, errors and matrices.
 
     Raises:
-        ValueError: If a setting is not accepted.
+        UserError: If a setting is not accepted.
 
     Example:
         >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
@@ -185,10 +186,10 @@ def solve(
         (True, True)
     """
     if method not in METHODS:
-        raise ValueError(f"method={method!r}: accepted are {', '.join(METHODS)}")
+        raise UserError(f"method={method!r}: accepted are {', '.join(METHODS)}")
     for name, value in (("steps", steps), ("patience", patience)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f"{name}={value!r}: accepted are whole numbers >= 0")
+            raise UserError(f"{name}={value!r}: accepted are whole numbers >= 0")
     check_positive("train_tolerance", train_tolerance)
     check_positive("recovery_tolerance", recovery_tolerance)
     rates, weights = _grid(lr, weight)

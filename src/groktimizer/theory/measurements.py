@@ -9,6 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
+
 
 class Measurements(ABC):
     """A linear map X from arrays of one shape to N numbers, in float64.
@@ -70,7 +72,7 @@ class Dense(Measurements):
         shape: Shape of one array.
 
     Raises:
-        ValueError: If the matrix is empty, not finite or does not fit the shape.
+        UserError: If the matrix is empty, not finite or does not fit the shape.
     """
 
     matrix: Tensor
@@ -80,13 +82,13 @@ class Dense(Measurements):
         """Check the matrix."""
         entries = math.prod(self.shape)
         if self.matrix.ndim != 2 or self.matrix.shape[1] != entries:  # noqa: PLR2004
-            raise ValueError(f"measurements of shape {tuple(self.matrix.shape)}: accepted are (N, {entries})")
+            raise UserError(f"measurements of shape {tuple(self.matrix.shape)}: accepted are (N, {entries})")
         if not len(self.matrix):
-            raise ValueError("N=0: there is no measurement, accepted is at least one")
+            raise UserError("N=0: there is no measurement, accepted is at least one")
         if not bool(self.matrix.isfinite().all()):
-            raise ValueError("measurements: hold NaN or inf, accepted are finite numbers")
+            raise UserError("measurements: hold NaN or inf, accepted are finite numbers")
         if not bool(self.matrix.double().square().any()):
-            raise ValueError("measurements: all 0 (or their squares are), accepted are some that see something")
+            raise UserError("measurements: all 0 (or their squares are), accepted are some that see something")
 
     @cached_property
     def _svd(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,7 +160,7 @@ class Entries(Measurements):
         shape: Shape of one array.
 
     Raises:
-        ValueError: If there is none, one comes twice or lies outside, or they are not whole numbers.
+        UserError: If there is none, one comes twice or lies outside, or they are not whole numbers.
     """
 
     places: Tensor
@@ -167,13 +169,13 @@ class Entries(Measurements):
     def __post_init__(self) -> None:
         """Check the places."""
         if not len(self.places):
-            raise ValueError("N=0: no entry is observed, accepted is at least one")
+            raise UserError("N=0: no entry is observed, accepted is at least one")
         check_whole("places", self.places)
         entries = math.prod(self.shape)
         if int(self.places.min()) < 0 or int(self.places.max()) >= entries:
-            raise ValueError(f"entries: a position outside 0..{entries - 1}, accepted are entries of {self.shape}")
+            raise UserError(f"entries: a position outside 0..{entries - 1}, accepted are entries of {self.shape}")
         if len(self.places.unique()) < len(self.places):
-            raise ValueError("entries: one is listed twice, accepted is each entry once")
+            raise UserError("entries: one is listed twice, accepted is each entry once")
 
     @property
     def count(self) -> int:
@@ -248,10 +250,10 @@ def check_whole(name: str, values: Tensor) -> None:
         values: Any shape.
 
     Raises:
-        ValueError: If they are of another type.
+        UserError: If they are of another type.
     """
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
-        raise ValueError(f"{name} of {values.dtype}: accepted are whole numbers, such as int64")
+        raise UserError(f"{name} of {values.dtype}: accepted are whole numbers, such as int64")
 
 
 def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
@@ -265,12 +267,12 @@ def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
         Shape ``(N,)``.
 
     Raises:
-        ValueError: If a pair lies outside the matrix, or they are not whole numbers.
+        UserError: If a pair lies outside the matrix, or they are not whole numbers.
     """
     check_whole("pairs", pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2:  # noqa: PLR2004
-        raise ValueError(f"pairs of shape {tuple(pairs.shape)}: accepted are (N, 2)")
+        raise UserError(f"pairs of shape {tuple(pairs.shape)}: accepted are (N, 2)")
     limits = torch.tensor(list(shape))
     if bool(((pairs < 0) | (pairs >= limits)).any()):
-        raise ValueError(f"pairs: one lies outside the matrix, accepted are entries of {tuple(shape)}")
+        raise UserError(f"pairs: one lies outside the matrix, accepted are entries of {tuple(shape)}")
     return pairs[:, 0] * shape[1] + pairs[:, 1]

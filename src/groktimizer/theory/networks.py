@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from groktimizer.ground.errors import UserError
+
 _ENOUGH = 3  # runs without which a calibration has no error
 
 
@@ -30,10 +32,10 @@ def kernel_to_rich_time(init_norm: float, weight_decay: float, lr: float | None 
         Time of gradient flow, or steps.
 
     Raises:
-        ValueError: If gamma is not above 1 or beta or eta not positive.
+        UserError: If gamma is not above 1 or beta or eta not positive.
     """
     if not (init_norm > 1 and weight_decay > 0 and (lr is None or lr > 0)):
-        raise ValueError(
+        raise UserError(
             f"init_norm={init_norm!r}, weight_decay={weight_decay!r}, lr={lr!r}: accepted are init_norm > 1, others > 0"
         )
     return math.log(init_norm) / weight_decay / (1.0 if lr is None else lr)
@@ -84,10 +86,10 @@ class FirstPassage:
             Steps.
 
         Raises:
-            ValueError: If eta or V_mem is not positive, or lambda negative.
+            UserError: If eta or V_mem is not positive, or lambda negative.
         """
         if not (lr > 0 and weight_decay >= 0 and memorised_norm > 0):
-            raise ValueError(
+            raise UserError(
                 f"lr={lr!r}, weight_decay={weight_decay!r}, memorised_norm={memorised_norm!r}: accepted are lr > 0, "
                 "weight_decay >= 0, memorised_norm > 0"
             )
@@ -138,11 +140,11 @@ def calibrate(runs: Sequence[NormRun]) -> FirstPassage:
         The calibrated law.
 
     Raises:
-        ValueError: If no run generalised with its norm falling: the law does not describe such runs.
+        UserError: If no run generalised with its norm falling: the law does not describe such runs.
     """
     usable = [run for run in runs if run.delay and run.generalised_norm and run.generalised_norm < run.memorised_norm]
     if not usable:
-        raise ValueError(f"runs: {len(runs)} given, accepted is at least one that generalised with its norm falling")
+        raise UserError(f"runs: {len(runs)} given, accepted is at least one that generalised with its norm falling")
     law = _fit(usable)
     if len(usable) < _ENOUGH:
         return law

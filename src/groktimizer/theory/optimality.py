@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from groktimizer.dynamics import critical_momentum, envelope, mode_rates, stability_limit
+from groktimizer.ground.errors import UserError
 
 _CURVATURES = 400  # points of the grid of curvatures
 
@@ -63,12 +64,12 @@ def critical_steps(lr: float, weight_decay: float, high: float, factor: float) -
         The steps, by bisection on the envelope over a grid of curvatures.
 
     Raises:
-        ValueError: If the step size is beyond stability or a number is out of range.
+        UserError: If the step size is beyond stability or a number is out of range.
     """
     _check(weight_decay, high, factor)
     mu = critical_momentum(lr, weight_decay)
     if lr * high >= stability_limit(mu):
-        raise ValueError(f"lr={lr:g}: diverges, accepted are values below {stability_limit(mu) / high:.6g}")
+        raise UserError(f"lr={lr:g}: diverges, accepted are values below {stability_limit(mu) / high:.6g}")
     rates = mode_rates(lr, np.geomspace(weight_decay, high, _CURVATURES), mu)
     one, still = np.ones(_CURVATURES), np.zeros(_CURVATURES)
     unmet, met = 0, 1
@@ -86,6 +87,6 @@ def critical_steps(lr: float, weight_decay: float, high: float, factor: float) -
 def _check(low: float, high: float, factor: float) -> None:
     """Refuse an empty range of curvatures and a factor that asks for nothing."""
     if not 0 < low < high < math.inf:
-        raise ValueError(f"low={low!r}, high={high!r}: accepted are 0 < low < high")
+        raise UserError(f"low={low!r}, high={high!r}: accepted are 0 < low < high")
     if not 0 < factor < 1:
-        raise ValueError(f"factor={factor!r}: accepted are numbers between 0 and 1")
+        raise UserError(f"factor={factor!r}: accepted are numbers between 0 and 1")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
+
 Array = npt.NDArray[np.float64]
 
 
@@ -65,16 +67,16 @@ def path_constants(path: Path) -> PathConstants:
         The estimates; mu and the CL constant are upper estimates, the smoothness a lower one.
 
     Raises:
-        ValueError: If shapes disagree or no point has a positive loss.
+        UserError: If shapes disagree or no point has a positive loss.
     """
     if path.points.ndim != 2 or path.gradients.shape != path.points.shape or len(path.losses) != len(path.points):  # noqa: PLR2004
-        raise ValueError(
+        raise UserError(
             f"path: losses {path.losses.shape}, gradients {path.gradients.shape}, points {path.points.shape}; "
             "accepted are (T,), (T, p), (T, p)"
         )
     positive = path.losses > 0
     if not positive.any():
-        raise ValueError("path: no point has a positive loss, accepted is a path that starts before memorisation")
+        raise UserError("path: no point has a positive loss, accepted is a path that starts before memorisation")
     squares = (path.gradients**2).sum(axis=1)
     least = float((squares[positive] / path.losses[positive]).min())
     most = float((squares[positive] / path.losses[positive]).max())

@@ -11,6 +11,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from groktimizer.ground.errors import UserError
 from groktimizer.penalties import L1, Nuclear
 from groktimizer.theory.measurements import Entries, Measurements
 
@@ -299,7 +300,7 @@ def recoverable(penalty: Complexity, measurements: Measurements, truth: Tensor) 
         The verdict.
 
     Raises:
-        ValueError: If truth and measurements differ in shape, or the truth is 0.
+        UserError: If truth and measurements differ in shape, or the truth is 0.
 
     Example:
         >>> recoverable(Nuclear(), Entries(torch.tensor([0, 1]), (2, 2)), torch.ones(2, 2)).reason
@@ -307,9 +308,9 @@ def recoverable(penalty: Complexity, measurements: Measurements, truth: Tensor) 
     """
     truth = truth.double()
     if tuple(truth.shape) != tuple(measurements.shape):
-        raise ValueError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
+        raise UserError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
     if not bool(truth.any()):
-        raise ValueError("truth: all zeros, accepted is an array with something to recover")
+        raise UserError("truth: all zeros, accepted is an array with something to recover")
     lacking = shortage(penalty, measurements, truth)
     if lacking is not None:
         return Verdict(Outcome.IMPOSSIBLE, lacking)

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from groktimizer.ground.errors import UserError
+
 Array = npt.NDArray[np.float64]
 
 
@@ -47,10 +49,10 @@ class PairSum:
             The data.
 
         Raises:
-            ValueError: If there is nothing to train on or nothing to test on.
+            UserError: If there is nothing to train on or nothing to test on.
         """
         if p < 2 or not 0 < round(fraction * p * (p + 1) / 2) < p * (p + 1) // 2:  # noqa: PLR2004
-            raise ValueError(
+            raise UserError(
                 f"p={p}, fraction={fraction!r}: accepted are p >= 2 and a fraction that leaves both sets a pair"
             )
         first, second = np.triu_indices(p)
@@ -78,7 +80,7 @@ def _weights(hidden: Array, targets: Array) -> Array:
     try:
         return scipy.linalg.cho_solve(scipy.linalg.cho_factor(hidden @ hidden.T), targets)
     except np.linalg.LinAlgError:
-        raise ValueError(
+        raise UserError(
             f"first_layer: its hidden layer {hidden.shape} has a rank below {hidden.shape[0]}, accepted are layers of "
             "full row rank; start from random ones"
         ) from None
@@ -154,16 +156,16 @@ def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1
         The record.
 
     Raises:
-        ValueError: If the layer does not fit the data, or its hidden layer has a rank below the number of train pairs.
+        UserError: If the layer does not fit the data, or its hidden layer has a rank below the number of train pairs.
     """
     weights = np.array(first_layer, dtype=np.float64)
     x, y = data.inputs[data.train], data.targets[data.train]
     if weights.ndim != 2 or weights.shape[0] != x.shape[1] or not np.isfinite(weights).all():  # noqa: PLR2004
-        raise ValueError(
+        raise UserError(
             f"first_layer: shape {weights.shape}, accepted are finite numbers of shape ({x.shape[1]}, width)"
         )
     if weights.shape[1] < x.shape[0]:
-        raise ValueError(f"first_layer: width {weights.shape[1]}, accepted is at least the {x.shape[0]} train pairs")
+        raise UserError(f"first_layer: width {weights.shape[1]}, accepted is at least the {x.shape[0]} train pairs")
     rows: list[tuple[float, ...]] = []
     for step in range(steps + 1):
         if step % every == 0 or step == steps:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from groktimizer._files import write_whole
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.files import write_whole
 
 VERSION = 2
 KIND = "groktimizer-checkpoint"
@@ -39,7 +40,7 @@ DAMAGE = (
 )
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint cannot be read or written; the text names the file and what to do. The file is left as it is."""
 
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from groktimizer._names import derive_seed
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.seeds import derive_seed
 
 PRECISIONS: Mapping[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -53,7 +54,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         The device.
 
     Raises:
-        ValueError: If PyTorch does not know it or it is not available.
+        UserError: If PyTorch does not know it or it is not available.
     """
     try:
         place = torch.device(device)
@@ -61,7 +62,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         return place
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).partition("\n")[0].partition(". ")[0][:120]
-        raise ValueError(f"device={str(device)!r}: not available here ({reason}), expected cpu, cuda, mps …") from error
+        raise UserError(f"device={str(device)!r}: not available here ({reason}), expected cpu, cuda, mps …") from error
 
 
 @contextlib.contextmanager
@@ -81,10 +82,10 @@ def surroundings(threads: int | None, seed: int, device: torch.device) -> Genera
         Nothing.
 
     Raises:
-        ValueError: If threads is not a whole number ≥ 1.
+        UserError: If threads is not a whole number ≥ 1.
     """
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 < threads < 2**15):
-        raise ValueError(f"threads={threads!r}: expected a whole number ≥ 1 or None")
+        raise UserError(f"threads={threads!r}: expected a whole number ≥ 1 or None")
     before = torch.get_num_threads()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         warnings.filterwarnings("ignore", message="GROKtimizer: ")
@@ -223,12 +224,12 @@ def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: If the training loss is not finite.
+        UserError: If the training loss is not finite.
     """
     loss = metrics["train_loss"]
     if not math.isfinite(loss):
         finer = "" if dtype == torch.float64 else " or precision='fp64'"
-        raise ValueError(
+        raise UserError(
             f"train_loss={loss} at step 0: the data hold non-finite values or the initial network overflows "
             f"{str(dtype).removeprefix('torch.')}; check the data, use a smaller initialisation{finer}"
         )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from groktimizer._names import lookup
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.names import lookup
 from groktimizer.measures import grokking_times
 from groktimizer.tasks import Problem, Task
 from groktimizer.training import environment
@@ -251,7 +252,7 @@ def train(
     Raises:
         UnknownName: If the precision is unknown.
         CheckpointError: If the checkpoint is damaged, of another version or run, or cannot be written.
-        ValueError: If a number is out of its range, the device is not available, the memory does not suffice, or the
+        UserError: If a number is out of its range, the device is not available, the memory does not suffice, or the
             first loss is not finite.
 
     Example:
@@ -263,10 +264,10 @@ def train(
     """  # noqa: DOC502 (raised by the functions called)
     steps = task.default_steps if steps is None else steps
     if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
-        raise ValueError(f"steps={steps!r}: expected a whole number from 0 to {MOST_STEPS:.0e}")
+        raise UserError(f"steps={steps!r}: expected a whole number from 0 to {MOST_STEPS:.0e}")
     save_every = CHECKPOINT_EVERY if checkpoint_every is None else checkpoint_every
     if save_every < 1:
-        raise ValueError(f"checkpoint_every={checkpoint_every}: expected a whole number ≥ 1")
+        raise UserError(f"checkpoint_every={checkpoint_every}: expected a whole number ≥ 1")
     every = task.default_every if every is None else every
     evaluated = evaluation_steps(steps, every)
     measured = measure_steps(evaluated)

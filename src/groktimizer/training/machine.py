@@ -4,7 +4,8 @@ from typing import Literal
 
 import torch
 
-from groktimizer._memory import free_memory
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.memory import free_memory
 from groktimizer.tasks import Task
 from groktimizer.training.environment import resolve_device
 from groktimizer.training.schedule import evaluation_steps
@@ -28,19 +29,19 @@ def check_machine(
         The device.
 
     Raises:
-        ValueError: If the device is not available, or the sizes of the task or the evaluations do not fit in memory.
+        UserError: If the device is not available, or the sizes of the task or the evaluations do not fit in memory.
     """
     place, memory = resolve_device(device), free_memory()
     rows = len(evaluation_steps(steps, every))
     if rows * ROW_BYTES > memory:
-        raise ValueError(
+        raise UserError(
             f"steps={steps}, every={every}: {rows:,} evaluations take at least {_gigabytes(rows * ROW_BYTES)}, "
             f"{_gigabytes(memory)} are free; use a larger every or 'log'"
         )
     if place.type == "cpu" and task.least_bytes() > memory:
         given = task.options().items()
         named = ", ".join(f"{name}={value}" for name, value in given if isinstance(value, int) and value >= NOTABLE)
-        raise ValueError(
+        raise UserError(
             f"{named}: {task.name} takes at least {_gigabytes(task.least_bytes())}, {_gigabytes(memory)} are free; "
             "choose smaller sizes"
         )

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from groktimizer._names import derive_seed
+from groktimizer.ground.errors import UserError
+from groktimizer.ground.seeds import derive_seed
 
 LOG_RATIO = 1.05
 MEASURES_PER_DECADE = 8
@@ -86,7 +87,7 @@ def evaluation_steps(steps: int, every: int | str) -> Schedule:
         The steps.
 
     Raises:
-        ValueError: If `every` is neither "log" nor a whole number ≥ 1.
+        UserError: If `every` is neither "log" nor a whole number ≥ 1.
 
     Example:
         >>> sorted(evaluation_steps(25, 10))
@@ -95,7 +96,7 @@ def evaluation_steps(steps: int, every: int | str) -> Schedule:
     if every == "log":
         return Schedule(sorted({0} | log_spaced(steps, LOG_RATIO)), steps)
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ValueError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
+        raise UserError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
     return Schedule(range(0, steps, every), steps)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.lasso.checks import check_matrix, check_settings, check_vector
 from groktimizer.theory.quadratic import Array
 
@@ -45,14 +46,14 @@ def basis_pursuit(features: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
         The interpolant of least l1 norm, shape (n,).
 
     Raises:
-        ValueError: If no a fits the targets.
+        UserError: If no a fits the targets.
     """
     x = check_matrix("features", features)
     y = check_vector("targets", targets, x.shape[0])
     size = float(np.linalg.norm(y)) or 1.0
     found = linprog(np.ones(2 * x.shape[1]), A_eq=np.hstack([x, -x]), b_eq=y / size, method="highs")
     if found.x is None:
-        raise ValueError("targets: no a fits them, accepted are targets in the range of the features")
+        raise UserError("targets: no a fits them, accepted are targets in the range of the features")
     rough = np.asarray(found.x[: x.shape[1]] - found.x[x.shape[1] :], np.float64) * size
     support = np.flatnonzero(np.abs(rough) > _ZERO * np.abs(rough).max())
     if not 0 < support.size <= x.shape[0]:
@@ -74,7 +75,7 @@ def lasso_by_coordinates(features: npt.ArrayLike, targets: npt.ArrayLike, weight
         The estimator, shape (n,).
 
     Raises:
-        ValueError: If skglm is not installed, or an argument is not accepted.
+        UserError: If skglm is not installed, or an argument is not accepted.
     """
     x = check_matrix("features", features)
     y = check_vector("targets", targets, x.shape[0])
@@ -84,7 +85,7 @@ def lasso_by_coordinates(features: npt.ArrayLike, targets: npt.ArrayLike, weight
         from skglm.penalties import L1
         from skglm.solvers import AndersonCD
     except ImportError:
-        raise ValueError("skglm is not installed: pip install groktimizer[lab]") from None
+        raise UserError("skglm is not installed: pip install groktimizer[lab]") from None
     # skglm divides the squares by N, so the weight as well; a gradient is rounded by eps ||X_j|| ||y|| / N.
     tight = _TIGHT * float(np.linalg.norm(x, axis=0).max() * np.linalg.norm(y)) / x.shape[0]
     solver: Any = AndersonCD(max_iter=50, max_epochs=_EPOCHS, tol=tight, fit_intercept=False, warm_start=False)

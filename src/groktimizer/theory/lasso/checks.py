@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.quadratic import Array
 from groktimizer.theory.ridge.checks import check_numbers, check_positive, check_vector
 
@@ -22,13 +23,13 @@ def check_matrix(name: str, value: npt.ArrayLike) -> Array:
         The matrix.
 
     Raises:
-        ValueError: If it is not a non-empty matrix of finite real numbers.
+        UserError: If it is not a non-empty matrix of finite real numbers.
     """
     given = np.asarray(check_numbers(name, value), dtype=np.float64)
     if given.ndim != 2 or 0 in given.shape:  # noqa: PLR2004
-        raise ValueError(f"{name}: shape {given.shape}, accepted is (N, n) with N, n >= 1")
+        raise UserError(f"{name}: shape {given.shape}, accepted is (N, n) with N, n >= 1")
     if not np.isfinite(given).all():
-        raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
+        raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
     return given
 
 
@@ -42,18 +43,18 @@ def check_settings(lr: float, weight: float, sharpness: float, max_weight: float
         max_weight: beta_max = ||X'y||_inf.
 
     Raises:
-        ValueError: If alpha L >= 2, beta is not in (0, beta_max), or beta_max is 0.
+        UserError: If alpha L >= 2, beta is not in (0, beta_max), or beta_max is 0.
     """
     check_positive("lr", lr)
     check_positive("weight", weight)
     if max_weight == 0:
-        raise ValueError(
+        raise UserError(
             "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
         )
     if lr * sharpness >= 2:  # noqa: PLR2004
-        raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / sharpness:.6g}")
+        raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / sharpness:.6g}")
     if weight >= max_weight:
-        raise ValueError(
+        raise UserError(
             f"weight={weight:g}: the answer is 0 from beta_max = {max_weight:.6g} on, accepted are values below it"
         )
 
@@ -68,11 +69,11 @@ def check_steps(t: npt.ArrayLike) -> npt.NDArray[np.int64]:
         The steps as integers, in the same shape.
 
     Raises:
-        ValueError: If one is not a whole number between 0 and 1e12.
+        UserError: If one is not a whole number between 0 and 1e12.
     """
     given = np.asarray(check_numbers("t", t), dtype=np.float64)
     if given.size and not (np.isfinite(given).all() and given.min() >= 0 and given.max() <= LATEST):
-        raise ValueError("t: holds steps that are negative, not finite or beyond 1e12, accepted are 0 to 1e12")
+        raise UserError("t: holds steps that are negative, not finite or beyond 1e12, accepted are 0 to 1e12")
     if (given != np.floor(given)).any():
-        raise ValueError("t: holds fractions of a step, accepted are whole numbers")
+        raise UserError("t: holds fractions of a step, accepted are whole numbers")
     return given.astype(np.int64)

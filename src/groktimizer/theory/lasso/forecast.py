@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.claims import Bound, at_most, stated
 from groktimizer.theory.descent import Array, Descent, grid, known
 from groktimizer.theory.lasso import laws
@@ -106,14 +107,14 @@ def forecast(
         The forecast.
 
     Raises:
-        ValueError: If an argument is not accepted, or a time would be beyond 1e12 steps.
+        UserError: If an argument is not accepted, or a time would be beyond 1e12 steps.
     """
     check_positive("train_tolerance", train_tolerance)
     check_positive("test_tolerance", test_tolerance)
     target = teacher_of(problem, teacher)
     check_settings(lr, weight, problem.sharpness, problem.max_weight)
     if lr * problem.sharpness > 1 + _ROOM:
-        raise ValueError(
+        raise UserError(
             f"lr={lr:g}: may diverge with momentum, accepted are values up to {1 / problem.sharpness:.6g} for the "
             "accelerated method"
         )
@@ -164,13 +165,13 @@ def _check_length(lr: float, weight: float, delay: float, memorising: float) -> 
     """Refuse runs of which the curve would be drawn beyond the last step that has a state."""
     steps = _SPREAD * _DRAWN * delay
     if steps > LATEST:
-        raise ValueError(
+        raise UserError(
             f"lr={lr:g}, weight={weight:g}: t2 ~ {delay:.1g} steps, accepted are values with a product of at least "
             f"{lr * weight * steps / LATEST:.2g}"
         )
     steps = _DRAWN * memorising
     if steps > LATEST:
-        raise ValueError(
+        raise UserError(
             f"lr={lr:g}: t1 ~ {memorising:.1g} steps, accepted are values of at least {lr * steps / LATEST:.2g}"
         )
 

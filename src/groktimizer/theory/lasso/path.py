@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.crossing import Crossing
 from groktimizer.theory.lasso.checks import check_positive, check_steps, check_vector
 from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
@@ -139,13 +140,13 @@ class LassoPath:
             Both times, those of the run taken step by step.
 
         Raises:
-            ValueError: If the reference is zero, or the tolerance not positive.
+            UserError: If the reference is zero, or the tolerance not positive.
         """
         check_positive("tolerance", tolerance)
         check_positive("lipschitz", lipschitz)
         if isinstance(target, str):
             if target != "train":
-                raise ValueError(f"target={target!r}: accepted are 'train', a vector and a function of the state")
+                raise UserError(f"target={target!r}: accepted are 'train', a vector and a function of the state")
             limit = tolerance * float(np.linalg.norm(self.targets))
             return self._times(lambda motion: residual_below(motion, limit))
         if callable(target):
@@ -154,7 +155,7 @@ class LassoPath:
         reference = check_vector("target", target, self.features.shape[1])
         distance = tolerance * float(np.linalg.norm(reference))
         if distance == 0:
-            raise ValueError("target=0: a relative error needs a reference other than 0")
+            raise UserError("target=0: a relative error needs a reference other than 0")
         return self._times(lambda motion: distance_to(motion, reference, distance))
 
     def train_error(self, t: npt.ArrayLike) -> Array:
@@ -255,7 +256,7 @@ class LassoPath:
     def _begin(self, step: int, state: Array) -> None:
         """Note the events of a step and start a stretch with it."""
         if len(self._starts) > self._max_events:
-            raise ValueError(f"max_events={self._max_events}: spent at step {step}, raise it or ask for earlier steps")
+            raise UserError(f"max_events={self._max_events}: spent at step {step}, raise it or ask for earlier steps")
         before, after = np.sign(self._states[-1]), np.sign(state)
         for j in np.flatnonzero(before != after):
             kind: Kind = "enters" if before[j] == 0 else "leaves" if after[j] == 0 else "flips"

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.claims import Bound
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_settings, check_vector
@@ -32,7 +33,7 @@ class Lasso:
         targets: y, shape (N,).
 
     Raises:
-        ValueError: If shapes disagree or a value is not a finite real number.
+        UserError: If shapes disagree or a value is not a finite real number.
     """
 
     def __init__(self, features: npt.ArrayLike, targets: npt.ArrayLike) -> None:
@@ -42,7 +43,7 @@ class Lasso:
         self.sharpness = float(np.linalg.norm(self.features, 2)) ** 2
         if self.sharpness < np.finfo(np.float64).tiny:
             size = float(np.abs(self.features).max())
-            raise ValueError(f"features: largest entry {size:g}, accepted are some whose squares are not 0")
+            raise UserError(f"features: largest entry {size:g}, accepted are some whose squares are not 0")
 
     @property
     def max_weight(self) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.lasso.answers import basis_pursuit
 from groktimizer.theory.lasso.checks import check_matrix, check_vector
 from groktimizer.theory.quadratic import Array
@@ -61,12 +62,12 @@ def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
         The exact answer, with certificates.
 
     Raises:
-        ValueError: If a* is 0.
+        UserError: If a* is 0.
     """
     x = check_matrix("features", features)
     a = check_vector("teacher", teacher, x.shape[1])
     if not a.any():
-        raise ValueError("teacher=0: there is nothing to recover, accepted are vectors other than 0")
+        raise UserError("teacher=0: there is nothing to recover, accepted are vectors other than 0")
     error = float(np.linalg.norm(basis_pursuit(x, x @ a) - a) / np.linalg.norm(a))
     null_space = null_space_constant(x, a)
     return Recovery(

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.lasso.checks import check_matrix, check_numbers, check_positive, check_vector
 from groktimizer.theory.quadratic import Array
 
@@ -93,7 +94,7 @@ def solve(
         The runs, in the broadcast shape of lr and weight; times are looked at every step.
 
     Raises:
-        ValueError: If an argument is not accepted, or numba is not installed.
+        UserError: If an argument is not accepted, or numba is not installed.
     """
     x = check_matrix("features", features)
     y, start = check_vector("targets", targets, x.shape[0]), check_vector("a0", a0, x.shape[1])
@@ -105,7 +106,7 @@ def solve(
     try:
         from groktimizer.theory.lasso import kernels
     except ImportError:
-        raise ValueError("numba is not installed: pip install groktimizer[lab]") from None
+        raise UserError("numba is not installed: pip install groktimizer[lab]") from None
     sizes, shape = (float(y @ y), float(wanted @ wanted)), rates.shape
     data = kernels.Data(
         features=np.ascontiguousarray(x),
@@ -135,7 +136,7 @@ def _pairs(lr: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[Array, Array]:
     try:
         one, two = np.broadcast_arrays(rates, weights)
     except ValueError:
-        raise ValueError(
+        raise UserError(
             f"lr and weight of shapes {rates.shape} and {weights.shape}: accepted are shapes that broadcast"
         ) from None
     return one, two
@@ -146,29 +147,29 @@ def _check(
 ) -> Steps:
     """Refuse what no run can start from; give the steps as integers."""
     if method not in _METHODS:
-        raise ValueError(f"method={method!r}: accepted are {', '.join(_METHODS)}")
+        raise UserError(f"method={method!r}: accepted are {', '.join(_METHODS)}")
     if not y.any() or not teacher.any():
-        raise ValueError("targets, teacher: all zeros, accepted are vectors other than 0")
+        raise UserError("targets, teacher: all zeros, accepted are vectors other than 0")
     for name, values in (("lr", rates), ("weight", weights)):
         if not values.size:
-            raise ValueError(f"{name}: empty, accepted is at least one number")
+            raise UserError(f"{name}: empty, accepted is at least one number")
         for value in values.flat:
             check_positive(name, float(value))
     top, most = float(np.linalg.norm(x, 2) ** 2), float(rates.max())
     if method in {"subgradient", "ista"} and most * top >= 2:  # noqa: PLR2004
-        raise ValueError(f"lr={most:g}: diverges on these features, accepted are values below {2 / top:.6g}")
+        raise UserError(f"lr={most:g}: diverges on these features, accepted are values below {2 / top:.6g}")
     limit, heaviest = float(np.abs(x.T @ y).max()), float(weights.max())
     if method != "projected" and heaviest >= limit:
-        raise ValueError(
+        raise UserError(
             f"weight={heaviest:g}: the answer is 0 from beta_max = {limit:.6g} on, accepted are values below it"
         )
     if method == "accelerated" and most * top > 1 + _ROOM:
-        raise ValueError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / top:.6g}")
+        raise UserError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / top:.6g}")
     given = np.asarray(steps)
     if given.ndim != 1 or not given.size or not np.issubdtype(given.dtype, np.integer):
-        raise ValueError("steps: accepted is a list of whole numbers")
+        raise UserError("steps: accepted is a list of whole numbers")
     if given[0] < 0 or (np.diff(given) <= 0).any():
-        raise ValueError("steps: accepted are increasing numbers >= 0")
+        raise UserError("steps: accepted are increasing numbers >= 0")
     return given.astype(np.int64)
 
 

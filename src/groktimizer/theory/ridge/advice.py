@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from groktimizer.dynamics import Phase, stability_limit
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.crossing import LATEST, lowest
 from groktimizer.theory.ridge.checks import check_positive, check_vector
 from groktimizer.theory.ridge.problem import Momentum, Ridge
@@ -99,7 +100,7 @@ def recommend(
         The advice.
 
     Raises:
-        ValueError: If not exactly one wish is given, or no decay grants it.
+        UserError: If not exactly one wish is given, or no decay grants it.
     """
     eta = 1 / ridge.sharpness if lr is None else lr
     check_positive("lr", eta)
@@ -109,16 +110,16 @@ def recommend(
         return ridge.grokking_time(theta0, eta, decay, train_tolerance, test_tolerance, momentum)
 
     if (max_delay is None) == (amplify is None):
-        raise ValueError("max_delay, amplify: accepted is exactly one of them")
+        raise UserError("max_delay, amplify: accepted is exactly one of them")
     if max_delay is not None:
         reason, wish = f"delay at most {max_delay} steps, least bias", float(max_delay)
     else:
         check_positive("amplify", amplify or math.nan)
         if weight_decay is None:
-            raise ValueError("weight_decay: None, accepted with amplify is the decay to start from")
+            raise UserError("weight_decay: None, accepted with amplify is the decay to start from")
         base = _delay(times(weight_decay))
         if amplify is None or not (math.isfinite(base) and base > 0):
-            raise ValueError(f"weight_decay={weight_decay:g}: its run does not grok, so its delay cannot be amplified")
+            raise UserError(f"weight_decay={weight_decay:g}: its run does not grok, so its delay cannot be amplified")
         reason, wish = f"delay {amplify:g} times that at weight_decay={weight_decay:g}", amplify * base
     decay = _least_decay(times, wish, ridge, eta, test_tolerance)
     return DecayAdvice(
@@ -130,7 +131,7 @@ def _check_stable(ridge: Ridge, lr: float) -> None:
     """Refuse a step size with which gradient descent without decay diverges."""
     limit = stability_limit(0.0) / ridge.sharpness
     if lr >= limit:
-        raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
+        raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
 
 
 class _Delays:
@@ -224,7 +225,7 @@ def _least_decay(
         The decay.
 
     Raises:
-        ValueError: If no decay grants the wish.
+        UserError: If no decay grants the wish.
     """
     low, high = _LEAST_DECAY * ridge.sharpness, min(ridge.sharpness, 0.9 * (2 / lr - ridge.sharpness), 0.9 / lr)
     candidates = [float(value) for value in np.geomspace(high, low, 60)]
@@ -235,7 +236,7 @@ def _least_decay(
         if found is not None:
             return found
     floors = min(ends, key=lambda floors: floors.population)
-    raise ValueError(
+    raise UserError(
         f"max_delay={wish:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the population "
         f"loss ends at {floors.population:.6g} at the least, mostly from the {floors.largest_term}"
     )
@@ -308,13 +309,13 @@ def effective_ranks(eigenvalues: npt.ArrayLike, k: int) -> tuple[float, float]:
         r_k and R_k; 0 where the tail is empty or zero.
 
     Raises:
-        ValueError: If k is not in 0 .. number of eigenvalues, or an eigenvalue is negative or not finite.
+        UserError: If k is not in 0 .. number of eigenvalues, or an eigenvalue is negative or not finite.
     """
     values = np.sort(np.asarray(eigenvalues, dtype=np.float64))[::-1]
     if not 0 <= k <= values.size:
-        raise ValueError(f"k={k}: accepted are 0 to {values.size}")
+        raise UserError(f"k={k}: accepted are 0 to {values.size}")
     if not (np.isfinite(values).all() and (values >= 0).all()):
-        raise ValueError(f"eigenvalues: least {values[-1]:g}, accepted are finite numbers >= 0")
+        raise UserError(f"eigenvalues: least {values[-1]:g}, accepted are finite numbers >= 0")
     tail = values[k:]
     if not tail.size or tail[0] == 0:
         return 0.0, 0.0

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.ridge.spectrum import Array, Features, column_blocks
 
 _LARGEST = 1e70  # fourth powers of larger entries leave float64
@@ -22,14 +23,14 @@ def check_numbers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
         The array.
 
     Raises:
-        ValueError: If it is ragged or holds something else.
+        UserError: If it is ragged or holds something else.
     """
     try:
         given = np.asarray(value)
     except ValueError:
-        raise ValueError(f"{name}: rows of different lengths, accepted are arrays of real numbers") from None
+        raise UserError(f"{name}: rows of different lengths, accepted are arrays of real numbers") from None
     if given.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: holds {given.dtype}, accepted are real numbers")
+        raise UserError(f"{name}: holds {given.dtype}, accepted are real numbers")
     return given
 
 
@@ -41,13 +42,13 @@ def check_finite(name: str, given: npt.NDArray[Any]) -> None:
         given: Numbers.
 
     Raises:
-        ValueError: If there is such an entry.
+        UserError: If there is such an entry.
     """
     if not np.isfinite(given).all():
-        raise ValueError(f"{name}: holds NaN or inf, accepted are finite numbers")
+        raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
     size = float(np.abs(given).max(initial=0))
     if size > _LARGEST:
-        raise ValueError(f"{name}: holds an entry of size {size:.3g}, accepted are sizes up to {_LARGEST:g}")
+        raise UserError(f"{name}: holds an entry of size {size:.3g}, accepted are sizes up to {_LARGEST:g}")
 
 
 def check_features(value: npt.ArrayLike) -> Features:
@@ -60,13 +61,13 @@ def check_features(value: npt.ArrayLike) -> Features:
         The features.
 
     Raises:
-        ValueError: If it is not a non-empty matrix of finite numbers.
+        UserError: If it is not a non-empty matrix of finite numbers.
     """
     given = check_numbers("features", value)
     if given.dtype != np.float32:
         given = np.asarray(given, dtype=np.float64)
     if given.ndim != 2 or 0 in given.shape:  # noqa: PLR2004
-        raise ValueError(f"features: shape {given.shape}, accepted is (n, m) with n, m >= 1")
+        raise UserError(f"features: shape {given.shape}, accepted is (n, m) with n, m >= 1")
     for _, block in column_blocks(given):
         check_finite("features", block)
     return given
@@ -84,11 +85,11 @@ def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
         The vector in float64.
 
     Raises:
-        ValueError: If the shape differs or an entry is not finite.
+        UserError: If the shape differs or an entry is not finite.
     """
     given = np.asarray(check_numbers(name, value), dtype=np.float64)
     if given.shape != (length,):
-        raise ValueError(f"{name}: shape {given.shape}, accepted is ({length},)")
+        raise UserError(f"{name}: shape {given.shape}, accepted is ({length},)")
     check_finite(name, given)
     return given
 
@@ -101,10 +102,10 @@ def check_positive(name: str, value: float) -> None:
         value: Its value.
 
     Raises:
-        ValueError: If it is not positive and finite.
+        UserError: If it is not positive and finite.
     """
     if not (_is_finite(value) and value > 0):
-        raise ValueError(f"{name}={value!r}: accepted are positive finite numbers")
+        raise UserError(f"{name}={value!r}: accepted are positive finite numbers")
 
 
 def check_not_negative(name: str, value: float) -> None:
@@ -115,10 +116,10 @@ def check_not_negative(name: str, value: float) -> None:
         value: Its value.
 
     Raises:
-        ValueError: If it is negative or not finite.
+        UserError: If it is negative or not finite.
     """
     if not (_is_finite(value) and value >= 0):
-        raise ValueError(f"{name}={value!r}: accepted are finite numbers >= 0")
+        raise UserError(f"{name}={value!r}: accepted are finite numbers >= 0")
 
 
 def _is_finite(value: float) -> bool:
@@ -143,22 +144,22 @@ def check_settings(
         damping: zeta.
 
     Raises:
-        ValueError: Naming the first that is not accepted.
+        UserError: Naming the first that is not accepted.
     """
     check_positive("lr", lr)
     check_positive("damping", damping)
     check_not_negative("weight_decay", weight_decay)
     if isinstance(momentum, str):
         if momentum != "critical":
-            raise ValueError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
+            raise UserError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
         if weight_decay == 0:
-            raise ValueError("weight_decay=0: momentum='critical' needs weight_decay > 0")
+            raise UserError("weight_decay=0: momentum='critical' needs weight_decay > 0")
     elif not 0 <= momentum < 1:
-        raise ValueError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
+        raise UserError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
     if flow and momentum != 0:
-        raise ValueError(f"momentum={momentum!r}: gradient flow takes momentum 0")
+        raise UserError(f"momentum={momentum!r}: gradient flow takes momentum 0")
     if switch is not None and not _is_step(switch):
-        raise ValueError(f"switch={switch!r}: accepted are None and whole steps >= 0")
+        raise UserError(f"switch={switch!r}: accepted are None and whole steps >= 0")
 
 
 def _is_step(value: object) -> bool:

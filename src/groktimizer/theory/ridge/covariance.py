@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.ridge.checks import check_finite, check_numbers
 from groktimizer.theory.ridge.spectrum import Array, GramSpectrum, Spectrum
 
@@ -143,18 +144,18 @@ def covariance_of(value: npt.ArrayLike | None, m: int) -> Covariance:
         The covariance; a constant vector becomes a scale.
 
     Raises:
-        ValueError: If the shape does not fit, or it is not finite, symmetric and positive semidefinite.
+        UserError: If the shape does not fit, or it is not finite, symmetric and positive semidefinite.
     """
     if value is None:
         return Covariance(1.0, None, None, m)
     given = np.asarray(check_numbers("covariance", value), dtype=np.float64)
     check_finite("covariance", given)
     if given.shape not in {(), (m,), (m, m)}:
-        raise ValueError(f"covariance: shape {given.shape}, accepted are (), ({m},) and ({m}, {m})")
+        raise UserError(f"covariance: shape {given.shape}, accepted are (), ({m},) and ({m}, {m})")
     if given.ndim == 2:  # noqa: PLR2004
         return _matrix(given, m)
     if given.size and given.min() < 0:
-        raise ValueError(f"covariance: entry {given.min():g} is negative, accepted are positive semidefinite ones")
+        raise UserError(f"covariance: entry {given.min():g} is negative, accepted are positive semidefinite ones")
     if given.min() == given.max():
         return Covariance(float(given.flat[0]), None, None, m)
     return Covariance(None, given, None, m)
@@ -165,10 +166,8 @@ def _matrix(given: Array, m: int) -> Covariance:
     size = max(float(np.abs(given).max()), np.finfo(np.float64).tiny)
     skew = float(np.abs(given - given.T).max())
     if skew > _SYMMETRY * size:
-        raise ValueError(f"covariance: differs from its transpose by {skew:.3g}, accepted are symmetric matrices")
+        raise UserError(f"covariance: differs from its transpose by {skew:.3g}, accepted are symmetric matrices")
     lowest = float(np.linalg.eigvalsh(given)[0])
     if lowest < -_SYMMETRY * size * m:
-        raise ValueError(
-            f"covariance: eigenvalue {lowest:.3g} is negative, accepted are positive semidefinite matrices"
-        )
+        raise UserError(f"covariance: eigenvalue {lowest:.3g} is negative, accepted are positive semidefinite matrices")
     return Covariance(None, None, (given + given.T) / 2, m)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import critical_momentum
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.claims import Bound
 from groktimizer.theory.crossing import LATEST
 from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
@@ -139,7 +140,7 @@ def _zero_loss(ridge: Ridge, lr: float) -> float:
 def _check_length(lr: float, weight_decay: float) -> None:
     """Refuse decay so slow that its steps are no longer exact numbers."""
     if lr * weight_decay * LATEST < _TIMES:
-        raise ValueError(
+        raise UserError(
             f"lr={lr:g}, weight_decay={weight_decay:g}: forgetting takes more than {LATEST:.1g} steps, accepted are "
             f"values with a product of at least {_TIMES / LATEST:.2g}"
         )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.crossing import Crossing, crossing
 from groktimizer.theory.quadratic import Array, Diagonal
 from groktimizer.theory.ridge.checks import check_positive, check_vector
@@ -113,17 +114,17 @@ def _cells(
     numbers = [np.asarray(value, dtype=np.float64) for value in (lr, weight_decay, variance)]
     for name, values in zip(("lr", "weight_decay", "init_variance"), numbers, strict=True):
         if not (np.isfinite(values).all() and (values > 0).all()):
-            raise ValueError(f"{name}: least {values.min():g}, accepted are positive finite numbers")
+            raise UserError(f"{name}: least {values.min():g}, accepted are positive finite numbers")
     if isinstance(momentum, str):
         if momentum != "critical":
-            raise ValueError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
+            raise UserError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
         eta, decay = np.broadcast_arrays(numbers[0], numbers[1])
         flat = [critical_momentum(float(a), float(b), zeta) for a, b in zip(eta.flat, decay.flat, strict=True)]
         mu = np.reshape(flat, eta.shape)
     else:
         mu = np.asarray(momentum, dtype=np.float64)
         if not ((mu >= 0) & (mu < 1)).all():
-            raise ValueError("momentum: accepted are numbers in [0, 1) and 'critical'")
+            raise UserError("momentum: accepted are numbers in [0, 1) and 'critical'")
     eta, decay, nu2, mu = np.broadcast_arrays(*numbers, mu)
     return _Cells(eta.ravel(), decay.ravel(), np.sqrt(nu2).ravel(), mu.ravel()), eta.shape
 

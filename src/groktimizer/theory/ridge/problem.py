@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.claims import Bound
 from groktimizer.theory.crossing import crossing
 from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Facts
@@ -51,7 +52,7 @@ class Ridge:
             be 0 and the labels are `noise`. See `from_targets`.
 
     Raises:
-        ValueError: If shapes disagree, a value is NaN or inf, or the covariance is not symmetric and semidefinite.
+        UserError: If shapes disagree, a value is NaN or inf, or the covariance is not symmetric and semidefinite.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Ridge:
         """Checked test points."""
         seen = np.asarray(check_features(points), np.float64)
         if seen.shape[1] != self.m or self.teacher.any():
-            raise ValueError(f"test: features of shape {seen.shape}, accepted are (N, {self.m}), with teacher 0")
+            raise UserError(f"test: features of shape {seen.shape}, accepted are (N, {self.m}), with teacher 0")
         wanted, share = check_vector("test targets", targets, seen.shape[0]), seen.shape[0] ** -0.5
         return Sample(seen * share, wanted * share)
 
@@ -174,14 +175,14 @@ class Ridge:
             One phase, or two when there is a switch.
 
         Raises:
-            ValueError: If a setting is not accepted.
+            UserError: If a setting is not accepted.
         """
         check_settings(lr, weight_decay, momentum, switch, flow, damping)
         mu = critical_momentum(lr, weight_decay, damping) if isinstance(momentum, str) else float(momentum)
         top = self.sharpness + weight_decay
         limit = min(stability_limit(mu) / top, 2 / self.sharpness if switch else np.inf)
         if not flow and lr >= limit:
-            raise ValueError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
+            raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
         if not switch:
             return [Phase(0, lr, weight_decay, mu)]
         return [Phase(0, lr, 0.0), Phase(switch, lr, weight_decay, mu, carry_velocity)]
@@ -283,14 +284,14 @@ class Ridge:
             Bounds, each with its theorem and conditions; see `bounds`.
 
         Raises:
-            ValueError: If a setting is not accepted.
+            UserError: If a setting is not accepted.
         """
         if init_variance is not None:
             check_not_negative("init_variance", init_variance)
         if feature_bound is not None:
             check_positive("feature_bound", feature_bound)
         if not 0 < failure < 1:
-            raise ValueError(f"failure={failure!r}: accepted are numbers in (0, 1)")
+            raise UserError(f"failure={failure!r}: accepted are numbers in (0, 1)")
         facts = self.facts(theta0, lr, weight_decay, train_tolerance, test_tolerance)
         facts = replace(
             facts,

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from groktimizer.ground.errors import UserError
+
 Array = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
@@ -118,10 +120,10 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
         The singular system; singular values that rounding cannot tell from 0 are left out.
 
     Raises:
-        ValueError: If the route is unknown or the features are all zero.
+        UserError: If the route is unknown or the features are all zero.
     """
     if route not in {"auto", "svd", "gram"}:
-        raise ValueError(f"route={route!r}: accepted are 'auto', 'svd', 'gram'")
+        raise UserError(f"route={route!r}: accepted are 'auto', 'svd', 'gram'")
     if route == "gram" or (route == "auto" and features.size >= SVD_ENTRIES):
         left, values = _gram_system(features)
         accurate = values.size == min(features.shape) and values[-1] > _LOSES_DIGITS * values[0]
@@ -130,7 +132,7 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
     left, values, right = scipy.linalg.svd(np.asarray(features, np.float64), full_matrices=False, check_finite=False)
     rank = int((values > max(features.shape) * np.finfo(np.float64).eps * values[0]).sum())
     if not rank:
-        raise ValueError("features: all zero, accepted are features of rank 1 or more")
+        raise UserError("features: all zero, accepted are features of rank 1 or more")
     return SvdSpectrum(np.ascontiguousarray(left[:, :rank]), values[:rank], right[:rank])
 
 

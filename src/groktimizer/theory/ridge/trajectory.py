@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Segment
+from groktimizer.ground.errors import UserError
 from groktimizer.theory.crossing import Piece
 from groktimizer.theory.quadratic import Array, Loss
 from groktimizer.theory.ridge.spectrum import Spectrum
@@ -67,7 +68,7 @@ class Trajectory:
         """Which steps belong to which phase."""
         steps = np.asarray(t, dtype=np.float64)
         if steps.size and not (np.isfinite(steps).all() and steps.min() >= 0):
-            raise ValueError("t: holds negative or non-finite steps, accepted are steps >= 0")
+            raise UserError("t: holds negative or non-finite steps, accepted are steps >= 0")
         ends = [segment.start for segment in self.segments[1:]] + [np.inf]
         return [
             ((steps >= segment.start) & (steps < end), segment, index)

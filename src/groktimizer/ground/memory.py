@@ -4,6 +4,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from groktimizer.ground.errors import UserError
+
 try:
     import resource
 except ImportError:  # Windows, where no limit of a process is looked at
@@ -27,18 +29,18 @@ def check_memory(what: str, numbers: int, *, item: int = 8) -> None:
         item: Bytes of one.
 
     Raises:
-        ValueError: If they are more than the memory that is free.
+        UserError: If they are more than the memory that is free.
 
     Example:
         >>> check_memory("n=10, m=10", 100)
         >>> check_memory("n=10**9, m=10**9", 10**18)
         Traceback (most recent call last):
-        ValueError: n=10**9, m=10**9: needs 8,000,000,000 GB of memory, ...
+        groktimizer.UserError: n=10**9, m=10**9: needs 8,000,000,000 GB of memory, ...
     """
     needed, free = numbers * item, free_memory()
     if needed > free:
         size = f"{-(-needed // GB):,}" if needed <= _MANY else "more than 10^10"
-        raise ValueError(
+        raise UserError(
             f"{what}: needs {size} GB of memory, accepted are sizes that fit into the {free / GB:.3g} GB that are free"
         )
 

@@ -1,15 +1,15 @@
-"""Ground floor: names, option values and seeds, shared by every room and importing none.
+"""Tables of names, and what was typed for an option turned into a value.
 
 A name or a value that a user typed becomes the thing meant, or one line that says what would have been accepted.
 """
 
 import difflib
-import hashlib
-import importlib
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from types import ModuleType, NoneType, UnionType
+from types import NoneType, UnionType
 from typing import TypeVar, get_args
+
+from groktimizer.ground.errors import UnknownName, UserError
 
 T = TypeVar("T")
 _TRUE = frozenset({"true", "yes", "on", "1"})
@@ -21,14 +21,6 @@ _WORDS = {
     str: "a word",
     NoneType: "none",
 }
-
-
-class UnknownName(ValueError):
-    """A name that is not in its table; the text gives the nearest one."""
-
-
-class MissingExtra(ImportError):
-    """An optional package is not installed; the text says which extra brings it."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -87,26 +79,6 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise UnknownName(unknown(kind, name, table))
     return table[name]
-
-
-def derive_seed(seed: int, component: str) -> int:
-    """Derive the seed of one component from the seed of a run.
-
-    The components ("split", "init", "batches/3" …) are independent of each other and of the global random state.
-
-    Args:
-        seed: Seed of the run, any integer.
-        component: Name of the component.
-
-    Returns:
-        A number in [0, 2^63).
-
-    Example:
-        >>> derive_seed(0, "split") != derive_seed(0, "init")
-        True
-    """
-    digest = hashlib.sha256(f"{seed}/{component}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def kinds_of(annotation: object) -> tuple[type, ...]:
@@ -188,7 +160,7 @@ def convert(key: str, value: object, kinds: tuple[type, ...]) -> object:
         The value as a plain Python object.
 
     Raises:
-        ValueError: If no admitted type fits.
+        UserError: If no admitted type fits.
 
     Example:
         >>> convert("width", "64", (int,)), convert("lr", "none", (float, NoneType))
@@ -201,7 +173,7 @@ def convert(key: str, value: object, kinds: tuple[type, ...]) -> object:
         except ValueError:
             continue
     accepted = " or ".join(_WORDS[kind] for kind in kinds)
-    raise ValueError(f"{key}={value!r}: expected {accepted}")
+    raise UserError(f"{key}={value!r}: expected {accepted}")
 
 
 def convert_all(owner: str, given: Mapping[str, object], kinds: Mapping[str, tuple[type, ...]]) -> dict[str, object]:
@@ -217,26 +189,6 @@ def convert_all(owner: str, given: Mapping[str, object], kinds: Mapping[str, tup
 
     Raises:
         UnknownName: If the owner has no such option.
-        ValueError: If a value is of the wrong type.
+        UserError: If a value is of the wrong type.
     """  # noqa: DOC502 (raised by the functions called)
     return {key: convert(key, value, lookup(f"option of {owner}", key, kinds)) for key, value in given.items()}
-
-
-def require(module: str, *, extra: str) -> ModuleType:
-    """Import a module of an optional package when it is first needed.
-
-    Args:
-        module: Its dotted name.
-        extra: The extra of this package that installs it.
-
-    Returns:
-        The module.
-
-    Raises:
-        MissingExtra: If it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
-        raise MissingExtra(f"{package} is not installed: pip install 'groktimizer[{extra}]'") from error

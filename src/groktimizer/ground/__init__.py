@@ -1,0 +1,1 @@
+"""Ground floor, on which every room may stand: checks of what users give, names, seeds, files, memory, extras."""
