@@ -40,11 +40,21 @@ ALLOWED: Mapping[str, frozenset[str]] = {
     "__main__": frozenset({"cli"}),
 }
 
+# Inside theory: one clock, and problems side by side that know nothing of each other.
+SIDE_BY_SIDE = ("ridge", "lasso", "low_rank", "linear", "networks")
+THEORY: Mapping[str, frozenset[str]] = {"clock": frozenset(), **dict.fromkeys(SIDE_BY_SIDE, frozenset({"clock"}))}
+
 # What `import groktimizer` must not pull in beyond torch's own imports.
 HEAVY = frozenset(
     "pandas polars matplotlib ray sklearn pyarrow rich scipy yaml pytorch_optimizer lightning transformers numba "
     "skglm".split()
 )
+
+
+def side_room_of(module: str) -> str:
+    """'groktimizer.theory.ridge.grid' -> 'ridge'; '' outside theory and for its door."""
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 and parts[1] == "theory" else ""
 
 
 def room_of(module: str) -> str:
@@ -67,7 +77,9 @@ def _targets(node: ast.AST, package: str) -> Iterator[str]:
         base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
         prefix = ".".join([*base, *([node.module] if node.module else [])])
         # `from groktimizer import optim` names a room; `from groktimizer.optim import x` names one already.
-        yield from (f"{prefix}.{alias.name}" if prefix == PACKAGE else prefix for alias in node.names)
+        # So does `from groktimizer.theory import ridge`, among the rooms of theory.
+        halls = (PACKAGE, f"{PACKAGE}.theory")
+        yield from (f"{prefix}.{alias.name}" if prefix in halls else prefix for alias in node.names)
     elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name in {"import_module", "__import__"} and isinstance(node.args[0].value, str):
@@ -90,6 +102,18 @@ def forbidden_arrows(source: str, module: str, *, is_package: bool = False) -> l
             own = wanted == room and room != "__init__"
             if not (own or wanted in allowed or (wanted in GROUND and room not in GROUND)):
                 found.append(f"{module}:{getattr(node, 'lineno', 0)}: {room} may not import {wanted}")
+    return sorted(set(found))
+
+
+def forbidden_side_arrows(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """Imports between the rooms of theory that `THEORY` does not allow."""
+    own = side_room_of(module)
+    package = module if is_package else module.rpartition(".")[0]
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        for wanted in map(side_room_of, _targets(node, package)):
+            if own in THEORY and wanted in THEORY.keys() - {own} - THEORY[own]:
+                found.append(f"{module}:{getattr(node, 'lineno', 0)}: {own} may not import {wanted}")
     return sorted(set(found))
 
 

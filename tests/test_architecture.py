@@ -31,9 +31,8 @@ def test_every_arrow_is_in_the_table():
     wrong = [
         line
         for path in SOURCES
-        for line in rules.forbidden_arrows(
-            path.read_text(), rules.module_name(path, SRC), is_package=path.name == "__init__.py"
-        )
+        for rule in (rules.forbidden_arrows, rules.forbidden_side_arrows)
+        for line in rule(path.read_text(), rules.module_name(path, SRC), is_package=path.name == "__init__.py")
     ]
     assert wrong == []
 
@@ -86,6 +85,22 @@ def test_a_forbidden_arrow_is_seen(module: str, is_package: bool, source: str):
 )
 def test_an_allowed_arrow_passes(module: str, is_package: bool, source: str):
     assert rules.forbidden_arrows(source, module, is_package=is_package) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("groktimizer.theory.lasso.checks", "from groktimizer.theory.ridge.checks import check_vector"),
+        ("groktimizer.theory.low_rank", "from groktimizer.theory import lasso"),
+        ("groktimizer.theory.networks.path", "from ..linear import estimators"),
+        ("groktimizer.theory.clock.bands", "def f():\n    import groktimizer.theory.ridge"),
+    ],
+)
+def test_an_arrow_between_problems_is_seen(module: str, source: str):
+    assert rules.forbidden_side_arrows(source, module)
+    assert not rules.forbidden_arrows(source, module)
+    clock = "from groktimizer.theory.clock.claims import Bound\nfrom groktimizer.dynamics import solve"
+    assert not rules.forbidden_side_arrows(clock, module)
 
 
 def test_no_file_is_too_long():

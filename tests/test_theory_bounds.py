@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from groktimizer.theory.claims import Bound, Condition, at_least, at_most, rounded, trusted
+from groktimizer.theory.clock.claims import Bound, Condition, at_least, at_most, rounded, trusted
 from groktimizer.theory.lasso import Lasso
 from groktimizer.theory.lasso.answers import basis_pursuit
 from groktimizer.theory.lasso.laws import drift

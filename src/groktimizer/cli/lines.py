@@ -12,8 +12,8 @@ from groktimizer.cli.files import write_result
 from groktimizer.cli.progress import plain_console
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
-from groktimizer.theory.crossing import LATEST
-from groktimizer.theory.figures import rounded
+from groktimizer.theory.clock.figures import rounded
+from groktimizer.theory.clock.horizon import LATEST
 
 if TYPE_CHECKING:
     from groktimizer.theory.ridge import Bound

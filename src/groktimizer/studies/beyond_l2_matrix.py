@@ -11,7 +11,7 @@ from groktimizer.results import Store
 from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time
 from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, falling, near, slope, train
 from groktimizer.tasks import MatrixTask
-from groktimizer.theory.figures import rounded
+from groktimizer.theory.clock.figures import rounded
 from groktimizer.theory.low_rank import LowRank, TimeLaw
 from groktimizer.theory.low_rank_solvers import solve
 

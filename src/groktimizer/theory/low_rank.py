@@ -13,9 +13,9 @@ from torch import Tensor
 
 from groktimizer.ground.errors import UserError
 from groktimizer.penalties import Nuclear
+from groktimizer.theory.clock.checks import check_numbers, check_positive
 from groktimizer.theory.measurements import Dense, Entries, Measurements, places_of
 from groktimizer.theory.recoverable import Verdict, injectivity, least_complexity, recoverable, shortage, tangent
-from groktimizer.theory.ridge.checks import check_numbers, check_positive
 
 NUCLEAR = Nuclear()
 _EPS = float(np.finfo(np.float64).eps)

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groktimizer.theory.clock.checks import check_positive
 from groktimizer.theory.descent import Descent, grid, known
 from groktimizer.theory.low_rank import LowRank, TimeLaw, numbers
 from groktimizer.theory.low_rank_solvers import PATIENCE, solve
 from groktimizer.theory.recoverable import Outcome, Verdict
-from groktimizer.theory.ridge.checks import check_positive
 
 PROXIMAL, ACCELERATED = "proximal (SVT)", "accelerated"
 MOST_STEPS = 200_000  # of one method, unless more are asked for: a minute for a 10 x 10 matrix

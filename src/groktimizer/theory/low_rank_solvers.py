@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_positive
 from groktimizer.theory.low_rank import NUCLEAR, LowRank, check_each, numbers
-from groktimizer.theory.ridge.checks import check_positive
 
 Numbers = float | Tensor
 Watch = Callable[[int, Tensor, Tensor], None]

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.checks import check_matrix, check_settings, check_vector
-from groktimizer.theory.quadratic import Array
 
 _ZERO = 1e-7  # what the linear program leaves of a zero, relative
 _TIGHT = 1e-14  # violation of the optimality conditions that skglm is asked for, over the largest ||X_j|| ||y||

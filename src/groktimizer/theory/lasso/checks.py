@@ -4,12 +4,20 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.quadratic import Array
-from groktimizer.theory.ridge.checks import check_numbers, check_positive, check_vector
+from groktimizer.theory.clock.checks import check_numbers, check_positive, check_vector
+from groktimizer.theory.clock.quadratic import Array
 
-__all__ = ["LATEST", "check_matrix", "check_numbers", "check_positive", "check_settings", "check_steps", "check_vector"]
+__all__ = [
+    "FARTHEST",
+    "check_matrix",
+    "check_numbers",
+    "check_positive",
+    "check_settings",
+    "check_steps",
+    "check_vector",
+]
 
-LATEST = 10**12  # the last step whose state can be asked for
+FARTHEST = 10**12  # the last step whose state can be asked for: later ones hang on the rounding of X a - y
 
 
 def check_matrix(name: str, value: npt.ArrayLike) -> Array:
@@ -72,7 +80,7 @@ def check_steps(t: npt.ArrayLike) -> npt.NDArray[np.int64]:
         UserError: If one is not a whole number between 0 and 1e12.
     """
     given = np.asarray(check_numbers("t", t), dtype=np.float64)
-    if given.size and not (np.isfinite(given).all() and given.min() >= 0 and given.max() <= LATEST):
+    if given.size and not (np.isfinite(given).all() and given.min() >= 0 and given.max() <= FARTHEST):
         raise UserError("t: holds steps that are negative, not finite or beyond 1e12, accepted are 0 to 1e12")
     if (given != np.floor(given)).any():
         raise UserError("t: holds fractions of a step, accepted are whole numbers")

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.claims import Bound, at_most, stated
+from groktimizer.theory.clock.claims import Bound, at_most, stated
 from groktimizer.theory.descent import Array, Descent, grid, known
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
-from groktimizer.theory.lasso.checks import LATEST, check_positive, check_settings, check_vector
+from groktimizer.theory.lasso.checks import FARTHEST, check_positive, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import NOISE, STRICT, Recovery
@@ -164,15 +164,15 @@ def teacher_of(problem: Lasso, teacher: npt.ArrayLike | None) -> Array:
 def _check_length(lr: float, weight: float, delay: float, memorising: float) -> None:
     """Refuse runs of which the curve would be drawn beyond the last step that has a state."""
     steps = _SPREAD * _DRAWN * delay
-    if steps > LATEST:
+    if steps > FARTHEST:
         raise UserError(
             f"lr={lr:g}, weight={weight:g}: t2 ~ {delay:.1g} steps, accepted are values with a product of at least "
-            f"{lr * weight * steps / LATEST:.2g}"
+            f"{lr * weight * steps / FARTHEST:.2g}"
         )
     steps = _DRAWN * memorising
-    if steps > LATEST:
+    if steps > FARTHEST:
         raise UserError(
-            f"lr={lr:g}: t1 ~ {memorising:.1g} steps, accepted are values of at least {lr * steps / LATEST:.2g}"
+            f"lr={lr:g}: t1 ~ {memorising:.1g} steps, accepted are values of at least {lr * steps / FARTHEST:.2g}"
         )
 
 
@@ -180,7 +180,7 @@ def _proximal(path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
     """ISTA as a curve, drawn past its last time and its last event."""
     ends = [times.generalised_settled or 0, times.memorised_settled or 0]
     last = path.events[-1].step if path.n_events else 1
-    steps = grid(min(_DRAWN * max(*ends, last), LATEST))
+    steps = grid(min(_DRAWN * max(*ends, last), FARTHEST))
     return Descent(
         PROXIMAL,
         times.memorised,
@@ -233,7 +233,7 @@ def _rests(problem: Lasso, runs: Runs, limit: Array, teacher: Array, times: Lass
 
 def _accelerated_law(problem: Lasso, path: LassoPath, teacher: Array, times: LassoTimes) -> Bound:
     """`laws.accelerated` until the l1 norm is within the test tolerance of its least value."""
-    memorised = path.at(min(times.memorised or 0, LATEST))
+    memorised = path.at(min(times.memorised or 0, FARTHEST))
     excess = times.test_tolerance * float(np.abs(teacher).sum())
     away = float(np.linalg.norm(memorised - path.limit))
     return laws.accelerated(away, path.lr, path.weight, excess, problem.sharpness)

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.quadratic import Array
+from groktimizer.theory.clock.quadratic import Array
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Marks = npt.NDArray[np.int64]

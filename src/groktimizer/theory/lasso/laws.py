@@ -8,10 +8,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.claims import Bound, Condition, at_most, stated
+from groktimizer.theory.clock.claims import Bound, Condition, at_most, stated
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.answers import interpolant
 from groktimizer.theory.lasso.recovery import STRICT, null_space_constant
-from groktimizer.theory.quadratic import Array
 
 _PAPER = "arXiv 2506.05718"
 _STEEP = 0.9  # largest null-space constant with which the last part of the way does not decide

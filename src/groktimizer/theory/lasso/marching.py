@@ -6,8 +6,8 @@ open, steps are skipped as far as a linear bound ahead is safe, and every step t
 
 import numpy as np
 
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.kernels import compiled
-from groktimizer.theory.quadratic import Array
 
 
 @compiled

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.quadratic import Array
+from groktimizer.theory.clock.quadratic import Array
 
 Steps = npt.ArrayLike
 _FASTEST = 1e6  # decay per step that counts as at once

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.crossing import Crossing
+from groktimizer.theory.clock.crossing import Crossing
+from groktimizer.theory.clock.horizon import LATEST
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.checks import check_positive, check_steps, check_vector
 from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
 from groktimizer.theory.lasso.search import (
-    LATEST,
     Lipschitz,
     Measure,
     distance_to,
@@ -24,7 +25,6 @@ from groktimizer.theory.lasso.search import (
     first_event,
     residual_below,
 )
-from groktimizer.theory.quadratic import Array
 
 Kind = Literal["enters", "leaves", "flips"]
 Target = npt.ArrayLike | Callable[[Array], float]

@@ -4,13 +4,13 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.claims import Bound
+from groktimizer.theory.clock.claims import Bound
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, recovery
 from groktimizer.theory.lasso.times import LassoTimes, times_along
-from groktimizer.theory.quadratic import Array
 
 
 class Lasso:

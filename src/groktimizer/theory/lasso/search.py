@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.theory.clock.horizon import LATEST
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.modes import Clock, Motion
-from groktimizer.theory.quadratic import Array
 
-LATEST = 2**53  # steps are exact integers in float64 up to here
 _WALK = 64  # an undecided interval of at most so many steps is looked at step by step
 _PARTS = 64
 _REST = 45.0  # a mode is at rest when exp(-this) of its way is left

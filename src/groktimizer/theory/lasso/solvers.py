@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.checks import check_matrix, check_numbers, check_positive, check_vector
-from groktimizer.theory.quadratic import Array
 
 Method = Literal["subgradient", "projected", "ista", "accelerated"]
 _METHODS = ("subgradient", "projected", "ista", "accelerated")  # in the order of the constants in `kernels`

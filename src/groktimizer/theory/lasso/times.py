@@ -6,11 +6,11 @@ from enum import Enum
 
 import numpy as np
 
+from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.answers import interpolant
-from groktimizer.theory.lasso.checks import LATEST
+from groktimizer.theory.lasso.checks import FARTHEST
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, attainable, recovery
-from groktimizer.theory.quadratic import Array
 
 _DECAYED = 0.5  # the error at the end over that when memorised: below, something has been forgotten
 _DELAYED = 2  # iterates up to generalisation over those up to memorisation: above, it is a delay
@@ -201,7 +201,7 @@ def times_along(
         generalised_settled=test.settled,
         train_tolerance=train_tolerance,
         test_tolerance=test_tolerance,
-        memorised_error=float(path.error(min(train.first or 0, LATEST), teacher)),
+        memorised_error=float(path.error(min(train.first or 0, FARTHEST), teacher)),
         train_floor=float(np.linalg.norm(path.features @ limit - path.targets) / np.linalg.norm(path.targets)),
         recovery_floor=floor,
         n_events=path.n_events,

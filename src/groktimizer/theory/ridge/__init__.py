@@ -1,6 +1,6 @@
 """Ridge regression: exact trajectories, grokking times, bounds and advice (arXiv 2601.19791)."""
 
-from groktimizer.theory.claims import Bound, Condition
+from groktimizer.theory.clock.claims import Bound, Condition
 from groktimizer.theory.ridge.advice import (
     DecayAdvice,
     StoppingAdvice,

@@ -14,8 +14,9 @@ from scipy.optimize import minimize_scalar
 
 from groktimizer.dynamics import Phase, stability_limit
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.crossing import LATEST, lowest
-from groktimizer.theory.ridge.checks import check_positive, check_vector
+from groktimizer.theory.clock.checks import check_positive, check_vector
+from groktimizer.theory.clock.crossing import lowest
+from groktimizer.theory.clock.horizon import LATEST
 from groktimizer.theory.ridge.problem import Momentum, Ridge
 from groktimizer.theory.ridge.times import GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.claims import Bound, Condition, at_least, at_most, stated, trusted
+from groktimizer.theory.clock.claims import Bound, Condition, at_least, at_most, stated, trusted
 from groktimizer.theory.ridge.spectrum import Array
 
 _SMALL_STEP = 0.01  # Eq (8): eta lambda at most

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.ridge.checks import check_finite, check_numbers
+from groktimizer.theory.clock.checks import check_finite, check_numbers
 from groktimizer.theory.ridge.spectrum import Array, GramSpectrum, Spectrum
 
 _SYMMETRY = 1e-10  # relative

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from groktimizer.dynamics import critical_momentum
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.claims import Bound
-from groktimizer.theory.crossing import LATEST
+from groktimizer.theory.clock.checks import check_positive
+from groktimizer.theory.clock.claims import Bound
+from groktimizer.theory.clock.horizon import LATEST
 from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
 from groktimizer.theory.ridge.bounds import predicted_generalisation
-from groktimizer.theory.ridge.checks import check_positive
 from groktimizer.theory.ridge.problem import Momentum, Ridge
 from groktimizer.theory.ridge.times import GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.crossing import Crossing, crossing
-from groktimizer.theory.quadratic import Array, Diagonal
-from groktimizer.theory.ridge.checks import check_positive, check_vector
+from groktimizer.theory.clock.checks import check_positive, check_vector
+from groktimizer.theory.clock.crossing import Crossing, crossing
+from groktimizer.theory.clock.quadratic import Array, Diagonal
 from groktimizer.theory.ridge.modal import Modal, Start
 from groktimizer.theory.ridge.problem import Ridge
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from groktimizer.dynamics import Phase, Segment, solve
 from groktimizer.dynamics.limits import flow_rates
-from groktimizer.theory.quadratic import Diagonal, Loss, Squares
+from groktimizer.theory.clock.quadratic import Diagonal, Loss, Squares
 from groktimizer.theory.ridge.covariance import Covariance, Sample
 from groktimizer.theory.ridge.spectrum import Array, Spectrum
 from groktimizer.theory.ridge.times import Floors

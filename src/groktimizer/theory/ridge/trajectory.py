@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from groktimizer.dynamics import Segment
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.crossing import Piece
-from groktimizer.theory.quadratic import Array, Loss
+from groktimizer.theory.clock.crossing import Piece
+from groktimizer.theory.clock.quadratic import Array, Loss
 from groktimizer.theory.ridge.spectrum import Spectrum
 
 

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from groktimizer.dynamics import Segment
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.bands import Walker, box
-from groktimizer.theory.quadratic import Array, Loss
+from groktimizer.theory.clock.bands import Walker, box
+from groktimizer.theory.clock.horizon import LATEST
+from groktimizer.theory.clock.quadratic import Array, Loss
 
-LATEST = 2**53  # steps are exact integers in float64 up to here
 _WALK = 512  # an undecided interval of at most so many steps is walked
 _WALK_RINGING = 8192  # the same for curves that ring
 _PARTS = 16  # an undecided longer one is split into so many

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from groktimizer.dynamics import Segment, envelope
 from groktimizer.dynamics.modes import peak_step
-from groktimizer.theory.quadratic import Array, Box
+from groktimizer.theory.clock.quadratic import Array, Box
 
 _EVER = 1e18  # a step later than any that is asked for
 _SLACK = 1e-12  # relative, more than the rounding of an entry
