@@ -130,7 +130,7 @@ def _draw(arguments: argparse.Namespace) -> Drawn:
 
 def _completion(matrix: Tensor, file: str) -> LowRank:
     """A problem from a matrix in which NaN stands for what is not seen."""
-    if matrix.ndim != 2 or 0 in matrix.shape:  # noqa: PLR2004
+    if matrix.ndim != 2 or 0 in matrix.shape:
         raise UserError(f"{file}: shape {tuple(matrix.shape)}, accepted is (n1, n2) with n1, n2 >= 1")
     seen = ~matrix.isnan()
     if not bool(seen.any()):
@@ -144,7 +144,7 @@ def _completion(matrix: Tensor, file: str) -> LowRank:
 def _sensing(measured: Tensor | None, targets: Tensor | None, file: str) -> LowRank:
     """A problem from matrices and the inner products with them."""
     assert measured is not None and targets is not None  # see `_check_files`
-    if measured.ndim != 3 or 0 in measured.shape:  # noqa: PLR2004
+    if measured.ndim != 3 or 0 in measured.shape:
         raise UserError(f"{file}: shape {tuple(measured.shape)}, accepted is (N, n1, n2), none of them 0")
     check_finite("measurements", measured.numpy())
     check_finite("targets", targets.numpy())

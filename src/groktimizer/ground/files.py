@@ -42,7 +42,7 @@ def write_whole(path: Path, data: Content) -> None:
     Raises:
         OSError: If it cannot be written; the old file remains and no fragment is left.
         FileNotFoundError: If its folder is not there.
-    """  # noqa: DOC502 (raised by the system)
+    """
     target = destination(path)
     if isinstance(target, int) or (target.exists() and not target.is_file()):
         descriptor = os.dup(target) if isinstance(target, int) else os.open(target, os.O_WRONLY)
@@ -68,7 +68,7 @@ def destination(path: Path) -> Path | int:
 
     Raises:
         OSError: If links run in a circle.
-    """  # noqa: DOC502 (raised by the system)
+    """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         path.stat()  # a circle of links is refused here
     while path.is_symlink():
@@ -87,7 +87,7 @@ def prove_writable(folder: Path) -> None:
 
     Raises:
         OSError: If no file can be written there.
-    """  # noqa: DOC502 (raised by the system)
+    """
     with tempfile.TemporaryFile(dir=folder):
         pass
     for name in os.listdir(folder):

@@ -190,5 +190,5 @@ def convert_all(owner: str, given: Mapping[str, object], kinds: Mapping[str, tup
     Raises:
         UnknownName: If the owner has no such option.
         UserError: If a value is of the wrong type.
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     return {key: convert(key, value, lookup(f"option of {owner}", key, kinds)) for key, value in given.items()}

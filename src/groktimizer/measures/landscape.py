@@ -238,7 +238,7 @@ def least_factor(a: float, b: float, degree: float = 1.0) -> float:
     Example:
         >>> least_factor(4.0, 64.0)  # λ⁴ = 16: both layers end with squared norm 16
         2.0
-    """  # noqa: DOC502 (raised by the function called)
+    """
     _above_zero(a=a, b=b, degree=degree)
     return (degree * b / a) ** (1 / (2 * (degree + 1)))
 
@@ -260,7 +260,7 @@ def least_squared_norm(a: float, b: float, degree: float = 1.0) -> float:
     Example:
         >>> least_squared_norm(4.0, 64.0)
         32.0
-    """  # noqa: DOC502 (raised by the function called)
+    """
     _above_zero(a=a, b=b, degree=degree)
     power = 1 / (degree + 1)
     return (degree**power + degree ** (power - 1)) * (a**degree * b) ** power

@@ -39,7 +39,7 @@ class MLP(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        if len(sizes) < 2:  # noqa: PLR2004 (inputs and outputs)
+        if len(sizes) < 2:
             raise UserError(f"sizes={list(sizes)}: expected at least two widths")
         positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
         if not init_scale > 0:

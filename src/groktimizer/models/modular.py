@@ -58,7 +58,7 @@ class ModularMLP(nn.Module):
             raise UserError(f"width={width}: expected a square number, such as 64, with combine='matrix'")
         self.combine = combine
         self.embedding = normal(p, width, generator=generator)
-        self.second = normal(p, width, generator=generator) if tables == 2 else None  # noqa: PLR2004
+        self.second = normal(p, width, generator=generator) if tables == 2 else None
         self.hidden = linear(width, width, bias=biases, generator=generator)
         self.output = linear(width, p, bias=biases, generator=generator)
         self.to(dtype)

@@ -139,7 +139,7 @@ class Agreement:
 
         Raises:
             UserError: If the ranks cannot agree.
-        """  # noqa: DOC502 (raised by what it calls)
+        """
         if self.known is None:
             self.known = self._found(params)
         return self.known

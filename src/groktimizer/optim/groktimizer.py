@@ -187,7 +187,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             UserError: A tensor listed twice, complex, sparse or not floating point; an option out of range.
-        """  # noqa: DOC502 (raised by what it calls)
+        """
         group = settings.complete(param_group, self.defaults, self._settings)
         known = {id(param) for other in self.param_groups for param in other["params"]}
         params = settings.tensors(group["params"])
@@ -220,7 +220,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             UserError: If `loss` is not one number.
-        """  # noqa: DOC502 (raised by what it calls)
+        """
         self._inbox.put(loss)
         self._control["observed"] = True
 
@@ -236,7 +236,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             UserError: If a gradient is sparse.
-        """  # noqa: DOC502 (raised by what it calls)
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -368,7 +368,7 @@ class GROKtimizer(Optimizer):
 
         Raises:
             UserError: If it belongs to other parameters, to the other metric or to another kind of base.
-        """  # noqa: DOC502 (raised by what it calls)
+        """
         own, beta2 = restore.adopt(state_dict, self.param_groups, self._settings.metric)
         super().load_state_dict(own)
         restore.renumber(own, self.param_groups, self.state)

@@ -32,7 +32,7 @@ def named_penalty(name: str) -> Penalty:
 
     Raises:
         UnknownName: If there is no such penalty.
-    """  # noqa: DOC502 (raised by lookup)
+    """
     return lookup("penalty", name, PENALTIES)
 
 

@@ -113,7 +113,7 @@ def prepare(
 
     Raises:
         UserError: If a gradient is sparse.
-    """  # noqa: DOC502 (raised by what it calls)
+    """
     everything: list[Moving] = []
     for group in groups:
         moving = Moving([], [], [])

@@ -199,8 +199,8 @@ def muon(model: nn.Module, options: Options) -> Optimizer:
         The optimizer.
     """
     parameters = list(model.parameters())
-    matrices = [p for p in parameters if p.ndim == 2]  # noqa: PLR2004 (what Muon accepts)
-    vectors = [p for p in parameters if p.ndim != 2]  # noqa: PLR2004
+    matrices = [p for p in parameters if p.ndim == 2]
+    vectors = [p for p in parameters if p.ndim != 2]
     decay, parts = options["weight_decay"], []
     if matrices:
         lr, momentum, adjust = options["lr"], options["momentum"], options["adjust_lr"]

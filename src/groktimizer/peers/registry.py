@@ -74,7 +74,7 @@ class Peer:
         Raises:
             UnknownName: If there is no such option.
             UserError: If a value is of the wrong type or out of range.
-        """  # noqa: DOC502 (raised by the functions called)
+        """
         kinds = {key: self.kinds.get(key, (type(value),)) for key, value in self.defaults.items()}
         given = convert_all(f"optimizer {self.name}", overrides, kinds)
         check_ranges({key: value for key, value in given.items() if value is not None})
@@ -290,7 +290,7 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None) -> tuple[P
         >>> peer, options = resolve("adamw-tuned", {"lr": "0.01"})
         >>> peer.name, options["lr"], options["weight_decay"]
         ('adamw', 0.01, 3.0)
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     if name not in peer_names():
         raise UnknownName(unknown("optimizer", name, peer_names()))
     peer = lookup("optimizer", name.removesuffix(TUNED_SUFFIX), PEERS)

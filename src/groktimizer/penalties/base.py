@@ -148,7 +148,7 @@ def check_order(shape: torch.Size, owner: str) -> None:
     Raises:
         UserError: If there are fewer than two dims.
     """
-    if len(shape) < 2:  # noqa: PLR2004
+    if len(shape) < 2:
         raise UserError(f"{owner} of a tensor of shape {tuple(shape)}: accepted are tensors with at least 2 dimensions")
 
 

@@ -48,7 +48,7 @@ class GroupL1(Penalty):
 
         Raises:
             UserError: If it has fewer than two dims.
-        """  # noqa: DOC502 (raised by the function called)
+        """
         check_order(param.shape, repr(self))
 
     def _norms(self, theta: Tensor, batched: bool) -> tuple[Tensor, Tensor]:

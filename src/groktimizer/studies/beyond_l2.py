@@ -24,7 +24,7 @@ def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Re
 
     Raises:
         UserError: If there is no such figure.
-    """  # noqa: DOC502 (raised by chosen)
+    """
     makers = {
         "3": lambda: sparse.figure_3(effort),
         "4": lambda: sparse.figure_4(effort, store),

@@ -186,7 +186,7 @@ def figure_9(effort: Effort) -> Reproduced:
         Check(
             "L = 1 recovers at no N < n",
             f"least error {found[1].recovery[:, -1].min():.2f}",
-            bool((found[1].recovery[:, -1] > 0.1).all()),  # noqa: PLR2004
+            bool((found[1].recovery[:, -1] > 0.1).all()),
         ),
         *(no_delay(depth, found[depth], len(seeds)) for depth in DEPTHS[1:]),
         grokking,
@@ -292,5 +292,5 @@ def late_in_every_run(run: Deep) -> Check:
     ratio = run.first(run.recovery, TEST) / run.first(run.train, TRAIN)
     late = ratio[np.isfinite(ratio)]
     told = f"{late.size} of {ratio.size} recovered" + (f", least t2/t1 {late.min():.0f}" if late.size else "")
-    passed = bool(late.size == ratio.size and late.min() >= 10)  # noqa: PLR2004
+    passed = bool(late.size == ratio.size and late.min() >= 10)
     return Check("L = 2, large start, small ℓ2: every run recovers, ≥ 10 times later than it fits", told, passed)

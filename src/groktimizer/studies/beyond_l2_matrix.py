@@ -52,12 +52,12 @@ def figure_5(effort: Effort, store: Store) -> Reproduced:
     ratio = np.array(slow) / fast
     least = min(late / first for late, first in zip(slow, early, strict=True))
     checks = (
-        Check("t2 ≥ 20 t1 in every run", f"least t2/t1 {least:,.0f}", least >= 20),  # noqa: PLR2004
+        Check("t2 ≥ 20 t1 in every run", f"least t2/t1 {least:,.0f}", least >= 20),
         *between(laws, slow),
         Check(
             f"GROKtimizer (nuclear norm, β = {weight:g}) completes in ≥ 20 times fewer steps than SVT (median)",
             ", ".join(f"{a:,.0f} against {b:,.0f}" for a, b in zip(fast, slow, strict=True)),
-            bool(np.median(ratio) >= 20),  # noqa: PLR2004
+            bool(np.median(ratio) >= 20),
         ),
     )
     lines = [

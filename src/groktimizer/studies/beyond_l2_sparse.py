@@ -104,11 +104,11 @@ def figure_3(effort: Effort) -> Reproduced:
     ]
     late = [number(t.generalised) / number(t.memorised) for t in times]
     checks = (
-        Check("t2 ≥ 100 t1 in every run", f"least t2/t1 {min(late):,.0f}", bool(min(late) >= 100)),  # noqa: PLR2004
+        Check("t2 ≥ 100 t1 in every run", f"least t2/t1 {min(late):,.0f}", bool(min(late) >= 100)),
         Check(
             "t2 − t1 is ‖â−a*‖∞/(αβ) within a factor of 2 in every run",
             ", ".join(f"{ratio:.2f}" for ratio in ratios),
-            all(0.5 <= ratio <= 2 for ratio in ratios),  # noqa: PLR2004
+            all(0.5 <= ratio <= 2 for ratio in ratios),
         ),
         _variants(drawn),
         count("recovery settles for good", [t.settled is not None for t in times]),
@@ -132,7 +132,7 @@ def _variants(drawn: Sequence[Instance]) -> Check:
             found.append(float(runs.generalised))
         spread.append(max(found) / min(found) if min(found) > 0 else np.inf)
     told = f"largest / smallest {max(spread):.3f}"
-    return Check("subgradient, projected and proximal descent: t2 within 5 %, β = 1e-4", told, max(spread) <= 1.05)  # noqa: PLR2004
+    return Check("subgradient, projected and proximal descent: t2 within 5 %, β = 1e-4", told, max(spread) <= 1.05)
 
 
 def figure_4(effort: Effort, store: Store) -> Reproduced:
@@ -265,7 +265,7 @@ def figure_7(effort: Effort) -> Reproduced:
         ),
         only_l1(sparse),
         count("every run is named grokking without understanding", verdicts),
-        Check("the error falls late all the same, ≥ 10 times", f"least {min(falls):.1f} times", min(falls) >= 10),  # noqa: PLR2004
+        Check("the error falls late all the same, ≥ 10 times", f"least {min(falls):.1f} times", min(falls) >= 10),
     )
     effort.say("Figure 7: done")
     panel = Panel("ζ = 100, N = 30, α = 0.1, ½‖Xa−y‖² + 1e-5‖a‖²", STEPS, ERROR, tuple(lines))
@@ -337,7 +337,7 @@ def figure_27(effort: Effort) -> Reproduced:
         Check(
             "s = 5, N = 40: recovered more often than not (95 % interval above ½)",
             f"{rates[1, 3]:.2f}, interval {low:.2f} to {high:.2f}, {trials} draws",
-            low > 0.5,  # noqa: PLR2004
+            low > 0.5,
         ),
         Check("s = 5: N = 20 recovers less often than N = 40", f"{rates[1, 1]:.2f}", bool(rates[1, 1] < rates[1, 3])),
     )
@@ -363,7 +363,7 @@ def figure_19(effort: Effort) -> Reproduced:
         effort.say(f"Figure 19: N = {size}")
     fall = [float(share[0] - share[-1]) for share in shares]
     checks = (
-        Check("coherent samples (τ = 1) recover fewer draws than incoherent ones", _told(fall), min(fall) > 0.5),  # noqa: PLR2004
+        Check("coherent samples (τ = 1) recover fewer draws than incoherent ones", _told(fall), min(fall) > 0.5),
         count("the share falls with τ (by steps of at most one draw upwards)", np.diff(shares, axis=1) <= 1 / trials),
     )
     panel = Panel(

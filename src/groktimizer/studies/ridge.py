@@ -115,11 +115,11 @@ def figure_1_left(effort: Effort) -> tuple[Panel, tuple[Check, ...], tuple[str, 
                 Line("Theorem 4.1 (i), first run", steps, upper, "dashed", 0),
                 Line("Theorem 4.1 (ii), first run", steps, lower, "dashed", 1),
             ]
-        if (seed - effort.seed) % 10 == 9:  # noqa: PLR2004
+        if (seed - effort.seed) % 10 == 9:
             effort.say(f"Figure 1, left: {seed - effort.seed + 1} of {runs} runs")
     least = float(np.min(late))  # not-a-number if one run never generalised
     checks = (
-        Check("ridge: t2 ≥ 100 t1 in every run", f"least t2/t1 {least:,.0f}", least >= 100),  # noqa: PLR2004
+        Check("ridge: t2 ≥ 100 t1 in every run", f"least t2/t1 {least:,.0f}", least >= 100),
         count("ridge: Theorem 4.1 (i) to (iii) at every step of every run", held),
     )
     panel = Panel("ridge, zero teacher", STEPS, "loss", tuple(lines))
@@ -172,7 +172,7 @@ def figure_2(effort: Effort) -> Reproduced:
         Check(
             "the practical predictor is within 5 % of t2 at the defaults",
             f"{np.median([one.predicted / one.t2 for one in default]):.4f}",
-            bool(abs(np.median([one.predicted / one.t2 for one in default]) - 1) <= 0.05),  # noqa: PLR2004
+            bool(abs(np.median([one.predicted / one.t2 for one in default]) - 1) <= 0.05),
         ),
     )
     effort.say("Figure 2: done")
@@ -227,7 +227,7 @@ def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Re
 
     Raises:
         UserError: If there is no such figure.
-    """  # noqa: DOC502 (raised by chosen)
+    """
     makers = {
         "1": lambda: figure_1(effort, store),
         "2": lambda: figure_2(effort),

@@ -178,24 +178,24 @@ def figure_5(effort: Effort) -> Reproduced:
         theta = path.theta(step)
         accuracy[0, place] = ((drawn.features @ theta - drawn.targets) ** 2 <= LEVEL).mean()
         accuracy[1, place] = ((drawn.test_features @ theta - drawn.test_targets) ** 2 <= LEVEL).mean()
-    fitted = int(np.argmax(accuracy[0] >= 0.99))  # noqa: PLR2004
+    fitted = int(np.argmax(accuracy[0] >= 0.99))
     plateau = accuracy[1, (steps >= steps[fitted]) & (steps <= 20 * steps[fitted])]
-    good = float(steps[np.argmax(accuracy[1] >= 0.95)])  # noqa: PLR2004
+    good = float(steps[np.argmax(accuracy[1] >= 0.95)])
     checks = (
         Check(
             "train accuracy ≥ 0.99 while test accuracy ≤ 0.3",
             f"test accuracy {accuracy[1, fitted]:.3f} at step {steps[fitted]:,.0f}",
-            bool(accuracy[0].max() >= 0.99 and accuracy[1, fitted] <= 0.3),  # noqa: PLR2004
+            bool(accuracy[0].max() >= 0.99 and accuracy[1, fitted] <= 0.3),
         ),
         Check(
             "plateau: from there to 20 times later test accuracy moves by ≤ 0.1",
             f"moves by {float(np.ptp(plateau)):.3f}",
-            bool(np.ptp(plateau) <= 0.1),  # noqa: PLR2004
+            bool(np.ptp(plateau) <= 0.1),
         ),
         Check(
             "test accuracy ≥ 0.95 more than 100 times later",
             f"{accuracy[1].max():.3f} at most; ≥ 0.95 from step {good:,.0f}",
-            bool(accuracy[1].max() >= 0.95 and good >= 100 * steps[fitted]),  # noqa: PLR2004
+            bool(accuracy[1].max() >= 0.95 and good >= 100 * steps[fitted]),
         ),
     )
     lines = (Line("train", steps, accuracy[0]), Line("test", steps, accuracy[1], "solid", 1))
@@ -224,7 +224,7 @@ def figure_6(effort: Effort) -> Reproduced:
     told = f"{t2[0]:,.0f} and {t2[1]:,.0f}; the population loss ends at {excess[0]:.4f} and {excess[1]:.4f}"
     checks = (
         level("label noise barely moves t1", t1, 1.2),
-        Check("label noise barely moves t2: ratio ≤ 1.3", told, bool(reached and max(t2) / min(t2) <= 1.3)),  # noqa: PLR2004
+        Check("label noise barely moves t2: ratio ≤ 1.3", told, bool(reached and max(t2) / min(t2) <= 1.3)),
         Check("with noise too t2 ≥ 100 t1", f"{t2[1] / t1[1]:,.0f}", bool(t2[1] >= 100 * t1[1])),
     )
     effort.say("Figure 6: done")

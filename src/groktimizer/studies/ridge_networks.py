@@ -77,7 +77,7 @@ def trained(cells: Sequence[Cell], seeds: Sequence[int], effort: Effort, store: 
 
     Raises:
         UserError: If a run failed.
-    """  # noqa: DOC502 (raised by train)
+    """
     specs = [cell.spec(seed) for cell in cells for seed in seeds]
     records = train(specs, effort, store, what)
     return [records[k * len(seeds) : (k + 1) * len(seeds)] for k in range(len(cells))]
@@ -100,7 +100,7 @@ def figure_1_right(effort: Effort, store: Store) -> tuple[Panel, tuple[Check, ..
     ]
     found = [record.summary["times"] for record in group]
     least = np.min([number(one["generalised"]) / number(one["memorised_settled"]) for one in found])  # NaN fails
-    checks = (Check("network: t2 ≥ 10 t1 in every run", f"least t2/t1 {least:.1f}", bool(least >= 10)),)  # noqa: PLR2004
+    checks = (Check("network: t2 ≥ 10 t1 in every run", f"least t2/t1 {least:.1f}", bool(least >= 10)),)
     panel = Panel("two-layer ReLU network, zero teacher", STEP, "loss", tuple(lines))
     return panel, checks, (FASTER, f"{runs} networks, not 50")
 

@@ -110,7 +110,7 @@ def make_task(name: str, options: Mapping[str, object] | None = None) -> Task:
     Example:
         >>> make_task("ridge", {"n": "50"}).options()["n"]
         50
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     entry = lookup("task", name, TASKS)
     values = convert_all(f"task {name}", options or {}, entry.kinds())
     return entry.factory(**values, name=name)  # pyright: ignore[reportArgumentType]

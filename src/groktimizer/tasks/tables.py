@@ -295,7 +295,7 @@ def load(name: str) -> Samples:
     Raises:
         UnknownName: If there is no such table.
         DataError: If it cannot be fetched, read or kept.
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     table = lookup("table", name, TABLES)
     if not table.path.exists():
         fetch(table)

@@ -74,7 +74,7 @@ def cache_directory() -> Path:
 
     Raises:
         DataError: If it is below a home directory that is not known.
-    """  # noqa: DOC502 (raised by the function called)
+    """
     own = os.environ.get("GROKTIMIZER_CACHE", "")
     if own:
         return _home(own)

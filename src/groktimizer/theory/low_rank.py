@@ -94,7 +94,7 @@ class LowRank:
     """
 
     def __init__(self, measurements: Measurements, targets: Tensor, truth: Tensor | None = None) -> None:
-        if len(measurements.shape) != 2:  # noqa: PLR2004
+        if len(measurements.shape) != 2:
             raise UserError(f"measurements of arrays of shape {measurements.shape}: accepted are matrices")
         if tuple(targets.shape) != (measurements.count,):
             raise UserError(f"targets of shape {tuple(targets.shape)}: accepted is ({measurements.count},)")
@@ -141,7 +141,7 @@ class LowRank:
         Raises:
             UserError: If `matrices` has another order.
         """
-        if matrices.ndim != 3:  # noqa: PLR2004
+        if matrices.ndim != 3:
             raise UserError(f"matrices of shape {tuple(matrices.shape)}: accepted are (N, n1, n2)")
         return cls(Dense(matrices.double().flatten(1), tuple(matrices.shape[1:])), targets, truth)
 
@@ -310,7 +310,7 @@ class LowRank:
         most, top = float(lr.max()), self.sharpness
         if accelerated and most * top > 1 + 1e-12:
             raise UserError(f"lr={most:g}: too large for accelerated steps, accepted are values up to {1 / top:.6g}")
-        if not accelerated and most * top >= 2:  # noqa: PLR2004
+        if not accelerated and most * top >= 2:
             raise UserError(f"lr={most:g}: diverges on these measurements, accepted are values below {2 / top:.6g}")
 
 

@@ -81,7 +81,7 @@ class Dense(Measurements):
     def __post_init__(self) -> None:
         """Check the matrix."""
         entries = math.prod(self.shape)
-        if self.matrix.ndim != 2 or self.matrix.shape[1] != entries:  # noqa: PLR2004
+        if self.matrix.ndim != 2 or self.matrix.shape[1] != entries:
             raise UserError(f"measurements of shape {tuple(self.matrix.shape)}: accepted are (N, {entries})")
         if not len(self.matrix):
             raise UserError("N=0: there is no measurement, accepted is at least one")
@@ -270,7 +270,7 @@ def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
         UserError: If a pair lies outside the matrix, or they are not whole numbers.
     """
     check_whole("pairs", pairs)
-    if pairs.ndim != 2 or pairs.shape[1] != 2:  # noqa: PLR2004
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
         raise UserError(f"pairs of shape {tuple(pairs.shape)}: accepted are (N, 2)")
     limits = torch.tensor(list(shape))
     if bool(((pairs < 0) | (pairs >= limits)).any()):

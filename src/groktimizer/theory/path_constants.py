@@ -69,7 +69,7 @@ def path_constants(path: Path) -> PathConstants:
     Raises:
         UserError: If shapes disagree or no point has a positive loss.
     """
-    if path.points.ndim != 2 or path.gradients.shape != path.points.shape or len(path.losses) != len(path.points):  # noqa: PLR2004
+    if path.points.ndim != 2 or path.gradients.shape != path.points.shape or len(path.losses) != len(path.points):
         raise UserError(
             f"path: losses {path.losses.shape}, gradients {path.gradients.shape}, points {path.points.shape}; "
             "accepted are (T,), (T, p), (T, p)"

@@ -51,7 +51,7 @@ class PairSum:
         Raises:
             UserError: If there is nothing to train on or nothing to test on.
         """
-        if p < 2 or not 0 < round(fraction * p * (p + 1) / 2) < p * (p + 1) // 2:  # noqa: PLR2004
+        if p < 2 or not 0 < round(fraction * p * (p + 1) / 2) < p * (p + 1) // 2:
             raise UserError(
                 f"p={p}, fraction={fraction!r}: accepted are p >= 2 and a fraction that leaves both sets a pair"
             )
@@ -160,7 +160,7 @@ def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1
     """
     weights = np.array(first_layer, dtype=np.float64)
     x, y = data.inputs[data.train], data.targets[data.train]
-    if weights.ndim != 2 or weights.shape[0] != x.shape[1] or not np.isfinite(weights).all():  # noqa: PLR2004
+    if weights.ndim != 2 or weights.shape[0] != x.shape[1] or not np.isfinite(weights).all():
         raise UserError(
             f"first_layer: shape {weights.shape}, accepted are finite numbers of shape ({x.shape[1]}, width)"
         )

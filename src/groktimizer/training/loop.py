@@ -261,7 +261,7 @@ def train(
         >>> run = train(task, lambda model: torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.01), steps=1200)
         >>> str(run.status), run.times.memorised < run.times.generalised
         ('grokked', True)
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     steps = task.default_steps if steps is None else steps
     if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
         raise UserError(f"steps={steps!r}: expected a whole number from 0 to {MOST_STEPS:.0e}")

@@ -34,7 +34,7 @@ def check_matrix(name: str, value: npt.ArrayLike) -> Array:
         UserError: If it is not a non-empty matrix of finite real numbers.
     """
     given = np.asarray(check_numbers(name, value), dtype=np.float64)
-    if given.ndim != 2 or 0 in given.shape:  # noqa: PLR2004
+    if given.ndim != 2 or 0 in given.shape:
         raise UserError(f"{name}: shape {given.shape}, accepted is (N, n) with N, n >= 1")
     if not np.isfinite(given).all():
         raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
@@ -59,7 +59,7 @@ def check_settings(lr: float, weight: float, sharpness: float, max_weight: float
         raise UserError(
             "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
         )
-    if lr * sharpness >= 2:  # noqa: PLR2004
+    if lr * sharpness >= 2:
         raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / sharpness:.6g}")
     if weight >= max_weight:
         raise UserError(

@@ -156,7 +156,7 @@ def _check(
         for value in values.flat:
             check_positive(name, float(value))
     top, most = float(np.linalg.norm(x, 2) ** 2), float(rates.max())
-    if method in {"subgradient", "ista"} and most * top >= 2:  # noqa: PLR2004
+    if method in {"subgradient", "ista"} and most * top >= 2:
         raise UserError(f"lr={most:g}: diverges on these features, accepted are values below {2 / top:.6g}")
     limit, heaviest = float(np.abs(x.T @ y).max()), float(weights.max())
     if method != "projected" and heaviest >= limit:

@@ -25,7 +25,7 @@ def check_features(value: npt.ArrayLike) -> Features:
     given = check_numbers("features", value)
     if given.dtype != np.float32:
         given = np.asarray(given, dtype=np.float64)
-    if given.ndim != 2 or 0 in given.shape:  # noqa: PLR2004
+    if given.ndim != 2 or 0 in given.shape:
         raise UserError(f"features: shape {given.shape}, accepted is (n, m) with n, m >= 1")
     for _, block in column_blocks(given):
         check_finite("features", block)

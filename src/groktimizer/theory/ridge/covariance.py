@@ -152,7 +152,7 @@ def covariance_of(value: npt.ArrayLike | None, m: int) -> Covariance:
     check_finite("covariance", given)
     if given.shape not in {(), (m,), (m, m)}:
         raise UserError(f"covariance: shape {given.shape}, accepted are (), ({m},) and ({m}, {m})")
-    if given.ndim == 2:  # noqa: PLR2004
+    if given.ndim == 2:
         return _matrix(given, m)
     if given.size and given.min() < 0:
         raise UserError(f"covariance: entry {given.min():g} is negative, accepted are positive semidefinite ones")

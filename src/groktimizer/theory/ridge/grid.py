@@ -299,7 +299,7 @@ def _middle(unmet: Array, met: Array, above: Array, below: Array, turn: int) -> 
     width = met - unmet
     with np.errstate(invalid="ignore", divide="ignore"):
         guess = unmet + width * (above / (above - below))
-    usable = np.isfinite(guess) & (turn % 3 < 2)  # noqa: PLR2004
+    usable = np.isfinite(guess) & (turn % 3 < 2)
     if turn % 3 == 1:
         margin = np.maximum(1.0, width / 64)
         guess = np.where(guess - unmet < met - guess, guess + margin, guess - margin)
