@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from groktimizer.cli import main
+from groktimizer.data import DataError, Table, Wheel, cache_directory, fetch, load, standardise, tables, wheels
+from groktimizer.data.tables import TABLES
+from groktimizer.data.wheels import read_arrays, write_arrays
 from groktimizer.ground.errors import UnknownName
-from groktimizer.tasks import make_task, tables, wheels
-from groktimizer.tasks.tables import TABLES, Table, fetch, load, standardise
-from groktimizer.tasks.wheels import DataError, Wheel, cache_directory, read_arrays, write_arrays
+from groktimizer.tasks import make_task
 
 ROWS = [[0, 7, 255, 2], [0, 9, 1, 0], [0, 7, 3, 1]]  # three pixels and the class
 

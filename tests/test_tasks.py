@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 
+from groktimizer.data import Samples
 from groktimizer.ground.errors import UnknownName
 from groktimizer.ground.names import convert, nearest
 from groktimizer.ground.seeds import derive_seed
@@ -13,7 +14,6 @@ from groktimizer.models import ModularTransformer
 from groktimizer.tasks import TASKS, make_task
 from groktimizer.tasks.modular import table
 from groktimizer.tasks.problem import squared_error
-from groktimizer.tasks.tables import Samples
 
 SMALL = {
     "modular-addition": {"p": 11},

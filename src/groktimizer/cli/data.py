@@ -7,9 +7,8 @@ import torch
 
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
+from groktimizer.data import TABLES, Table, cache_directory, fetch, load
 from groktimizer.ground.names import lookup
-from groktimizer.tasks.tables import TABLES, Table, fetch, load
-from groktimizer.tasks.wheels import cache_directory
 
 
 def data(arguments: argparse.Namespace) -> int:

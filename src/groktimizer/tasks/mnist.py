@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 
+from groktimizer.data import TABLES, load, standardise
 from groktimizer.tasks._checks import one_of
 from groktimizer.tasks.images import ImageTask
 from groktimizer.tasks.problem import LOSSES, Batch, Problem
-from groktimizer.tasks.tables import TABLES, load, standardise
 
 
 @dataclass(frozen=True)

