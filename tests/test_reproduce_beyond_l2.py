@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from groktimizer.cli import main
+from groktimizer.papers import beyond_l2_data as data_figures
+from groktimizer.papers import beyond_l2_depth as depth
+from groktimizer.papers import beyond_l2_matrix as matrix
+from groktimizer.papers import beyond_l2_networks as networks
+from groktimizer.papers import beyond_l2_sparse as sparse
+from groktimizer.papers.reproduction import Effort, falling, train
 from groktimizer.results import Record, Store
-from groktimizer.studies import beyond_l2_data as data_figures
-from groktimizer.studies import beyond_l2_depth as depth
-from groktimizer.studies import beyond_l2_matrix as matrix
-from groktimizer.studies import beyond_l2_networks as networks
-from groktimizer.studies import beyond_l2_sparse as sparse
-from groktimizer.studies.reproduction import Effort, falling, train
 from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.theory.low_rank import TimeLaw
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from groktimizer.cli import main
+from groktimizer.papers import ridge, ridge_networks
+from groktimizer.papers.reproduction import Check, Effort, Reproduced, count, level, near, rising, slope
+from groktimizer.papers.ridge_features import Setting, relu_problem
 from groktimizer.results import Store
-from groktimizer.studies import ridge, ridge_networks
-from groktimizer.studies.reproduction import Check, Effort, Reproduced, count, level, near, rising, slope
-from groktimizer.studies.ridge_features import Setting, relu_problem
 from groktimizer.tasks import RidgeTask
 
 

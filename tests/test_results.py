@@ -217,3 +217,52 @@ def test_provenance_names_versions_but_no_host():
     assert facts["threads"] == 1 and "torch" in facts["versions"]
     assert facts["commit"] is None or set(facts["commit"]) <= set("0123456789abcdef")
     assert platform.node() not in text and f'"{getpass.getuser()}"' not in text
+
+
+def made(content: dict[str, Any], **spec: object) -> Record:
+    return Record.of("prediction", {"prediction": "x", **spec}, content, provenance(1))
+
+
+def test_any_content_is_a_record_and_comes_back_with_its_arrays_in_their_places(tmp_path):
+    """Arrays of any lengths and types, the same one twice, none at all; what is read is what was made."""
+    x, y = np.arange(5), np.array([0.5, np.nan, np.inf])
+    content = {"runs": [{"x": x, "y": y}, {"x": x.copy(), "y": np.array([])}], "m": {"a": (y, 1.0)}, "t": None}
+    store, kept = Store(tmp_path), made(content)
+    store.save(kept)
+    again = store.load(kept.identity)
+    assert (again.kind, again.spec, again.summary) == ("prediction", kept.spec, kept.summary)
+    assert list(again.history) == ["runs/0/x", "runs/0/y", "runs/1/y"]
+    for found in (kept.content, again.content):
+        for place, wanted in ((found["runs"][1]["x"], x), (found["m"]["a"][0], y), (found["runs"][0]["y"], y)):
+            np.testing.assert_array_equal(place, wanted, strict=True)
+        assert found["runs"][1]["y"].size == 0 and found["m"]["a"][1] == 1 and found["t"] is None
+    bare = made({"words": ["a", "b"]}, other=1)
+    store.save(bare)
+    assert store.load(bare.identity).content == {"words": ["a", "b"]}
+
+
+def test_what_is_asked_for_is_runs_unless_told_otherwise(tmp_path):
+    store, run, other = Store(tmp_path), record(), made({"x": np.arange(2)}, seed=0)
+    store.save(run)
+    store.save(other)
+    assert [r.identity for r in store.query(seed=0)] == [run.identity]
+    assert [r.identity for r in store.query("prediction")] == [other.identity]
+    assert {r.identity for r in store.query(None, seed=0)} == {run.identity, other.identity}
+
+
+def test_a_record_is_found_by_the_first_digits_of_its_identity(tmp_path):
+    store = Store(tmp_path)
+    names = [store.save(record(seed)).stem for seed in range(20)]
+    assert store.find(names[3]).spec["seed"] == store.find(names[3][:8]).spec["seed"] == 3
+    for start, complaint in (("", "20 records begin so: give more digits"), ("x", "no record begins so")):
+        with pytest.raises(StoreError, match=complaint):
+            store.find(start)
+
+
+@pytest.mark.parametrize("change", [{"kind": "dream"}, {"kind": None}, {"kind": []}, {"summary": {"x": {"$array": "no"}}}])
+def test_a_record_of_no_kind_or_without_an_array_is_damaged(tmp_path, change, monkeypatch):
+    path = Store(tmp_path).path("0" * 16)
+    kept = made({"x": np.arange(2)})
+    path.write_bytes(Record(**{**vars(kept), **change}).to_parquet())
+    with pytest.raises(DamagedRecord, match="kind is unknown|lacks an array"):
+        Record.from_parquet(path.read_bytes(), "f")

@@ -11,9 +11,9 @@ from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
+from groktimizer.papers import beyond_l2, ridge
+from groktimizer.papers.reproduction import Effort, Reproduced
 from groktimizer.results import Store, make_directory, provenance
-from groktimizer.studies import beyond_l2, ridge
-from groktimizer.studies.reproduction import Effort, Reproduced
 
 PAPERS = {
     "ridge": (ridge.reproduce, "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression"),

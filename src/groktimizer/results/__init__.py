@@ -1,12 +1,16 @@
-"""Results: an append-only record per run, named by the hash of its specification."""
+"""Results: an append-only record of anything that was computed, named by the hash of its specification."""
 
 from groktimizer.results.files import StoreError, make_directory, write_bytes, write_json
 from groktimizer.results.identity import canonical_json, identity, plain
 from groktimizer.results.provenance import provenance
-from groktimizer.results.record import DamagedRecord, Record
-from groktimizer.results.store import Store
+from groktimizer.results.record import COMPARISON, FIGURE, PREDICTION, RUN, DamagedRecord, Record
+from groktimizer.results.store import Store, read
 
 __all__ = [
+    "COMPARISON",
+    "FIGURE",
+    "PREDICTION",
+    "RUN",
     "DamagedRecord",
     "Record",
     "Store",
@@ -16,6 +20,7 @@ __all__ = [
     "make_directory",
     "plain",
     "provenance",
+    "read",
     "write_bytes",
     "write_json",
 ]

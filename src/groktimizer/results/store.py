@@ -1,4 +1,4 @@
-"""A directory of records: one Parquet file per run, named by the run's identity."""
+"""A directory of records: one Parquet file for each, named by its identity."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from groktimizer.results.files import StoreError, make_directory, write_bytes
 from groktimizer.results.identity import plain
-from groktimizer.results.record import KEY, UNREADABLE, DamagedRecord, Record, check_schema
+from groktimizer.results.record import KEY, RUN, UNREADABLE, DamagedRecord, Record, check_schema
 
 
 class Store:
-    """Records on disk, append-only: a run is written once, whole or not at all, and read for ever.
+    """Records on disk, append-only: each is written once, whole or not at all, and read for ever.
 
     Args:
         directory: where the records go (`records/`) and the checkpoints of unfinished runs (`checkpoints/`).
@@ -37,7 +37,7 @@ class Store:
         return make_directory(self.directory / "checkpoints") / f"{identity}.pt"
 
     def has(self, identity: str) -> bool:
-        """Whether the run is recorded."""
+        """Whether it is recorded."""
         return self.path(identity).exists()
 
     def load(self, identity: str) -> Record:
@@ -50,13 +50,31 @@ class Store:
             The record.
 
         Raises:
-            DamagedRecord: if it is not the run that its name says.
+            DamagedRecord: if it is not the one that its name says.
         """
         path = self.path(identity)
-        record = Record.from_parquet(_read(path), str(path))
+        record = read(path)
         if record.identity != identity:
-            raise DamagedRecord(str(path), f"it holds run {record.identity}")
+            raise DamagedRecord(str(path), f"it holds {record.kind} {record.identity}")
         return record
+
+    def find(self, start: str) -> Record:
+        """Read the one record whose identity begins with a text.
+
+        Args:
+            start: an identity, or its first digits.
+
+        Returns:
+            The record.
+
+        Raises:
+            StoreError: if there is none, or more than one.
+        """
+        found = [path.stem for path in self._paths() if path.stem.startswith(start)]
+        if len(found) != 1:
+            told = f"{len(found)} records begin so: give more digits" if found else "no record begins so"
+            raise StoreError(f"{start} in {self.directory / 'records'}: {told}")
+        return self.load(found[0])
 
     def save(self, record: Record) -> Path:
         """Write one record, whole or not at all, and return its path."""
@@ -64,37 +82,56 @@ class Store:
         write_bytes(path, record.to_parquet())
         return path
 
-    def query(self, **filters: object) -> list[Record]:
-        """Read the records whose specification agrees with every filter, oldest name first.
+    def query(self, kind: str | None = RUN, /, **filters: object) -> list[Record]:
+        """Read the records whose specification agrees with every filter, sorted by identity.
 
         Args:
+            kind: of the records, None for all.
             **filters: keys of the specification; a mapping compares only the keys it has
                 (``optimizer={"name": "adamw"}``).
 
         Returns:
-            The matching records, sorted by identity.
+            The matching records.
         """
         wanted = plain(filters)
-        return [self.load(path.stem) for path, spec in self._specs() if _agrees(spec, wanted)]
+        return [
+            self.load(path.stem)
+            for path, found, spec in self._specs()
+            if kind in {None, found} and _agrees(spec, wanted)
+        ]
 
-    def _specs(self) -> Iterator[tuple[Path, object]]:
+    def _paths(self) -> list[Path]:
+        return sorted((self.directory / "records").glob("*.parquet"))
+
+    def _specs(self) -> Iterator[tuple[Path, str, object]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        for path in sorted((self.directory / "records").glob("*.parquet")):
+        for path in self._paths():
             try:
                 head = json.loads((pq.read_schema(path).metadata or {})[KEY])
             except (pa.ArrowException, *UNREADABLE) as error:
                 raise DamagedRecord(str(path), error) from error
-            check_schema(head, str(path))
-            yield path, head["spec"]
+            yield path, check_schema(head, str(path)), head["spec"]
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> Record:
+    """Read the record in a file.
+
+    Args:
+        path: the file, wherever it lies.
+
+    Returns:
+        The record.
+
+    Raises:
+        StoreError: if it cannot be read.
+    """
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise StoreError(f"cannot read the record {path}: {error.strerror or error}; run it first") from error
+    return Record.from_parquet(data, str(path))
 
 
 def _agrees(spec: object, wanted: object) -> bool:

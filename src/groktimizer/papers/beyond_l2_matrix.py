@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from groktimizer.measures import wilson_interval
+from groktimizer.papers.beyond_l2_networks import proximal_groktimizer, time
+from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Reproduced, count, falling, near, slope, train
 from groktimizer.results import Store
-from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time
-from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, falling, near, slope, train
 from groktimizer.tasks import MatrixTask
 from groktimizer.theory.clock.figures import rounded
 from groktimizer.theory.low_rank import LowRank, TimeLaw

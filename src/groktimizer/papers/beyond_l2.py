@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from groktimizer.papers import beyond_l2_data as data
+from groktimizer.papers import beyond_l2_depth as depth
+from groktimizer.papers import beyond_l2_matrix as matrix
+from groktimizer.papers import beyond_l2_networks as networks
+from groktimizer.papers import beyond_l2_sparse as sparse
+from groktimizer.papers.reproduction import Effort, Reproduced, chosen
 from groktimizer.results import Store
-from groktimizer.studies import beyond_l2_data as data
-from groktimizer.studies import beyond_l2_depth as depth
-from groktimizer.studies import beyond_l2_matrix as matrix
-from groktimizer.studies import beyond_l2_networks as networks
-from groktimizer.studies import beyond_l2_sparse as sparse
-from groktimizer.studies.reproduction import Effort, Reproduced, chosen
 
 
 def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Reproduced]:

@@ -12,9 +12,8 @@ from itertools import islice
 import numpy as np
 
 from groktimizer.measures import wilson_interval
-from groktimizer.results import Store
-from groktimizer.studies.beyond_l2_networks import proximal_groktimizer, time
-from groktimizer.studies.reproduction import (
+from groktimizer.papers.beyond_l2_networks import proximal_groktimizer, time
+from groktimizer.papers.reproduction import (
     Array,
     Check,
     Effort,
@@ -28,6 +27,7 @@ from groktimizer.studies.reproduction import (
     slope,
     train,
 )
+from groktimizer.results import Store
 from groktimizer.tasks import SparseTask
 from groktimizer.theory.lasso import Lasso, LassoTimes, Verdict, judge, recovery, solve, theorem_3_6
 

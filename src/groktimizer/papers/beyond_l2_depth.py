@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from groktimizer.studies.reproduction import Array, Check, Effort, Line, Panel, Reproduced
+from groktimizer.papers.reproduction import Array, Check, Effort, Line, Panel, Reproduced
 from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.tasks.matrix import MatrixData
 from groktimizer.tasks.sparse import SparseData

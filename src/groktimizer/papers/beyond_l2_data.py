@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from groktimizer.papers.beyond_l2_networks import step_text, time
+from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Reproduced, count, train
 from groktimizer.results import Record, Store
-from groktimizer.studies.beyond_l2_networks import step_text, time
-from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, count, train
 from groktimizer.sweeps import RunSpec, make_spec
 
 ADAM = "adam-subgradient"

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from groktimizer.results import Store
-from groktimizer.studies.reproduction import (
+from groktimizer.papers.reproduction import (
     Array,
     Check,
     Effort,
@@ -23,8 +22,9 @@ from groktimizer.studies.reproduction import (
     number,
     slope,
 )
-from groktimizer.studies.ridge_features import LEVEL, figure_3, figure_5, figure_6, figure_7
-from groktimizer.studies.ridge_networks import figure_1_right, figure_4
+from groktimizer.papers.ridge_features import LEVEL, figure_3, figure_5, figure_6, figure_7
+from groktimizer.papers.ridge_networks import figure_1_right, figure_4
+from groktimizer.results import Store
 from groktimizer.tasks import RidgeTask
 from groktimizer.theory.ridge import Ridge, predicted_generalisation, theorem_4_1
 from groktimizer.theory.ridge.bounds import eq_8_generalised, eq_8_memorised

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from groktimizer.measures import median_with_dnf
+from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Reproduced, train
 from groktimizer.results import Record, Store
-from groktimizer.studies.reproduction import Check, Effort, Line, Panel, Reproduced, train
 from groktimizer.sweeps import RunSpec, make_spec
 
 TASK = "modular-addition"

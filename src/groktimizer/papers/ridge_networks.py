@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from groktimizer.results import Record, Store
-from groktimizer.studies.reproduction import (
+from groktimizer.papers.reproduction import (
     Check,
     Effort,
     Line,
@@ -23,6 +22,7 @@ from groktimizer.studies.reproduction import (
     slope,
     train,
 )
+from groktimizer.results import Record, Store
 from groktimizer.sweeps import RunSpec, make_spec
 
 LR, PAPER_LR = 4e-3, 1e-4

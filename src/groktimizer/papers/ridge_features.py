@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from groktimizer.ground.seeds import derive_seed
-from groktimizer.studies.reproduction import (
+from groktimizer.papers.reproduction import (
     Array,
     Check,
     Effort,
