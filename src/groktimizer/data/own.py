@@ -41,7 +41,7 @@ def read_table(path: str | Path, target: str) -> Samples:
         ...     inputs, targets = read_table(path, "kind")
         >>> inputs.tolist(), targets.tolist()
         ([[1.5, 2.0], [0.5, 3.0]], [1, 0])
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     path = Path(path)
     word("path's ending", path.suffix.lower(), READERS)
     try:
