@@ -17,7 +17,7 @@ FLOORS_0_TO_4: dict[str, frozenset[str]] = {
     "dynamics": frozenset(),
     "penalties": frozenset(),
     "optim": frozenset({"dynamics", "penalties"}),
-    "theory": frozenset({"dynamics", "penalties"}),
+    "theory": frozenset({"dynamics", "penalties", "measures"}),
     "measures": frozenset({"penalties"}),
     "data": frozenset(),
     "models": frozenset(),

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groktimizer.measures import Clocks, Errors, Verdict, judge
 from groktimizer.theory.lasso import (
     Lasso,
-    Verdict,
     accelerated,
     basis_pursuit,
     interpolant,
-    judge,
     null_space_constant,
     theorem_2_1,
 )
@@ -225,7 +224,7 @@ def test_grokking_without_taking_the_steps():
     times = problem.grokking_time(start, 0.1, 1e-7, 1e-2, 1e-2, teacher)
     assert times.memorised is not None and times.settled is not None and times.delay is not None
     assert times.memorised < 200 < 10**7 < times.delay
-    assert times.transition.verdict is Verdict.GROKKING
+    assert times.transition.verdict is Verdict.GROKKED
     assert times.advice == ()
     path = problem.trajectory(start, 0.1, 1e-7)
     around = path.error([times.settled - 1, times.settled], teacher)
@@ -250,6 +249,12 @@ def test_too_few_samples_grok_without_understanding():
     assert any("recovery" in line for line in times.advice)
 
 
+def called(memorised: int | None, generalised: int | None, early: float, late: float, **limits: float) -> Verdict:
+    """The verdict of an exact run with these recovery errors when memorised and in the end, wanted 0.01."""
+    times = Clocks(memorised, memorised, generalised, generalised if late <= 0.01 else None)
+    return judge(times, Errors(early, late, 0.01, **limits)).verdict
+
+
 def test_l2_forgets_the_start_and_stays_above_the_floor():
     """Ridge's limit (X'X + beta)^-1 X'y from a large start: the floor of Theorem 3.6, named for what it is."""
     features, teacher = sparse_problem(0, 30)
@@ -260,21 +265,21 @@ def test_l2_forgets_the_start_and_stays_above_the_floor():
     assert away == pytest.approx(floor.value, rel=1e-6) and floor.guaranteed
     norm = float(np.linalg.norm(teacher))
     early = np.linalg.norm(interpolant(features, features @ teacher, 10 * np.ones(100)) - teacher) / norm
-    assert judge(60, None, float(early), away / norm, 1e-2).verdict is Verdict.WITHOUT_UNDERSTANDING
+    assert called(60, None, float(early), away / norm) is Verdict.WITHOUT_UNDERSTANDING
 
 
 @pytest.mark.parametrize(
     ("memorised", "generalised", "early", "late", "verdict"),
     [
         (None, None, 1.0, 0.9, Verdict.NOT_MEMORISED),
-        (10, 100, 1.0, 0.001, Verdict.GROKKING),
-        (10, 10, 0.001, 0.001, Verdict.AT_ONCE),
-        (10, None, 1.0, 0.9, Verdict.NO_TRANSITION),
+        (10, 100, 1.0, 0.001, Verdict.GROKKED),
+        (10, 10, 0.001, 0.001, Verdict.EARLY),
+        (10, None, 1.0, 0.9, Verdict.NOT_GENERALISED),
         (10, 50, 1.0, 0.2, Verdict.WITHOUT_UNDERSTANDING),
     ],
 )
 def test_every_verdict(memorised, generalised, early, late, verdict):
-    assert judge(memorised, generalised, early, late, 0.01).verdict is verdict
+    assert called(memorised, generalised, early, late) is verdict
 
 
 def test_recovery_is_judged_exactly():

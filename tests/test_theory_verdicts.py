@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from groktimizer.measures import Clocks, Errors, Verdict, judge
 from groktimizer.penalties import L1, Nuclear
 from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.theory import low_rank_solvers
-from groktimizer.theory.lasso import Lasso, Verdict, accelerated, judge, solve, theorem_2_1, theorem_3_6
+from groktimizer.theory.lasso import Lasso, accelerated, solve, theorem_2_1, theorem_3_6
 from groktimizer.theory.lasso.forecast import ACCELERATED, PROXIMAL, SparseForecast, forecast
 from groktimizer.theory.low_rank import LowRank
 from groktimizer.theory.low_rank_forecast import outlook
@@ -126,21 +127,23 @@ def test_a_miss_within_the_tolerance_is_not_hopeless():
 @pytest.mark.parametrize(
     ("times", "errors", "limits", "verdict"),
     [
-        ((10, 11), (1.0, 0.001), {}, Verdict.AT_ONCE),
-        ((10, 21), (1.0, 0.001), {}, Verdict.AT_ONCE),
-        ((10, 22), (1.0, 0.001), {}, Verdict.GROKKING),
-        ((0, 1), (1.0, 0.001), {}, Verdict.AT_ONCE),
-        ((0, 2), (1.0, 0.001), {}, Verdict.GROKKING),
+        ((10, 11), (1.0, 0.001), {}, Verdict.EARLY),
+        ((10, 21), (1.0, 0.001), {}, Verdict.EARLY),
+        ((10, 22), (1.0, 0.001), {}, Verdict.GROKKED),
+        ((0, 1), (1.0, 0.001), {}, Verdict.EARLY),
+        ((0, 2), (1.0, 0.001), {}, Verdict.GROKKED),
         ((10, None), (0.74, 0.031), {"attainable": 0.0, "start_share": 1e-6}, Verdict.BIASED),
         ((10, 50), (0.1, 0.09), {"attainable": 0.005, "start_share": 1e-6}, Verdict.BIASED),
         ((10, None), (9.0, 0.3), {"attainable": 0.3, "start_share": 8.9}, Verdict.WITHOUT_UNDERSTANDING),
         ((10, None), (0.9, 0.3), {"attainable": 0.3, "start_share": 1e-6}, Verdict.NEARER),
-        ((10, None), (0.9, 0.8), {"attainable": 0.8, "start_share": 1e-6}, Verdict.NO_TRANSITION),
+        ((10, None), (0.9, 0.8), {"attainable": 0.8, "start_share": 1e-6}, Verdict.NOT_GENERALISED),
     ],
 )
 def test_a_transition_is_named_for_what_caused_it(times, errors, limits: dict[str, float], verdict: Verdict):
     (memorised, generalised), (early, late) = times, errors
-    assert judge(memorised, generalised, early, late, 0.01, **limits).verdict is verdict
+    settled = generalised if late <= 0.01 else None
+    found = judge(Clocks(memorised, memorised, generalised, settled), Errors(early, late, 0.01, **limits))
+    assert found.verdict is verdict
 
 
 def drawn(n: int, s: int, n_samples: int, weight: float, train: float, **options: Any) -> SparseForecast:
@@ -174,7 +177,7 @@ def test_too_few_samples_from_a_small_start_forget_nothing():
         features, teacher = sparse(seed, 5)
         times = Lasso(features, features @ teacher).grokking_time(np.full(40, 1e-6), 0.1, 1e-3, 1e-2, 1e-2, teacher)
         assert times.attainable > 1e-2 and times.start_share < 1e-4
-        assert times.transition.verdict in {Verdict.NO_TRANSITION, Verdict.NEARER}
+        assert times.transition.verdict in {Verdict.NOT_GENERALISED, Verdict.NEARER}
         assert f"with small weights at {times.attainable:.6g}" in times.advice[-1]
 
 

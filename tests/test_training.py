@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from groktimizer.measures import grokking_times, norms
+from groktimizer.measures import Verdict, grokking_times, judge_history, norms
 from groktimizer.peers import resolve
 from groktimizer.tasks import Problem, RidgeTask, Task, make_task
-from groktimizer.training import Event, Run, Status, train
-from groktimizer.training.run import judge
+from groktimizer.training import Event, Run, train
 from groktimizer.training.schedule import Batches, evaluation_steps, measure_steps
 
 RIDGE = {"n": 20, "m": 200}
@@ -52,7 +51,7 @@ def test_ridge_groks_when_the_paper_says():
     """λ = 1e-2 on the default problem: 97 and 233 steps for one draw, a few steps apart for others; settles at once."""
     runs = [go(make_task("ridge"), options={"lr": 1.0, "weight_decay": 1e-2}, seed=seed) for seed in range(2)]
     for run in runs:
-        assert run.status is Status.GROKKED
+        assert run.status is Verdict.GROKKED
         assert run.times.memorised == pytest.approx(97, abs=12)
         assert run.times.generalised == run.times.settled == pytest.approx(233, abs=12)
 
@@ -81,7 +80,7 @@ def test_adam_with_a_small_penalty_groks_late():
 def test_tuned_adamw_groks_modular_addition():
     task = make_task("modular-addition", {"p": 31, "train_fraction": 0.6})
     run = go(task, "adamw", {"lr": 2e-2, "weight_decay": 2.0, "beta2": 0.98}, steps=800)
-    assert run.status is Status.GROKKED
+    assert run.status is Verdict.GROKKED
     assert run.times.generalised is not None
     assert run.times.generalised < 300
 
@@ -252,14 +251,14 @@ def test_it_stops_when_settled_and_only_then():
 @pytest.mark.parametrize(
     ("losses", "last_norm", "steps", "status"),
     [
-        ([1.0, 0.5], 1.0, [0, 10], Status.NOT_MEMORISED),
-        ([1.0, 0.005], 1.0, [0, 10], Status.GENERALISED),
-        ([1.0, *[0.005] * 5], 1.0, [0, 200, 400, 600, 800, 1000], Status.GROKKED),
-        ([1.0, math.nan, 0.5], 1.0, [0, 10, 20], Status.NOT_MEMORISED),
-        ([1.0, 0.5, math.nan], 1.0, [0, 10, 20], Status.DIVERGED),
-        ([1.0, 1001.0], 1.0, [0, 10], Status.DIVERGED),
-        ([1.0, 1001.0, 2.0], 1.0, [0, 10, 20], Status.NOT_MEMORISED),
-        ([1.0, 0.005], 9e-4, [0, 10], Status.COLLAPSED),
+        ([1.0, 0.5], 1.0, [0, 10], Verdict.NOT_MEMORISED),
+        ([1.0, 0.005], 1.0, [0, 10], Verdict.GENERALISED),
+        ([1.0, *[0.005] * 5], 1.0, [0, 200, 400, 600, 800, 1000], Verdict.GROKKED),
+        ([1.0, math.nan, 0.5], 1.0, [0, 10, 20], Verdict.NOT_MEMORISED),
+        ([1.0, 0.5, math.nan], 1.0, [0, 10, 20], Verdict.DIVERGED),
+        ([1.0, 1001.0], 1.0, [0, 10], Verdict.DIVERGED),
+        ([1.0, 1001.0, 2.0], 1.0, [0, 10, 20], Verdict.NOT_MEMORISED),
+        ([1.0, 0.005], 9e-4, [0, 10], Verdict.COLLAPSED),
     ],
 )
 def test_status_is_judged_at_the_end(losses, last_norm, steps, status):
@@ -267,10 +266,13 @@ def test_status_is_judged_at_the_end(losses, last_norm, steps, status):
     norm = np.ones(len(losses))
     norm[-1] = last_norm
     history = {"step": np.array(steps), "train_loss": np.array(losses), "test_loss": np.array(losses), "norm_l2": norm}
-    assert judge(history, grokking_times(history, task.memorised, task.generalised)) is status
+    assert judge_history(history, grokking_times(history, task.memorised, task.generalised)) is status
 
 
-@pytest.mark.parametrize(("t1", "status"), [(None, "generalised-first"), (700, "generalised-first"), (600, "grokked")])
+@pytest.mark.parametrize(
+    ("t1", "status"),
+    [(None, "generalised-first"), (700, "generalised-first"), (600, "generalised-first"), (300, "grokked")],
+)
 def test_what_generalises_without_a_fit_before_it_has_not_grokked(t1: int | None, status: str):
     steps = np.arange(0, 1_201, 100)
     history = {
@@ -280,7 +282,7 @@ def test_what_generalises_without_a_fit_before_it_has_not_grokked(t1: int | None
         "norm_l2": np.ones(len(steps)),
     }
     task = make_task("ridge")
-    assert judge(history, grokking_times(history, task.memorised, task.generalised)) == status
+    assert judge_history(history, grokking_times(history, task.memorised, task.generalised)) == status
 
 
 @pytest.mark.parametrize(
@@ -300,23 +302,41 @@ def test_forgetting_the_start_is_told_from_finding_the_truth(errors: list[float]
         "norm_l2": np.ones(6),
     }
     task = make_task("sparse-recovery")
-    assert judge(history, grokking_times(history, task.memorised, task.generalised)) == status
+    assert judge_history(history, grokking_times(history, task.memorised, task.generalised)) == status
+
+
+def test_a_start_that_was_never_large_is_not_forgotten():
+    """The same errors: from a large start that is forgetting, from a small one it is learning that falls short."""
+    history = {
+        "step": np.arange(6) * 1_000,
+        "train_loss": np.full(6, 1e-4),
+        "train_error": np.array([1.0, *[1e-4] * 5]),
+        "test_error": np.array([1.0, 0.9, 0.8, 0.4, 0.4, 0.4]),
+        "norm_l2": np.ones(6),
+    }
+    for scale, verdict in ((1e-6, Verdict.NEARER), (30.0, Verdict.WITHOUT_UNDERSTANDING)):
+        task = make_task("sparse-recovery", {"init_scale": scale})
+        problem = task.build(0)
+        with torch.no_grad():
+            next(problem.model.parameters()).zero_()  # a run moves the parameters, not the start
+        times = grokking_times(history, task.memorised, task.generalised)
+        assert judge_history(history, times, problem.start_share) is verdict
 
 
 def test_runs_that_fail_are_results():
     task = make_task("ridge", RIDGE)
-    assert go(task, options={"lr": 1e6}, steps=200).status is Status.DIVERGED
+    assert go(task, options={"lr": 1e6}, steps=200).status is Verdict.DIVERGED
     assert go(task, options={"lr": 0.5, "weight_decay": 1.9}, steps=600, stop_on_settled=False).status in {
-        Status.COLLAPSED,
-        Status.NOT_MEMORISED,
+        Verdict.COLLAPSED,
+        Verdict.NOT_MEMORISED,
     }
-    assert go(task, options={"lr": 1.0}, steps=300).status is Status.NOT_GENERALISED
-    assert go(task, options={"lr": 1.0}, steps=0).status is Status.NOT_MEMORISED
+    assert go(task, options={"lr": 1.0}, steps=300).status is Verdict.NOT_GENERALISED
+    assert go(task, options={"lr": 1.0}, steps=0).status is Verdict.NOT_MEMORISED
 
 
 def test_every_status_has_advice_in_one_line():
-    assert all(status.advice and "\n" not in status.advice for status in Status)
-    assert len({status.advice for status in Status}) == len(Status)
+    assert all(status.advice and "\n" not in status.advice for status in Verdict)
+    assert len({status.advice for status in Verdict}) == len(Verdict)
 
 
 @dataclass(frozen=True)

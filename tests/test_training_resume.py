@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from groktimizer.measures import Verdict
 from groktimizer.peers import resolve
 from groktimizer.tasks import make_task
-from groktimizer.training import CheckpointError, Event, Run, Status, train
+from groktimizer.training import CheckpointError, Event, Run, train
 from groktimizer.training.checkpoint import VERSION, load_checkpoint, save_checkpoint
 
 TASKS = {
@@ -116,7 +117,7 @@ def test_ctrl_c_saves_and_the_next_run_goes_on(tmp_path: Path):
     before = signal.getsignal(signal.SIGINT)
     stopped = go("full", "adam", tmp_path / "c", on_event=press)
     assert signal.getsignal(signal.SIGINT) is before
-    assert (stopped.status, stopped.steps) == (Status.INTERRUPTED, 30)
+    assert (stopped.status, stopped.steps) == (Verdict.INTERRUPTED, 30)
     same(go("full", "adam", tmp_path / "c"), go("full", "adam", None))
 
 

@@ -107,7 +107,7 @@ def _tell_sparse(found: SparseForecast, told: Told) -> None:
     told.say(f"verdict      {found.verdict}")
     tolerances = (found.times.train_tolerance, found.times.test_tolerance)
     tell_times(told, (found.proximal, found.accelerated), tolerances, "for ever")
-    told.say(f"transition   {found.transition.verdict.value}; {found.transition.reason}")
+    told.say(f"transition   {_transition(found)}")
     told.say(f"events       {found.times.n_events:,} changes of support or sign on the way of {found.proximal.name}")
     floors = f"train error {found.times.train_floor:.3g}, recovery error {found.times.recovery_floor:.3g}"
     told.say(f"ends         {floors} (the Lasso estimator of this weight)")
@@ -116,6 +116,11 @@ def _tell_sparse(found: SparseForecast, told: Told) -> None:
         told.say(f"  {name:<24}{bound(law)}")
     for text in found.advice:
         told.say(f"advice       {text}")
+
+
+def _transition(found: SparseForecast) -> str:
+    verdict, reason = found.transition.verdict, found.transition.reason
+    return f"{verdict}: {verdict.advice}; {reason}"
 
 
 def _sparse_content(found: SparseForecast) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def _sparse_content(found: SparseForecast) -> dict[str, Any]:
         "train_floor": found.times.train_floor,
         "recovery_floor": found.times.recovery_floor,
         "events": found.times.n_events,
-        "transition": {"verdict": found.transition.verdict.name, "reason": found.transition.reason},
+        "transition": {"verdict": found.transition.verdict.value, "reason": found.transition.reason},
         "laws": {name: asdict(law) | {"guaranteed": law.guaranteed} for name, law in found.laws.items()},
         "advice": found.advice,
     }

@@ -20,18 +20,25 @@ from groktimizer.measures.statistics import (
     wilson_interval,
 )
 from groktimizer.measures.times import Condition, Times, grokking_times, last_common_time, window_observed
+from groktimizer.measures.verdict import Clocks, Errors, Transition, Verdict, judge, judge_history
 
 __all__ = [
     "FEWEST_SEEDS",
+    "Clocks",
     "Condition",
+    "Errors",
     "Landscape",
     "Norms",
     "PairedDifference",
     "Times",
+    "Transition",
+    "Verdict",
     "along_path",
     "along_ray",
     "factor_for",
     "grokking_times",
+    "judge",
+    "judge_history",
     "last_common_time",
     "least_factor",
     "least_squared_norm",

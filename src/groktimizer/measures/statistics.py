@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtri
 
 from groktimizer.ground.errors import UserError
 
-Verdict = Literal["faster", "slower", "level", "too few seeds"]
+Standing = Literal["faster", "slower", "level", "too few seeds"]
 ALPHA = 0.05  # of identical methods, at most this part is called faster or slower
 FEWEST_SEEDS = 6  # the least n at which all signs alike, 2 of the 2^n ways, are rarer than ALPHA
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bound a success rate by Wilson's score interval.
-
-    With z the normal quantile and r = successes / n: (r + z²/2n ± z √(r(1−r)/n + z²/4n²)) / (1 + z²/n).
 
     Args:
         successes: Number of successes, 0 … n.
@@ -40,12 +37,10 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         raise UserError(f"successes={successes}, n={n}: expected 0 ≤ successes ≤ n and n ≥ 1")
     if not 0 < confidence < 1:
         raise UserError(f"confidence={confidence}: expected a number between 0 and 1")
-    z = float(ndtri((1 + confidence) / 2))
-    rate = successes / n
-    centre = rate + z * z / (2 * n)
-    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    low, high = (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
-    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+    from scipy.stats import binomtest  # half a second that only this function needs
+
+    found = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def _times(values: Sequence[float | None]) -> np.ndarray:
@@ -121,7 +116,7 @@ class PairedDifference:
     low: float
     high: float
     p_value: float
-    verdict: Verdict
+    verdict: Standing
     pairs: int
 
 
@@ -242,7 +237,7 @@ def paired_bootstrap(
     low = float(medians[math.floor(tail * (resamples - 1))])
     high = float(medians[math.ceil((1 - tail) * (resamples - 1))])
     sign, p_value = sign_flip_test(differences.tolist())
-    verdict: Verdict = "level"
+    verdict: Standing = "level"
     if n < FEWEST_SEEDS:
         verdict = "too few seeds"
     elif p_value <= ALPHA:

@@ -6,12 +6,13 @@ the run was evaluated, which is therefore part of the result.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
 
 from groktimizer.ground.errors import UserError
+from groktimizer.measures.verdict import Clocks
 
 WINDOW_STEPS = 500
 WINDOW_EVALUATIONS = 5
@@ -31,28 +32,27 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True)
-class Times:
-    """Times of one run in steps; None where the run never got there (DNF, counted as +∞).
+class Times(Clocks):
+    """Times of one run at its evaluated steps; None where the run never got there (DNF, counted as +∞).
 
     Attributes:
-        memorised: t1, first evaluated step at which the memorisation condition holds.
-        memorised_settled: First step from which it holds for a whole window.
-        generalised: t2, first evaluated step at which the generalisation condition holds.
-        settled: First step from which it holds for a whole window.
         generalised_95: t2 of the task's secondary condition (test accuracy ≥ 0.95), if it has one.
         settled_95: Its settled time.
-        delay: t2 − t1.
         evaluated_every: Largest gap between two evaluations, in steps: the resolution of all of the above.
     """
 
-    memorised: int | None
-    memorised_settled: int | None
-    generalised: int | None
-    settled: int | None
     generalised_95: int | None
     settled_95: int | None
-    delay: int | None
     evaluated_every: int
+
+    @property
+    def resolution(self) -> int:
+        """Steps between two looks at the run."""
+        return self.evaluated_every
+
+    def content(self) -> dict[str, int | None]:
+        """All of them by name, the delay among them."""
+        return asdict(self) | {"delay": self.delay}
 
 
 def window_observed(first: int, last: int, evaluations: int, window: int = WINDOW_STEPS) -> bool:
@@ -200,6 +200,5 @@ def grokking_times(
         settled=settled,
         generalised_95=t2_secondary,
         settled_95=settled_secondary,
-        delay=None if t1 is None or t2 is None else t2 - t1,
         evaluated_every=int(gaps.max()) if gaps.size else 0,
     )

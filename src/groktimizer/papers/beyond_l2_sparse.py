@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from groktimizer.measures import wilson_interval
+from groktimizer.measures import Clocks, Errors, Verdict, judge, wilson_interval
 from groktimizer.papers.beyond_l2_networks import proximal_groktimizer, time
 from groktimizer.papers.reproduction import (
     Array,
@@ -29,7 +29,7 @@ from groktimizer.papers.reproduction import (
 )
 from groktimizer.results import Store
 from groktimizer.tasks import SparseTask
-from groktimizer.theory.lasso import Lasso, LassoTimes, Verdict, judge, recovery, solve, theorem_3_6
+from groktimizer.theory.lasso import Lasso, LassoTimes, recovery, solve, theorem_3_6
 
 LR, WEIGHT = 0.1, 1e-5
 TRAIN, TEST = 1e-3, 1e-2
@@ -246,7 +246,8 @@ def figure_7(effort: Effort) -> Reproduced:
         fits = train <= TRAIN
         memorised = int(steps[np.argmax(fits)]) if bool(fits.any()) else None
         at, floor = float(error[np.argmax(fits)]), _l2_floor(one)
-        verdicts.append(judge(memorised, None, at, float(error[-1]), TEST).verdict is Verdict.WITHOUT_UNDERSTANDING)
+        found = judge(Clocks(memorised, memorised, None, None), Errors(at, float(error[-1]), TEST))
+        verdicts.append(found.verdict is Verdict.WITHOUT_UNDERSTANDING)
         ends.append(float(error[-1]) / floor)
         least.append(float(error[fits].min()) / floor if memorised is not None else np.nan)
         falls.append(at / float(error[-1]))

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from groktimizer.results import Record, Store
 from groktimizer.sweeps.spec import RunSpec, whole
 from groktimizer.sweeps.work import forget, record_of, recorded, run_spec
-from groktimizer.training import Event, Status
+from groktimizer.training import Event
 from groktimizer.training.environment import ENDINGS
 
 Context = ForkServerContext | SpawnContext
@@ -275,7 +275,7 @@ def _work(pipe: Pipe, spec: RunSpec, checkpoint: Path, checkpoint_every: int | N
 
     try:
         run = run_spec(spec, checkpoint=checkpoint, checkpoint_every=checkpoint_every, on_event=report)
-        stopped = run.status is Status.INTERRUPTED
+        stopped = run.interrupted
         pipe.send(f"stopped at step {run.steps}; its state is saved" if stopped else record_of(spec, run))
     except BrokenPipeError:
         sys.exit(1)  # nobody is listening any more

@@ -1,7 +1,7 @@
 """One specification run here: the bridge from training to records."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from groktimizer.peers import PEERS
 from groktimizer.results import DamagedRecord, Record, Store, StoreError, provenance
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.tasks import make_task
-from groktimizer.training import CheckpointError, Event, Run, Status, train
+from groktimizer.training import CheckpointError, Event, Run, train
 from groktimizer.training.checkpoint import load_checkpoint
 from groktimizer.training.run import Times
 
@@ -75,7 +75,7 @@ def record_of(spec: RunSpec, run: Run) -> Record:
         The record: history as arrays; status, times and costs as the summary.
     """
     summary = {key: value for key, value in vars(run).items() if key not in {"history", "times", "status"}}
-    summary |= {"status": run.status.value, "advice": run.status.advice, "times": asdict(run.times)}
+    summary |= {"status": run.status.value, "advice": run.status.advice, "times": run.times.content()}
     return Record(spec.canonical(), run.history, summary, provenance(spec.threads))
 
 
@@ -164,7 +164,7 @@ def run_or_reuse(
     elif store.has(spec.identity) and not _newer(checkpoint, store.path(spec.identity)):
         return recorded(spec, store), True
     run = run_spec(spec, checkpoint=checkpoint, checkpoint_every=checkpoint_every, on_event=on_event)
-    if run.status is Status.INTERRUPTED:
+    if run.interrupted:
         raise KeyboardInterrupt(f"stopped at step {run.steps:,}; state saved in {checkpoint}")
     record = record_of(spec, run)
     store.save(record)

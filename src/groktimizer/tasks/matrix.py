@@ -72,6 +72,10 @@ class MatrixData(NamedTuple):
         """The fit next to the initial product, where gradient descent at depth 1 ends; shape (n1, n2)."""
         return self.problem().interpolant(reduce(torch.matmul, self.factors))
 
+    def unseen(self, matrix: Tensor) -> Tensor:
+        """The part of a matrix that no sample sees, shape (n1, n2)."""
+        return self.problem().measurements.project(matrix[None], torch.zeros_like(self.targets))[0]
+
 
 def leverage(teacher: Tensor, rank: int) -> Tensor:
     """Leverage scores μ_i + ν_j, μ_i = (n1/r) ‖U'e_i‖², ν_j = (n2/r) ‖V'e_j‖².
@@ -234,4 +238,4 @@ class MatrixTask(ErrorTask):
         model = ProductMatrix([factor.to(dtype) for factor in data.factors]).to(device)
         inputs = data.inputs.to(device) if self.completes else data.inputs.to(device, dtype)
         train = Batch(inputs, data.targets.to(device, dtype))
-        return recover(model, train, data.teacher.to(device, dtype))
+        return recover(model, train, data.teacher.to(device, dtype), data.unseen)

@@ -37,6 +37,8 @@ class Problem:
         measure: Columns of the history from a network: "train_loss", "test_loss" and, for classification,
             "train_accuracy" and "test_accuracy".
         batch_size: Samples per step, None for all.
+        start_share: Of a task with a truth, gives the part of the start that the training samples do not see, over the
+            size of the truth: with it a verdict tells forgetting from learning.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Problem:
     objective: Objective
     measure: Callable[[nn.Module], dict[str, float]]
     batch_size: int | None = None
+    start_share: Callable[[], float] | None = None
 
     def loss(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Compute the training loss; outputs of reduced precision are first taken to float32.

@@ -1,6 +1,7 @@
 """What the tasks of linear recovery share: networks that multiply their parameters, and their distance from a truth."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -74,13 +75,14 @@ def default_scale(depth: int) -> float:
     return 1e-6 if depth == 1 else 1e-2
 
 
-def recover(model: Product, train: Batch, teacher: Tensor) -> Problem:
+def recover(model: Product, train: Batch, teacher: Tensor, unseen: Callable[[Tensor], Tensor]) -> Problem:
     """Make the problem of finding a truth by a product.
 
     Args:
         model: The network at its initial factors.
         train: What is seen of the truth.
         teacher: The truth, of the product's shape.
+        unseen: Gives the part of a product that no sample sees.
 
     Returns:
         The problem: losses ½‖·‖² of outputs and product, relative errors of both.
@@ -97,4 +99,9 @@ def recover(model: Product, train: Batch, teacher: Tensor) -> Problem:
             "test_error": relative(error.norm(), teacher.norm()),
         }
 
-    return Problem(model, train, None, half_square, measure)
+    start = model.product().detach().double().cpu().clone()  # now: the parameters will move
+
+    def start_share() -> float:
+        return relative(unseen(start).norm(), teacher.norm().cpu())
+
+    return Problem(model, train, None, half_square, measure, start_share=start_share)

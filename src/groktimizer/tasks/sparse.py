@@ -57,8 +57,11 @@ class SparseData(NamedTuple):
 
     def interpolant(self) -> Tensor:
         """The fit next to the initial product, where gradient descent at depth 1 ends: a + X⁺(y − X a), shape (n,)."""
-        start = reduce(torch.mul, self.factors)
-        return start + torch.linalg.pinv(self.features) @ (self.targets - self.features @ start)
+        return self.unseen(reduce(torch.mul, self.factors)) + torch.linalg.pinv(self.features) @ self.targets
+
+    def unseen(self, vector: Tensor) -> Tensor:
+        """The part of a vector that no sample sees: (I − X⁺X) a, shape (n,)."""
+        return vector - torch.linalg.pinv(self.features) @ (self.features @ vector)
 
 
 @dataclass(frozen=True)
@@ -177,4 +180,4 @@ class SparseTask(ErrorTask):
         data = self.draw(seed)
         model = ProductVector([factor.to(dtype) for factor in data.factors]).to(device)
         train = Batch(data.features.to(device, dtype), data.targets.to(device, dtype))
-        return recover(model, train, data.teacher.to(device, dtype))
+        return recover(model, train, data.teacher.to(device, dtype), data.unseen)

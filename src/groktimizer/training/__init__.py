@@ -3,6 +3,6 @@
 from groktimizer.training.checkpoint import CheckpointError
 from groktimizer.training.loop import train
 from groktimizer.training.machine import check_machine
-from groktimizer.training.run import Event, Run, Status
+from groktimizer.training.run import Event, Run
 
-__all__ = ["CheckpointError", "Event", "Run", "Status", "check_machine", "train"]
+__all__ = ["CheckpointError", "Event", "Run", "check_machine", "train"]

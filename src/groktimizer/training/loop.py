@@ -12,13 +12,13 @@ from torch.optim import Optimizer
 
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
-from groktimizer.measures import grokking_times
+from groktimizer.measures import Verdict, grokking_times, judge_history
 from groktimizer.tasks import Problem, Task
 from groktimizer.training import environment
 from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
 from groktimizer.training.history import History, measure_norms
 from groktimizer.training.machine import check_machine
-from groktimizer.training.run import Event, Run, Status, judge
+from groktimizer.training.run import Event, Run
 from groktimizer.training.schedule import Batches, evaluation_steps, measure_steps
 
 CHECKPOINT_EVERY = 500
@@ -166,7 +166,7 @@ class _Session:
         optimizer = self.optimizer
         phased = optimizer if isinstance(optimizer, environment.Phased) else None
         return Run(
-            status=Status.INTERRUPTED if interrupted else judge(history, times),
+            status=Verdict.INTERRUPTED if interrupted else judge_history(history, times, self.problem.start_share),
             history=history,
             times=times,
             steps=self.step,

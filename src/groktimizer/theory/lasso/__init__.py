@@ -6,7 +6,7 @@ from groktimizer.theory.lasso.path import Event, LassoPath
 from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import Recovery, coherence, fuchs, null_space_constant, recovery
 from groktimizer.theory.lasso.solvers import Runs, solve
-from groktimizer.theory.lasso.times import LassoTimes, Transition, Verdict, judge
+from groktimizer.theory.lasso.times import LassoTimes
 
 __all__ = [
     "Event",
@@ -15,14 +15,11 @@ __all__ = [
     "LassoTimes",
     "Recovery",
     "Runs",
-    "Transition",
-    "Verdict",
     "accelerated",
     "basis_pursuit",
     "coherence",
     "fuchs",
     "interpolant",
-    "judge",
     "lasso_by_coordinates",
     "null_space_constant",
     "objective",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
+from groktimizer.measures import Transition
 from groktimizer.theory.clock.claims import Bound, at_most, stated
 from groktimizer.theory.descent import Array, Descent, grid, known
 from groktimizer.theory.lasso import laws
@@ -17,7 +18,7 @@ from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import NOISE, STRICT, Recovery
 from groktimizer.theory.lasso.solvers import Runs, solve
-from groktimizer.theory.lasso.times import LassoTimes, Transition, times_along
+from groktimizer.theory.lasso.times import LassoTimes, times_along
 
 PROXIMAL, ACCELERATED = "proximal (ISTA)", "accelerated"
 _ROOM = 1e-12  # relative, by which alpha L may pass 1
@@ -178,7 +179,7 @@ def _check_length(lr: float, weight: float, delay: float, memorising: float) -> 
 
 def _proximal(path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
     """ISTA as a curve, drawn past its last time and its last event."""
-    ends = [times.generalised_settled or 0, times.memorised_settled or 0]
+    ends = [times.settled or 0, times.memorised_settled or 0]
     last = path.events[-1].step if path.n_events else 1
     steps = grid(min(_DRAWN * max(*ends, last), FARTHEST))
     return Descent(
@@ -186,7 +187,7 @@ def _proximal(path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
         times.memorised,
         times.memorised_settled,
         times.generalised,
-        times.generalised_settled,
+        times.settled,
         steps,
         path.train_error(steps),
         path.error(steps, teacher),
