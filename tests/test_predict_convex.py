@@ -9,12 +9,12 @@ import torch
 
 from groktimizer.sweeps import make_spec, run_spec
 from groktimizer.tasks import MatrixTask, SparseTask
-from groktimizer.theory.descent import grid
+from groktimizer.theory.clock.descent import grid
 from groktimizer.theory.lasso import Lasso, solve
 from groktimizer.theory.lasso import forecast as sparse
 from groktimizer.theory.lasso.solvers import Method
-from groktimizer.theory.low_rank_forecast import ACCELERATED, PROXIMAL, forecast, outlook
-from groktimizer.theory.low_rank_solvers import solve as solve_low_rank
+from groktimizer.theory.low_rank.forecast import ACCELERATED, PROXIMAL, forecast, outlook
+from groktimizer.theory.low_rank.solvers import solve as solve_low_rank
 from predictions import told
 
 SPARSE = ["predict", "sparse", "--n", "40", "--s", "2", "--N", "20", "--weight", "1e-3", "--tolerance", "1e-2"]
@@ -165,7 +165,7 @@ def test_a_miss_is_told_with_its_side_of_the_tolerance(tmp_path, capsys):
 
 def test_long_runs_are_left_to_their_bounds_unless_asked_for(tmp_path, monkeypatch):
     words = [*RANK, "--test-tolerance", "1e-2"]
-    monkeypatch.setattr("groktimizer.theory.low_rank_forecast.MOST_STEPS", 500)
+    monkeypatch.setattr("groktimizer.theory.low_rank.forecast.MOST_STEPS", 500)
     content = told(words, tmp_path)
     assert list(content["methods"]) == [ACCELERATED] and "--iterate takes them" in content["skipped"]
     assert list(told([*words, "--iterate"], tmp_path)["methods"]) == [PROXIMAL, ACCELERATED]

@@ -9,7 +9,7 @@ import torch
 from groktimizer import GroupL1, Nuclear
 from groktimizer.tasks import MatrixTask
 from groktimizer.theory.low_rank import LowRank
-from groktimizer.theory.recoverable import least_complexity
+from groktimizer.theory.low_rank.recoverable import least_complexity
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of cvxpy, about solvers that are not installed

@@ -18,8 +18,8 @@ from groktimizer.tasks.problem import Problem, Task
 from groktimizer.tasks.products import Product
 from groktimizer.tasks.sparse import ProductVector, SparseTask
 from groktimizer.tasks.teacher import TeacherTask
-from groktimizer.theory.measurements import Dense, Entries
-from groktimizer.theory.recoverable import Outcome, recoverable
+from groktimizer.theory.low_rank.measurements import Dense, Entries
+from groktimizer.theory.low_rank.recoverable import Outcome, recoverable
 
 
 def proximal(task: Task, penalty: Penalty, lr: float, weight: float, steps: int, seed: int = 0) -> tuple[Problem, dict]:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from groktimizer.dynamics import critical_momentum
-from groktimizer.theory.features import RandomFourier, RandomRelu, Raw, relu_neuron
-from groktimizer.theory.optimality import critical_steps, lower_bound_steps, polyak
+from groktimizer.theory.linear.optimality import critical_steps, lower_bound_steps, polyak
+from groktimizer.theory.networks.features import RandomFourier, RandomRelu, Raw, relu_neuron
 from groktimizer.theory.ridge import (
     Ridge,
     best_weight_decay,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from groktimizer.theory.linear_estimators import (
+from groktimizer.theory.linear.estimators import (
     LinearEstimator,
     accuracy,
     decay_floors,

@@ -14,17 +14,17 @@ from groktimizer.penalties import L1, Nuclear
 from groktimizer.tasks.matrix import MatrixTask
 from groktimizer.tasks.sparse import SparseTask
 from groktimizer.theory.low_rank import LowRank
-from groktimizer.theory.low_rank_solvers import METHODS, NEVER, _Clock, solve
-from groktimizer.theory.measurements import Dense, Entries, places_of
-from groktimizer.theory.recoverable import (
+from groktimizer.theory.low_rank.measurements import Dense, Entries, places_of
+from groktimizer.theory.low_rank.recoverable import (
     Outcome,
-    Verdict,
+    Recoverability,
     certificate,
     injectivity,
     least_complexity,
     recoverable,
     tangent,
 )
+from groktimizer.theory.low_rank.solvers import METHODS, NEVER, _Clock, solve
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -114,7 +114,7 @@ def test_targets_that_are_all_zero_have_the_solution_zero():
 # verdicts
 
 
-def verdicts(name: str, sizes: tuple[int, ...], seeds: int) -> list[tuple[LowRank, Verdict]]:
+def verdicts(name: str, sizes: tuple[int, ...], seeds: int) -> list[tuple[LowRank, Recoverability]]:
     problems = [task_problem(seed, N, name) for N in sizes for seed in range(seeds)]
     return [(problem, problem.verdict()) for problem in problems]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groktimizer.theory.networks import FirstPassage, NormRun, calibrate, kernel_to_rich_time
-from groktimizer.theory.path_constants import (
+from groktimizer.theory.networks.laws import FirstPassage, NormRun, calibrate, kernel_to_rich_time
+from groktimizer.theory.networks.path_constants import (
     Path,
     check_geometric_decrease,
     corrected_delta,
@@ -16,7 +16,7 @@ from groktimizer.theory.path_constants import (
     path_constants,
     record_path,
 )
-from groktimizer.theory.zero_loss import PairSum, complexity, descend, fourier_spectrum, second_layer, velocity
+from groktimizer.theory.networks.zero_loss import PairSum, complexity, descend, fourier_spectrum, second_layer, velocity
 
 
 def test_kernel_to_rich_time():

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from groktimizer.theory.optimality import lower_bound_steps
+from groktimizer.theory.linear.optimality import lower_bound_steps
 from groktimizer.theory.ridge import (
     Ridge,
     early_stopping,

@@ -11,13 +11,13 @@ from torch import Tensor
 from groktimizer.measures import Clocks, Errors, Verdict, judge
 from groktimizer.penalties import L1, Nuclear
 from groktimizer.tasks import MatrixTask, SparseTask
-from groktimizer.theory import low_rank_solvers
 from groktimizer.theory.lasso import Lasso, accelerated, solve, theorem_2_1, theorem_3_6
 from groktimizer.theory.lasso.forecast import ACCELERATED, PROXIMAL, SparseForecast, forecast
 from groktimizer.theory.low_rank import LowRank
-from groktimizer.theory.low_rank_forecast import outlook
-from groktimizer.theory.measurements import Dense, Entries
-from groktimizer.theory.recoverable import Outcome, face, recoverable, tangent
+from groktimizer.theory.low_rank import solvers as low_rank_solvers
+from groktimizer.theory.low_rank.forecast import outlook
+from groktimizer.theory.low_rank.measurements import Dense, Entries
+from groktimizer.theory.low_rank.recoverable import Outcome, face, recoverable, tangent
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

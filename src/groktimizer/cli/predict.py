@@ -19,7 +19,7 @@ from groktimizer.ground.seeds import derive_seed
 from groktimizer.results import Store, make_directory
 from groktimizer.studies import first_passage
 from groktimizer.theory.clock.figures import rounded
-from groktimizer.theory.linear_estimators import LinearEstimator, delay, needed_loss
+from groktimizer.theory.linear.estimators import LinearEstimator, delay, needed_loss
 
 Array = np.ndarray
 

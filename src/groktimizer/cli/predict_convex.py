@@ -13,7 +13,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
 from groktimizer.results import make_directory
 from groktimizer.tasks import SparseTask
-from groktimizer.theory.descent import Descent
+from groktimizer.theory.clock.descent import Descent
 from groktimizer.theory.lasso import Lasso
 from groktimizer.theory.lasso.checks import check_matrix, check_vector
 from groktimizer.theory.lasso.forecast import SparseForecast, forecast

@@ -18,10 +18,10 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
 from groktimizer.results import make_directory
 from groktimizer.tasks import MatrixTask
-from groktimizer.theory import low_rank_forecast as matrices
 from groktimizer.theory.clock.checks import check_finite
 from groktimizer.theory.low_rank import LowRank, simplest
-from groktimizer.theory.measurements import Entries
+from groktimizer.theory.low_rank import forecast as matrices
+from groktimizer.theory.low_rank.measurements import Entries
 
 _DRAWN = ("n1", "n2", "r", "N", "tau", "seen")
 _FILES = ("matrix", "measurements", "targets", "truth")

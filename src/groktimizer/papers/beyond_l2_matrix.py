@@ -12,8 +12,8 @@ from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Reproduc
 from groktimizer.results import Store
 from groktimizer.tasks import MatrixTask
 from groktimizer.theory.clock.figures import rounded
-from groktimizer.theory.low_rank import LowRank, TimeLaw
-from groktimizer.theory.low_rank_solvers import solve
+from groktimizer.theory.low_rank.problem import LowRank, TimeLaw
+from groktimizer.theory.low_rank.solvers import solve
 
 LR, WEIGHT = 0.1, 1e-4
 TEST = 1e-2

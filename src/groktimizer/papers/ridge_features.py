@@ -22,7 +22,7 @@ from groktimizer.papers.reproduction import (
     rising,
     slope,
 )
-from groktimizer.theory.features import RandomFourier, RandomRelu, relu_neuron
+from groktimizer.theory.networks.features import RandomFourier, RandomRelu, relu_neuron
 from groktimizer.theory.ridge import GrokkingTime, Ridge
 
 LEVEL = 0.01  # epsilon = c, everywhere in the paper

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from groktimizer.report import convex, panels
 from groktimizer.report.style import BLUE, RED
-from groktimizer.theory.descent import Descent
-from groktimizer.theory.linear_estimators import LinearEstimator, accuracy
+from groktimizer.theory.clock.descent import Descent
+from groktimizer.theory.linear.estimators import LinearEstimator, accuracy
 from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps
 
 _ROOM = 20.0  # the axis goes on to so many times the last clock, for its words

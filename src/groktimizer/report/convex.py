@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from groktimizer.report.style import BLUE, GREY, INK, PALE, RED, drawable, house_style
-from groktimizer.theory.descent import Descent
+from groktimizer.theory.clock.descent import Descent
 
 Band = tuple[str, float, float]
 _LEFT, _RIGHT = 0.2, 0.8  # parts of a log axis: nearer to its ends there is no room for words

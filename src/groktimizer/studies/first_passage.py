@@ -8,7 +8,7 @@ import numpy as np
 
 from groktimizer.ground.errors import UserError
 from groktimizer.results import Record
-from groktimizer.theory.networks import FirstPassage, NormRun, calibrate
+from groktimizer.theory.networks.laws import FirstPassage, NormRun, calibrate
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from groktimizer.ground.errors import UserError
 from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of, part
 from groktimizer.tasks.problem import Batch, ErrorTask, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
-from groktimizer.theory.low_rank import NUCLEAR, LowRank
-from groktimizer.theory.recoverable import shortage
+from groktimizer.theory.low_rank.problem import NUCLEAR, LowRank
+from groktimizer.theory.low_rank.recoverable import shortage
 
 MEASUREMENTS = ("matrix-completion", "matrix-sensing")
 TRUTHS = ("orthogonal", "gaussian")
@@ -99,7 +99,7 @@ class MatrixTask(ErrorTask):
     Training loss ½ Σ (⟨X_i, A⟩ − y_i)², "test_loss" ½‖A − A*‖_F²; the conditions are on the relative errors
     "train_error" ‖XA − y‖/‖y‖ and "test_error" ‖A − A*‖_F/‖A*‖_F. The complexity is the optimizer's, for example the
     nuclear norm. At N = 70 (10 × 10, r = 2) it recovers a quarter of the draws, at N = 80 half; with `tau` = 0.5 nearly
-    all; `theory.recoverable` says which.
+    all; `theory.low_rank.recoverable` says which.
 
     Attributes:
         name: "matrix-completion" (X_i one entry) or "matrix-sensing" (X_i with entries N(0, 1/N)).

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import Transition
 from groktimizer.theory.clock.claims import Bound, at_most, stated
-from groktimizer.theory.descent import Array, Descent, grid, known
+from groktimizer.theory.clock.descent import Array, Descent, grid, known
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
 from groktimizer.theory.lasso.checks import FARTHEST, check_positive, check_settings, check_vector

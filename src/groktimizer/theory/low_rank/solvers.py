@@ -11,7 +11,7 @@ from torch import Tensor
 
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.checks import check_positive
-from groktimizer.theory.low_rank import NUCLEAR, LowRank, check_each, numbers
+from groktimizer.theory.low_rank.problem import NUCLEAR, LowRank, check_each, numbers
 
 Numbers = float | Tensor
 Watch = Callable[[int, Tensor, Tensor], None]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from groktimizer.ground.errors import UserError
 from groktimizer.penalties import L1, Nuclear
-from groktimizer.theory.measurements import Entries, Measurements
+from groktimizer.theory.low_rank.measurements import Entries, Measurements
 
 Complexity = L1 | Nuclear
 _FREE = 1e-9  # relative: singular values below are 0
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Recoverability:
     """Whether the array of least complexity that fits is the truth.
 
     Args:
@@ -288,7 +288,7 @@ def shortage(penalty: Complexity, measurements: Measurements, truth: Tensor) -> 
     return None
 
 
-def recoverable(penalty: Complexity, measurements: Measurements, truth: Tensor) -> Verdict:
+def recoverable(penalty: Complexity, measurements: Measurements, truth: Tensor) -> Recoverability:
     """Say whether the array of least complexity that fits noiseless measurements is the truth.
 
     Args:
@@ -313,10 +313,10 @@ def recoverable(penalty: Complexity, measurements: Measurements, truth: Tensor) 
         raise UserError("truth: all zeros, accepted is an array with something to recover")
     lacking = shortage(penalty, measurements, truth)
     if lacking is not None:
-        return Verdict(Outcome.IMPOSSIBLE, lacking)
+        return Recoverability(Outcome.IMPOSSIBLE, lacking)
     margin = _margin(penalty, measurements, tangent(penalty, truth))
     if margin is not None:
-        return Verdict(Outcome.CERTIFIED, _proof(margin), 0.0, margin)
+        return Recoverability(Outcome.CERTIFIED, _proof(margin), 0.0, margin)
     targets = measurements.apply(truth[None])[0]
     found = least_complexity(penalty, measurements, targets, most_steps=_SHORT)
     if not found.converged and _saved(penalty, found.array, truth) <= _FREE:
@@ -324,31 +324,31 @@ def recoverable(penalty: Complexity, measurements: Measurements, truth: Tensor) 
     return _compared(penalty, measurements, truth, found)
 
 
-def _compared(penalty: Complexity, measurements: Measurements, truth: Tensor, found: LeastComplexity) -> Verdict:
+def _compared(penalty: Complexity, measurements: Measurements, truth: Tensor, found: LeastComplexity) -> Recoverability:
     """The verdict of a solution and its dual."""
     space = tangent(penalty, truth)
     error = float((found.array - truth).norm() / truth.norm())
     margin = _margin(penalty, measurements, space, found.dual)
     if margin is not None and error <= _SAME:
-        return Verdict(Outcome.CERTIFIED, _proof(margin), error, margin)
+        return Recoverability(Outcome.CERTIFIED, _proof(margin), error, margin)
     saved = _saved(penalty, found.array, truth)
     more = "measure more"
     if isinstance(penalty, Nuclear) and space.dimension > measurements.count:
         more += f", in general N ≥ {space.dimension} degrees of freedom r(n1 + n2 - r)"
     if saved > _FREE:
         told = f"an array at relative distance {error:.2g} fits with {saved:.2g} less complexity: {more}"
-        return Verdict(Outcome.MISSES, told, error)
+        return Recoverability(Outcome.MISSES, told, error)
     if margin is not None:
         told = f"{_proof(margin)}, yet after {found.steps} steps the solution is at relative distance {error:.2g}"
-        return Verdict(Outcome.UNDECIDED, told, error)
+        return Recoverability(Outcome.UNDECIDED, told, error)
     if not found.converged:
-        return Verdict(Outcome.UNDECIDED, f"not solved in {found.steps} steps (gap {found.gap:.1g})", error)
+        return Recoverability(Outcome.UNDECIDED, f"not solved in {found.steps} steps (gap {found.gap:.1g})", error)
     if error <= _SAME:
         told, alone = f"the solution found is the truth within {error:.1g}", _alone(penalty, measurements, found.dual)
         outcome = Outcome.RECOVERS if alone else Outcome.UNDECIDED
-        return Verdict(outcome, told if alone else f"{told}, others may be as simple: {more}", error)
+        return Recoverability(outcome, told if alone else f"{told}, others may be as simple: {more}", error)
     told = f"an array at relative distance {error:.2g} fits with the same complexity: {more}"
-    return Verdict(Outcome.MISSES, told, error)
+    return Recoverability(Outcome.MISSES, told, error)
 
 
 def _proof(margin: float) -> str:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from groktimizer.theory.clock.checks import check_positive
-from groktimizer.theory.descent import Descent, grid, known
-from groktimizer.theory.low_rank import LowRank, TimeLaw, numbers
-from groktimizer.theory.low_rank_solvers import PATIENCE, solve
-from groktimizer.theory.recoverable import Outcome, Verdict
+from groktimizer.theory.clock.descent import Descent, grid, known
+from groktimizer.theory.low_rank.problem import LowRank, TimeLaw, numbers
+from groktimizer.theory.low_rank.recoverable import Outcome, Recoverability
+from groktimizer.theory.low_rank.solvers import PATIENCE, solve
 
 PROXIMAL, ACCELERATED = "proximal (SVT)", "accelerated"
 MOST_STEPS = 200_000  # of one method, unless more are asked for: a minute for a 10 x 10 matrix
@@ -39,7 +39,7 @@ class Outlook:
     weight: float
     train_tolerance: float
     test_tolerance: float
-    verdict: Verdict
+    verdict: Recoverability
     law: TimeLaw | None
 
     @property
@@ -86,7 +86,7 @@ class LowRankForecast:
 
 
 def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerances: tuple[float, float]) -> Outlook:
-    """Verdict and law, without a step.
+    """Recoverability and law, without a step.
 
     Args:
         problem: The problem, with its truth.

@@ -1,6 +1,6 @@
 """Low-rank matrices from few measurements: the problem, and how long the nuclear norm takes (arXiv 2506.05718).
 
-Loss ``g = 1/2 ||X A - y||^2`` plus ``weight ||A||_*``, steps of size ``lr``; `theory.low_rank_solvers` runs it.
+Loss ``g = 1/2 ||X A - y||^2`` plus ``weight ||A||_*``, steps of size ``lr``; `theory.low_rank.solvers` runs it.
 """
 
 import math
@@ -14,8 +14,15 @@ from torch import Tensor
 from groktimizer.ground.errors import UserError
 from groktimizer.penalties import Nuclear
 from groktimizer.theory.clock.checks import check_numbers, check_positive
-from groktimizer.theory.measurements import Dense, Entries, Measurements, places_of
-from groktimizer.theory.recoverable import Verdict, injectivity, least_complexity, recoverable, shortage, tangent
+from groktimizer.theory.low_rank.measurements import Dense, Entries, Measurements, places_of
+from groktimizer.theory.low_rank.recoverable import (
+    Recoverability,
+    injectivity,
+    least_complexity,
+    recoverable,
+    shortage,
+    tangent,
+)
 
 NUCLEAR = Nuclear()
 _EPS = float(np.finfo(np.float64).eps)
@@ -191,7 +198,7 @@ class LowRank:
             )
         return start.double()
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Recoverability:
         """Whether the measurements determine the matrix.
 
         Returns:
@@ -200,7 +207,7 @@ class LowRank:
         return self._verdict
 
     @cached_property
-    def _verdict(self) -> Verdict:
+    def _verdict(self) -> Recoverability:
         return recoverable(NUCLEAR, self.measurements, self.known_truth())
 
     def known_truth(self) -> Tensor:

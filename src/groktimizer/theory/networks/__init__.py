@@ -1,0 +1,1 @@
+"""Networks: time laws, motion along the zero-loss manifold, constants along a path, fixed feature maps."""
