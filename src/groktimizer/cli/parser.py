@@ -205,9 +205,7 @@ def _data(parser: argparse.ArgumentParser) -> None:
     chosen.description = "Every table: kind of task, samples × features, classes, licence, whether it is in the cache."
     _json(chosen)
     chosen = actions.add_parser("fetch", help="bring tables into the cache")
-    chosen.description = (
-        "Bring tables into the cache ($GROKTIMIZER_CACHE, else groktimizer in ~/.cache or its like)."
-    )
+    chosen.description = "Bring tables into the cache ($GROKTIMIZER_CACHE, else groktimizer in ~/.cache or its like)."
     chosen.add_argument("names", metavar="NAME", nargs="+", help="mnist-5k, leukemia, srbct, dtu-pectin")
     _json(chosen)
     chosen = actions.add_parser("info", help="all about one table")
