@@ -56,7 +56,7 @@ def at_least_one(**sizes: object) -> None:
 
     Raises:
         UserError: If one is not.
-    """  # noqa: DOC502 (raised by the function called)
+    """
     for name, size in sizes.items():
         if size is not None:
             whole(name, size)

@@ -61,7 +61,7 @@ def check_scale(depth: int, init_scale: float | None) -> None:
 
     Raises:
         UserError: If one is out of its range.
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     whole("depth", depth, 1, DEEPEST)
     if init_scale is not None and (depth > 1 or init_scale != 0):
         positive(init_scale=init_scale)

@@ -102,7 +102,7 @@ def find_task(name: str) -> TaskType:
     Raises:
         UnknownName: If there is no such task.
         UserError: If a task of the user's own is not there or is none.
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     return TASKS[name] if name in TASKS else _own_task(find_own("task", name, GROUP, TASKS))
 
 
@@ -123,7 +123,7 @@ def make_task(name: str, options: Mapping[str, object] | None = None) -> Task:
     Example:
         >>> make_task("ridge", {"n": "50"}).options()["n"]
         50
-    """  # noqa: DOC502 (raised by the functions called)
+    """
     return find_task(name).make(options or {})
 
 
