@@ -282,7 +282,7 @@ CALLS: list[tuple[Callable[[], object], str]] = [
     (lambda: param_groups(nn.ReLU()), "parameter"),
     (lambda: make_spec("ridge", "sgd", seed=1.5), "seed=1.5: expected a whole number ≥ 0"),  # pyright: ignore[reportArgumentType]
     (lambda: make_spec("ridge", "sgd", seed=True), "seed=True: expected a whole number ≥ 0"),
-    (lambda: make_spec("ridge", "sgd", steps=0), "steps=0: expected a whole number ≥ 1"),
+    (lambda: make_spec("ridge", "sgd", steps=0), "steps=0: expected a whole number from 1 to 1,000,000,000,000,000"),
     (lambda: make_spec("ridge", "sgd", every=0), "every=0: expected a whole number ≥ 1 or 'log'"),
     (lambda: make_spec("ridge", "sgd", precision="fp16"), "unknown precision 'fp16': did you mean 'fp"),
     (lambda: execute([], Store("."), workers=-1), "workers=-1: expected a whole number ≥ 1"),

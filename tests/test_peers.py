@@ -17,6 +17,7 @@ from groktimizer.optim.penalised import ProximalGradient, Subgradient
 from groktimizer.peers import PEERS, Composite, peer_names, resolve
 from groktimizer.peers.build import parse_base
 from groktimizer.penalties import L1
+from groktimizer.tasks import make_task
 
 
 def problem(seed: int = 0) -> tuple[nn.Module, Callable[[], Tensor]]:
@@ -84,6 +85,54 @@ def test_the_grid_of_adamw_is_the_one_that_was_promised():
     assert (min(lrs), max(lrs), min(decays), max(decays)) == (1e-3, 3e-2, 0.3, 3.0)
 
 
+@pytest.mark.parametrize("name", PEERS)
+def test_every_method_decays_what_the_readme_teaches(name: str):
+    """Its groups are those of `param_groups(model)`: weights under the decay, if it has any, biases never."""
+    model, _ = problem()
+    weights, _ = halves(model)
+    decay = {"weight_decay": 0.5} if "weight_decay" in PEERS[name].defaults else {}
+    penalty = {"penalty": "l2"} if "penalty" in PEERS[name].defaults else {}
+    peer, options = resolve(name, {**decay, **penalty, "lr": 1e-3})
+    built = peer.build(model, options)
+    if isinstance(built, Subgradient):
+        decayed = built.targets
+    else:
+        decayed = [p for group in built.param_groups if group.get("weight_decay") for p in group["params"]]
+    assert {id(p) for p in decayed} == ({id(p) for p in weights} if decay else set())
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_model_of_vectors_alone_is_all_weights(name: str):
+    theta = nn.ParameterList([nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))])
+    peer, options = resolve(name, {"weight_decay": 0.5} if "weight_decay" in PEERS[name].defaults else {})
+    built = peer.build(theta, options)
+    weighed = {id(p) for group in built.param_groups if group.get("weight_decay") != 0 for p in group["params"]}
+    assert isinstance(built, Subgradient) or name == "adam" or weighed == {id(p) for p in theta}
+
+
+def test_an_optimizer_says_what_does_not_suit_a_task():
+    """Steps of 2/L diverge, of 2(1 + μ)/L with momentum; a weight from which on 0 is the answer; a matrix's norm."""
+    task = make_task("sparse-recovery", {"n": 20, "s": 2, "N": 10})
+    limits = task.limits(0)
+    assert limits is not None and set(limits.weights) == {"l1"}
+    lr = 2 / limits.sharpness
+
+    def reason(name: str, **options: object) -> str | None:
+        peer, complete = resolve(name, options)
+        return peer.suits(task, complete, limits)
+
+    assert reason("proximal", lr=0.999 * lr, weight_decay=1e-5) is None
+    assert "descent diverges on this problem" in str(reason("proximal", lr=1.001 * lr, weight_decay=1e-5))
+    assert reason("sgd", lr=1.499 * lr, momentum=0.5) is None and reason("sgd", lr=9.0, nesterov=True) is None
+    assert "descent diverges" in str(reason("sgd", lr=1.501 * lr, momentum=0.5))
+    assert reason("groktimizer", metric="euclidean", penalty="l1", lr=lr / 2) is None
+    assert "accelerated" in str(reason("groktimizer", metric="euclidean", penalty="l1", lr=0.501 * lr))
+    assert reason("groktimizer", lr=1.0) is None and reason("adamw", lr=1.0) is None
+    assert "0 is the answer" in str(reason("subgradient", lr=0.01, weight_decay=limits.weights["l1"]))
+    assert "penalty=nuclear: it learns a vector" in str(reason("adam-subgradient", penalty="nuclear"))
+    assert task.theory(0) is not None and make_task("sparse-recovery", {"depth": 2}).limits(0) is None
+
+
 def test_tuned_is_the_same_build_with_the_reference_cell():
     peer, options = resolve("adamw-tuned")
     assert peer is PEERS["adamw"]
@@ -100,7 +149,7 @@ def test_defaults_are_those_of_the_packages():
         }
 
 
-def test_adam_l2_is_adam_on_loss_plus_beta_times_the_squared_norm():
+def test_adam_l2_is_adam_on_loss_plus_beta_times_the_squared_norm_of_the_weights():
     beta = 1e-2
     model, loss = problem()
     peer, options = resolve("adam-l2", {"weight_decay": beta})
@@ -108,7 +157,7 @@ def test_adam_l2_is_adam_on_loss_plus_beta_times_the_squared_norm():
     other, plain = problem()
 
     def penalised() -> Tensor:
-        return plain() + beta * sum((p.square().sum() for p in other.parameters()), start=torch.zeros(()))
+        return plain() + beta * sum((p.square().sum() for p in halves(other)[0]), start=torch.zeros(()))
 
     run(torch.optim.Adam(other.parameters(), lr=1e-3), penalised, 30)
     for value, wanted in zip(model.parameters(), other.parameters(), strict=True):
@@ -120,7 +169,7 @@ def halves(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     return [p for p in parameters if p.ndim == 2], [p for p in parameters if p.ndim != 2]
 
 
-def test_muon_is_muon_on_matrices_and_adamw_on_the_rest():
+def test_muon_is_muon_on_matrices_and_adamw_on_the_rest_which_has_no_decay():
     model, loss = problem()
     peer, options = resolve("muon", {"lr": "0.02", "weight_decay": 0.3, "vector_lr": 0.005})
     run(peer.build(model, options), loss, 10)
@@ -128,7 +177,7 @@ def test_muon_is_muon_on_matrices_and_adamw_on_the_rest():
     matrices, vectors = halves(other)
     parts = (
         torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3),
-        torch.optim.AdamW(vectors, lr=0.005, weight_decay=0.3),
+        torch.optim.AdamW(vectors, lr=0.005, weight_decay=0.0),
     )
     for _ in range(10):
         other.zero_grad()

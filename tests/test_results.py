@@ -259,7 +259,9 @@ def test_a_record_is_found_by_the_first_digits_of_its_identity(tmp_path):
             store.find(start)
 
 
-@pytest.mark.parametrize("change", [{"kind": "dream"}, {"kind": None}, {"kind": []}, {"summary": {"x": {"$array": "no"}}}])
+@pytest.mark.parametrize(
+    "change", [{"kind": "dream"}, {"kind": None}, {"kind": []}, {"summary": {"x": {"$array": "no"}}}]
+)
 def test_a_record_of_no_kind_or_without_an_array_is_damaged(tmp_path, change, monkeypatch):
     path = Store(tmp_path).path("0" * 16)
     kept = made({"x": np.arange(2)})

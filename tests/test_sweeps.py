@@ -60,7 +60,7 @@ def test_spelled_and_implied_defaults_are_the_same_run():
     [
         {"seed": 1}, {"steps": 61}, {"every": 20}, {"precision": "fp32"}, {"threads": 2}, {"compile": True},
         {"stop_on_settled": False}, {"device": "cuda"}, {"optimizer_options": {"lr": 0.2}}, {"optimizer": "adam"},
-        {"task_options": {"n": 11}}, {"task": "digits"},
+        {"task_options": {"n": 11}}, {"task": "digits"}, {"own": {"task": "0" * 16}},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
@@ -78,7 +78,9 @@ def test_split_options_asks_for_a_prefix_only_where_both_have_the_key(monkeypatc
         {"n": "5"},
         {"lr": "1", "beta1": "0"},
     )
-    monkeypatch.setattr("groktimizer.sweeps.spec.TASKS", {"ridge": type("T", (), {"defaults": lambda _: {"lr": 1}})()})
+    monkeypatch.setattr(
+        "groktimizer.sweeps.spec.find_task", lambda _: type("T", (), {"defaults": lambda _: {"lr": 1}})()
+    )
     assert split_options("ridge", ["sgd"], ["task.lr=2", "optimizer.lr=3"]) == ({"lr": "2"}, {"lr": "3"})
     with pytest.raises(ValueError, match=r"both have lr; write task.lr=… or optimizer.lr=…"):
         split_options("ridge", ["sgd"], ["lr=1"])

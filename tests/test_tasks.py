@@ -12,7 +12,7 @@ from groktimizer.ground.names import convert, nearest
 from groktimizer.ground.seeds import derive_seed
 from groktimizer.models import ModularTransformer
 from groktimizer.tasks import TASKS, make_task
-from groktimizer.tasks.modular import table
+from groktimizer.tasks.operations import table
 from groktimizer.tasks.problem import squared_error
 
 SMALL = {

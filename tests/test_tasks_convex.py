@@ -11,12 +11,13 @@ from torch import Tensor
 from groktimizer.cli import main
 from groktimizer.penalties import L1, L2, Nuclear, Penalty
 from groktimizer.tasks import make_task
+from groktimizer.tasks.finite import FiniteTask
 from groktimizer.tasks.matrix import MatrixTask, ProductMatrix, leverage
 from groktimizer.tasks.mnist import MnistTask
-from groktimizer.tasks.modular import ModularTask
-from groktimizer.tasks.problem import Problem, Task
+from groktimizer.tasks.problem import Problem
 from groktimizer.tasks.products import Product
 from groktimizer.tasks.sparse import ProductVector, SparseTask
+from groktimizer.tasks.task import Task
 from groktimizer.tasks.teacher import TeacherTask
 from groktimizer.theory.low_rank.measurements import Dense, Entries
 from groktimizer.theory.low_rank.recoverable import Outcome, recoverable
@@ -257,8 +258,8 @@ def test_mistakes_are_told_in_one_line(name: str, options: dict, message: str):
         (MatrixTask, {"tau": True}, r"tau=True: expected a number in \[0, 1\]"),
         (MatrixTask, {"test_tolerance": "small"}, "test_tolerance='small': expected a finite number > 0"),
         (MnistTask, {"n_train": 10.5}, "n_train=10.5: expected a whole number ≥ 1"),
-        (ModularTask, {"p": 7.0}, "p=7.0: expected a whole number from 2"),
-        (ModularTask, {"train_fraction": "half"}, "train_fraction='half': expected a number inside"),
+        (FiniteTask, {"p": 7.0}, "p=7.0: expected a whole number from 2"),
+        (FiniteTask, {"train_fraction": "half"}, "train_fraction='half': expected a number inside"),
         (TeacherTask, {"sobolev": True}, "sobolev=True: expected a finite number ≥ 0"),
     ],
 )

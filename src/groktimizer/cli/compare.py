@@ -16,8 +16,8 @@ from groktimizer.ground.errors import UserError
 from groktimizer.measures import FEWEST_SEEDS
 from groktimizer.peers import takes_penalty
 from groktimizer.results import Store, identity, make_directory, write_bytes, write_json
-from groktimizer.sweeps import split_options, warm_up
-from groktimizer.tasks import make_task
+from groktimizer.sweeps import check_limits, split_options, warm_up
+from groktimizer.tasks import find_task, make_task
 from groktimizer.training.environment import resolve_device
 
 QUICK_SEEDS, SEEDS = 2, FEWEST_SEEDS
@@ -118,7 +118,7 @@ def specify(arguments: argparse.Namespace) -> Request:
     task_options, optimizer_options = split_options(task, names, arguments.set)
     text = arguments.settings
     if text is None:
-        text = studies.MODULAR_SETTINGS if arguments.tune and task.startswith("modular") else ""
+        text = find_task(task).factory.settings if arguments.tune else ""
     longest = QUICK_STEPS if quick else studies.LONGEST
     protocol = studies.Protocol(
         seeds=arguments.seeds or [FIRST_SEED + k for k in range(QUICK_SEEDS if quick else SEEDS)],
@@ -139,11 +139,12 @@ def specify(arguments: argparse.Namespace) -> Request:
         studies.parse_method(name, {**optimizer_options, **(penal if takes_penalty(name) else {})}) for name in names
     ]
     warm_up()
-    for setting in settings:
-        for method in methods:
-            for seed in protocol.seeds:
-                spec = protocol.spec(setting, method.optimizer, method.options, seed, protocol.steps)
-                studies.check_limits(spec)
+    check_limits(
+        protocol.spec(setting, method.optimizer, method.options, seed, protocol.steps)
+        for setting in settings
+        for method in methods
+        for seed in protocol.seeds
+    )
     given = {"penalty": arguments.penalty, "weight_decay": arguments.weight}
     held: dict[str, object] = {name: text for name, text in given.items() if text is not None}
     return Request(settings, methods, protocol, tuned, held, arguments.reference)

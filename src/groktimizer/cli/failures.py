@@ -2,25 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
 
-from groktimizer.ground.errors import MissingExtra, UserError
+from groktimizer.ground.errors import MissingExtra, UserError, place
 
 BAD_INPUT, BUG = 2, 70
-# What reaches the net in `main`; anything else is none of its business (SystemExit, KeyboardInterrupt, warnings).
-CAUGHT = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 _MEMORY = re.compile(
     "can't allocate|out of memory|not enough memory|unable to allocate|storage size calculation|array is too big"
     "|maximum allowed dimension|invalid buffer size|maximum allowed size",
@@ -38,7 +23,7 @@ def explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
     the program, and says where it happened.
 
     Args:
-        error: What was caught, one of `CAUGHT`.
+        error: What was caught, one of `FAILURES`.
         words: The command line.
 
     Returns:
@@ -58,31 +43,16 @@ def explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
         given = ", ".join(_numbers(words, lambda value: value != 0 and not 1 / _FAR < abs(value) < _FAR))
         return (
             f"error: a number is out of the range of computation{given and f', given {given}'} ({told or name}, "
-            f"{_place(error)}); choose more moderate ones",
+            f"{place(error)}); choose more moderate ones",
             BAD_INPUT,
         )
     if isinstance(error, RuntimeError) and _DEVICE.search(told) and ("--device" in words or "--compile" in words):
-        return f"error: the device or the compiler refuses: {told[:200]} ({_place(error)})", BAD_INPUT
+        return f"error: the device or the compiler refuses: {told[:200]} ({place(error)})", BAD_INPUT
     return (
-        f"internal error: {name}: {told[:300]} ({_place(error)}); this is a mistake of ours, please report it with the "
+        f"internal error: {name}: {told[:300]} ({place(error)}); this is a mistake of ours, please report it with the "
         "command; python -X dev -m groktimizer … shows the whole traceback",
         BUG,
     )
-
-
-def _innermost(error: Exception) -> TracebackType | None:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace
-
-
-def _place(error: Exception) -> str:
-    trace = _innermost(error)
-    if trace is None:
-        return "nowhere"
-    code = trace.tb_frame.f_code
-    return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"
 
 
 def _numbers(words: Sequence[str], wanted: Callable[[float], bool]) -> Iterator[str]:

@@ -10,9 +10,9 @@ import threading
 import traceback
 from collections.abc import Generator, Sequence
 
-from groktimizer.cli.failures import CAUGHT, explain
+from groktimizer.cli.failures import explain
 from groktimizer.cli.parser import build_parser
-from groktimizer.ground.errors import UnknownName, UserError
+from groktimizer.ground.errors import FAILURES, UnknownName, UserError
 from groktimizer.ground.names import unknown
 
 INTERRUPTED, UNREAD = 130, 141
@@ -47,7 +47,7 @@ def _done(words: list[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return UNREAD
-    except CAUGHT as error:
+    except FAILURES as error:
         if sys.flags.dev_mode:
             traceback.print_exception(error)
         told, code = explain(error, words)

@@ -8,8 +8,8 @@ from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration
 from groktimizer.results import Record, Store
-from groktimizer.studies import check_limits, penalty_options
-from groktimizer.sweeps import RunSpec, make_spec, run_or_reuse, split_options
+from groktimizer.studies import penalty_options
+from groktimizer.sweeps import RunSpec, check_limits, make_spec, run_or_reuse, split_options
 
 QUICK_STEPS = 1_000
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         0.
     """
     spec = specify(arguments)
-    check_limits(spec)
+    check_limits([spec])
     check_json(arguments.json)
     store = Store(arguments.out)
     name = f"{spec.task}, {arguments.optimizer}, seed {spec.seed}"

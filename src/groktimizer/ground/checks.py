@@ -48,6 +48,20 @@ def whole(name: str, value: object, least: int = 1, most: int | None = None, *, 
     return int(value)
 
 
+def at_least_one(**sizes: object) -> None:
+    """Check that sizes are whole numbers ≥ 1; None, which stands for "all" or "as usual", passes.
+
+    Args:
+        sizes: Sizes by the name of their argument.
+
+    Raises:
+        UserError: If one is not.
+    """
+    for name, size in sizes.items():
+        if size is not None:
+            whole(name, size)
+
+
 def positive(**values: object) -> None:
     """Check that numbers are finite and positive.
 

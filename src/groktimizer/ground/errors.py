@@ -1,4 +1,23 @@
-"""What can be wrong: with what the user gave, or with what is installed."""
+"""What can be wrong: with what the user gave, with what is installed, or with a program, and where in it."""
+
+from pathlib import Path
+
+# What a program raises when it is wrong, or when the machine is too small: told in one line where a command ends. Not
+# among them: SystemExit, KeyboardInterrupt, warnings.
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 class UserError(ValueError):
@@ -13,3 +32,14 @@ class UnknownName(UserError):
 
 class MissingExtra(ImportError):
     """An optional package is not installed; the text says which extra brings it."""
+
+
+def place(error: BaseException) -> str:
+    """Say where an error was raised, as in ``tasks/ridge.py:12 in build``."""
+    trace = error.__traceback__
+    if trace is None:
+        return "nowhere"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import TypeVar, get_args
+from typing import TypeVar, Union, get_args, get_origin
 
 from groktimizer.ground.errors import UnknownName, UserError
 
@@ -90,7 +90,7 @@ def kinds_of(annotation: object) -> tuple[type, ...]:
     Returns:
         The types, in the order in which they are written.
     """
-    if isinstance(annotation, UnionType):
+    if get_origin(annotation) in {Union, UnionType}:
         return tuple(part for part in get_args(annotation) if isinstance(part, type))
     return (annotation,) if isinstance(annotation, type) else (str,)
 

@@ -2,5 +2,6 @@
 
 from groktimizer.models.mlp import MLP
 from groktimizer.models.modular import ModularMLP, ModularTransformer
+from groktimizer.models.networks import NETWORKS, Network
 
-__all__ = ["MLP", "ModularMLP", "ModularTransformer"]
+__all__ = ["MLP", "NETWORKS", "ModularMLP", "ModularTransformer", "Network"]

@@ -5,8 +5,6 @@ import math
 import torch
 from torch import nn
 
-from groktimizer.ground.errors import UserError
-
 Generator = torch.Generator | None
 
 
@@ -47,17 +45,3 @@ def linear(
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
     return layer
-
-
-def positive(**sizes: int) -> None:
-    """Check that sizes are at least one.
-
-    Args:
-        sizes: Sizes by the name of their argument.
-
-    Raises:
-        UserError: If one is not.
-    """
-    for name, size in sizes.items():
-        if size < 1:
-            raise UserError(f"{name}={size}: expected a whole number ≥ 1")

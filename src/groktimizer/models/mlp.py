@@ -6,8 +6,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.checks import positive, whole
 from groktimizer.ground.errors import UserError
-from groktimizer.models._init import Generator, linear, positive
+from groktimizer.models._init import Generator, linear
 
 
 class MLP(nn.Module):
@@ -41,9 +42,9 @@ class MLP(nn.Module):
         super().__init__()
         if len(sizes) < 2:
             raise UserError(f"sizes={list(sizes)}: expected at least two widths")
-        positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
-        if not init_scale > 0:
-            raise UserError(f"init_scale={init_scale}: expected a number > 0")
+        for i, size in enumerate(sizes):
+            whole(f"sizes[{i}]", size)
+        positive(init_scale=init_scale)
         self.layers = nn.ModuleList(linear(i, o, scale=init_scale, generator=generator) for i, o in pairwise(sizes))
         self.to(dtype)
 

@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.checks import at_least_one
 from groktimizer.ground.errors import UserError
-from groktimizer.models._init import Generator, linear, normal, positive
+from groktimizer.models._init import Generator, linear, normal
 
 
 class ModularMLP(nn.Module):
@@ -48,7 +49,7 @@ class ModularMLP(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        positive(p=p, width=width)
+        at_least_one(p=p, width=width)
         if combine not in {"product", "matrix"}:
             raise UserError(f"combine={combine!r}: expected product or matrix")
         if tables not in {1, 2}:
@@ -115,7 +116,7 @@ class ModularTransformer(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        positive(p=p, width=width, heads=heads)
+        at_least_one(p=p, width=width, heads=heads)
         if width % heads:
             raise UserError(f"heads={heads}: expected a divisor of width={width}")
         self.heads = heads

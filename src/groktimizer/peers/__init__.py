@@ -4,6 +4,18 @@ Defaults are those of the package that ships the optimizer. `NAME-tuned` is the 
 """
 
 from groktimizer.peers.composite import Composite
-from groktimizer.peers.registry import PEERS, TUNED_SUFFIX, Peer, peer_names, resolve, takes_penalty
+from groktimizer.peers.peer import Peer, cells
+from groktimizer.peers.registry import PEERS, TUNED_SUFFIX, find_peer, peer_names, resolve, takes_penalty, tunable
 
-__all__ = ["PEERS", "TUNED_SUFFIX", "Composite", "Peer", "peer_names", "resolve", "takes_penalty"]
+__all__ = [
+    "PEERS",
+    "TUNED_SUFFIX",
+    "Composite",
+    "Peer",
+    "cells",
+    "find_peer",
+    "peer_names",
+    "resolve",
+    "takes_penalty",
+    "tunable",
+]

@@ -1,4 +1,8 @@
-"""Factories: from a network and plain options to an optimizer of an installed package."""
+"""Factories: from a network and plain options to an optimizer of an installed package.
+
+Each gets the same parameter groups: weights under the decay or penalty, biases and normalisation scales without, as
+`groktimizer.param_groups` makes them; a model that has nothing but vectors is all weights.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -71,11 +75,11 @@ def parse_base(text: str | None) -> partial[Optimizer] | None:
 
 
 def groktimizer(model: nn.Module, options: Options) -> Optimizer:
-    """Build GROKtimizer on all parameters, as every peer is built.
+    """Build GROKtimizer.
 
     Args:
         model: The network.
-        options: GROKtimizer's own; "base" and "penalty" as texts. A penalty other than L2 is laid on weights only.
+        options: GROKtimizer's own; "base" and "penalty" as texts.
 
     Returns:
         The optimizer.
@@ -84,8 +88,7 @@ def groktimizer(model: nn.Module, options: Options) -> Optimizer:
 
     penalty = penalised.named_penalty(options["penalty"])
     own: dict[str, Any] = {**options, "base": parse_base(options["base"]), "penalty": penalty}
-    params = model.parameters() if options["penalty"] == "l2" else penalised.groups(model)
-    return GROKtimizer(params, **own)
+    return GROKtimizer(penalised.groups(model), **own)
 
 
 def sgd(model: nn.Module, options: Options) -> Optimizer:
@@ -98,7 +101,7 @@ def sgd(model: nn.Module, options: Options) -> Optimizer:
     Returns:
         The optimizer.
     """
-    return torch.optim.SGD(model.parameters(), **options)
+    return torch.optim.SGD(penalised.groups(model), **options)
 
 
 def adam(model: nn.Module, options: Options) -> Optimizer:
@@ -125,11 +128,11 @@ def adamw(model: nn.Module, options: Options) -> Optimizer:
         The optimizer.
     """
     decay = options["weight_decay"]
-    return torch.optim.AdamW(model.parameters(), lr=options["lr"], weight_decay=decay, betas=_betas(options))
+    return torch.optim.AdamW(penalised.groups(model), lr=options["lr"], weight_decay=decay, betas=_betas(options))
 
 
 def adam_l2(model: nn.Module, options: Options) -> Optimizer:
-    """Build Adam on loss + β‖θ‖², whose gradient adds 2βθ: torch's coupled decay of 2β.
+    """Build Adam on loss + β‖θ‖² of the weights θ, whose gradient adds 2βθ: torch's coupled decay of 2β.
 
     Args:
         model: The network.
@@ -139,7 +142,7 @@ def adam_l2(model: nn.Module, options: Options) -> Optimizer:
         The optimizer.
     """
     coupled = 2 * options["weight_decay"]
-    return torch.optim.Adam(model.parameters(), lr=options["lr"], weight_decay=coupled, betas=_betas(options))
+    return torch.optim.Adam(penalised.groups(model), lr=options["lr"], weight_decay=coupled, betas=_betas(options))
 
 
 def adam_subgradient(model: nn.Module, options: Options) -> Optimizer:
@@ -198,15 +201,16 @@ def muon(model: nn.Module, options: Options) -> Optimizer:
     Returns:
         The optimizer.
     """
-    parameters = list(model.parameters())
-    matrices = [p for p in parameters if p.ndim == 2]
-    vectors = [p for p in parameters if p.ndim != 2]
+    groups = penalised.groups(model)
+    matrices = [p for group in groups for p in group["params"] if p.ndim == 2]
+    others = [{**group, "params": [p for p in group["params"] if p.ndim != 2]} for group in groups]
+    others = [group for group in others if group["params"]]
     decay, parts = options["weight_decay"], []
     if matrices:
         lr, momentum, adjust = options["lr"], options["momentum"], options["adjust_lr"]
         parts.append(torch.optim.Muon(matrices, lr, weight_decay=decay, momentum=momentum, adjust_lr_fn=adjust))
-    if vectors:
-        parts.append(torch.optim.AdamW(vectors, lr=options["vector_lr"], weight_decay=decay))
+    if others:
+        parts.append(torch.optim.AdamW(others, lr=options["vector_lr"], weight_decay=decay))
     return Composite(parts)
 
 
@@ -221,7 +225,7 @@ def grokfast(model: nn.Module, options: Options) -> Optimizer:
         The optimizer.
     """
     return require("pytorch_optimizer", extra="lab").GrokFastAdamW(
-        model.parameters(),
+        penalised.groups(model),
         lr=options["lr"],
         betas=_betas(options),
         weight_decay=options["weight_decay"],

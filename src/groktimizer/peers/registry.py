@@ -1,124 +1,43 @@
-"""The table of optimizers: name, defaults, tuning grid, reference cell."""
+"""The table of optimizers: name, defaults, tuning grid, reference cell; and those of the user's own."""
 
-import math
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 from torch.optim import Optimizer
 
 from groktimizer.ground.errors import UnknownName, UserError
-from groktimizer.ground.names import convert_all, lookup, unknown
+from groktimizer.ground.names import kinds_of, unknown
+from groktimizer.ground.own import Own, find_own
 from groktimizer.peers import build
+from groktimizer.peers.peer import Cell, Peer, cells
 
+GROUP = "groktimizer.optimizers"
 TUNED_SUFFIX = "-tuned"
-SCALES = ("lr", "vector_lr", "weight_decay", "lamb", "damping")
-Cell = Mapping[str, Any]
 NUMBER_OR_NONE = (float, NoneType)
 WORD_OR_NONE = (str, NoneType)
+PLAIN = frozenset({bool, int, float, str, NoneType})
 
 
-@dataclass(frozen=True)
-class Peer:
-    """An optimizer that can be run and compared.
-
-    Attributes:
-        name: Name in the table.
-        summary: What it is, in one line.
-        defaults: All its options with the values its package gives them.
-        grid: Cells of the tuning grid, at least 8; each is a set of overrides of the defaults.
-        build: Makes the optimizer from a network and all options.
-        tuned: Reference cell, overrides of the defaults; None if none was measured.
-        tuned_source: Where the reference cell was measured.
-        kinds: Types of options of which the default does not tell.
-        penalised_grid: The grid under a penalty other than the default one, where weights mean something else; empty if
-            the grid serves both.
-    """
-
-    name: str
-    summary: str
-    defaults: Cell
-    grid: tuple[Cell, ...]
-    build: Callable[[nn.Module, Cell], Optimizer]
-    tuned: Cell | None = None
-    tuned_source: str = ""
-    kinds: Mapping[str, tuple[type, ...]] = field(default_factory=dict)
-    penalised_grid: tuple[Cell, ...] = ()
-
-    def holding(self, held: Mapping[str, object]) -> "Peer":
-        """The same optimizer with a grid in which some options are held fixed.
-
-        Args:
-            held: Overrides that every cell gets, such as the penalty.
-
-        Returns:
-            A peer; cells that no longer differ are one.
-        """
-        other = held.get("penalty", self.defaults.get("penalty")) != self.defaults.get("penalty")
-        grid = self.penalised_grid if other and self.penalised_grid else self.grid
-        cells = [{**cell, **held} for cell in grid]
-        return replace(self, grid=tuple(cell for k, cell in enumerate(cells) if cell not in cells[:k]))
-
-    def options(self, overrides: Mapping[str, object]) -> dict[str, Any]:
-        """Complete overrides to all options.
-
-        Args:
-            overrides: Values by name; texts are read as the types of the options.
-
-        Returns:
-            Every option with its value.
-
-        Raises:
-            UnknownName: If there is no such option.
-            UserError: If a value is of the wrong type or out of range.
-        """
-        kinds = {key: self.kinds.get(key, (type(value),)) for key, value in self.defaults.items()}
-        given = convert_all(f"optimizer {self.name}", overrides, kinds)
-        check_ranges({key: value for key, value in given.items() if value is not None})
-        return {**self.defaults, **given}
+def _plain_descent(_: Cell) -> float:
+    return 2.0
 
 
-def check_ranges(options: Mapping[str, object]) -> None:
-    """Check the options that mean the same in every optimizer.
-
-    Args:
-        options: Converted values by name.
-
-    Raises:
-        UserError: If a number is out of its range; the line names option, value and range.
-    """
-    for key, value in options.items():
-        if not isinstance(value, float):
-            continue
-        if key in {"lr", "vector_lr"} and not 0 < value < math.inf:
-            raise UserError(f"{key}={value}: expected a finite learning rate > 0")
-        if key in {"weight_decay", "lamb"} and not 0 <= value < math.inf:
-            raise UserError(f"{key}={value}: expected a finite number ≥ 0")
-        if key in SCALES and value != 0 and not build.SMALLEST <= value <= build.LARGEST:
-            raise UserError(f"{key}={value}: expected a number from {build.SMALLEST:g} to {build.LARGEST:g}")
-        if key == "interpolation" and build.LARGEST < value < math.inf:
-            raise UserError(f"{key}={value}: expected a loss level up to {build.LARGEST:g}, or inf")
-        if key in {"beta1", "beta2", "momentum", "alpha"} and not 0 <= value < 1:
-            raise UserError(f"{key}={value}: expected a number in [0, 1)")
+def _heavy_ball(options: Cell) -> float | None:
+    return None if options["nesterov"] else 2.0 * (1.0 + options["momentum"])
 
 
-def cells(**values: tuple[Any, ...]) -> tuple[Cell, ...]:
-    """Multiply out a grid.
+def _accelerated(options: Cell) -> float | None:
+    return 1.0 if options["metric"] == "euclidean" and options["penalty"] != "l2" else None
 
-    Args:
-        values: Values of each option.
 
-    Returns:
-        One cell for each combination.
-
-    Example:
-        >>> len(cells(lr=(1e-3, 1e-2), weight_decay=(0.3, 1.0, 3.0)))
-        6
-    """
-    return tuple(dict(zip(values, choice, strict=True)) for choice in product(*values.values()))
+def _shrinks(options: Cell) -> bool:
+    """Whether phase 2 ends at the minimum under the weight as it is given, and not as its metric scales it."""
+    return options["penalty"] == "l1" or options["metric"] == "euclidean"
 
 
 ADAM_DEFAULTS = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999}
@@ -158,6 +77,8 @@ _ENTRIES = (
         kinds={key: NUMBER_OR_NONE for key in ("lr", "weight_decay", "interpolation")} | {"base": WORD_OR_NONE},
         # Weights that are not given follow from the parameters (`optim.phase_two.weigh`); lr and damping are left.
         penalised_grid=cells(lr=(1e-3, 2e-3, 4e-3, 8e-3), damping=(0.7, 1.0)),
+        steepest=_accelerated,
+        solves=_shrinks,
     ),
     Peer(
         "sgd",
@@ -165,6 +86,7 @@ _ENTRIES = (
         {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False},
         cells(lr=(0.1, 0.3, 1.0, 3.0), momentum=(0.0, 0.9), weight_decay=(1e-4,)),
         build.sgd,
+        steepest=_heavy_ball,
     ),
     Peer(
         "adam",
@@ -184,7 +106,7 @@ _ENTRIES = (
     ),
     Peer(
         "adam-l2",
-        "torch.optim.Adam on loss + weight_decay * |theta|^2 (no 1/2)",
+        "torch.optim.Adam on loss + weight_decay * |weights|^2 (no 1/2)",
         {**ADAM_DEFAULTS, "weight_decay": 1e-6},
         cells(lr=(1e-3, 1e-2), weight_decay=(1e-6, 1e-5, 1e-4, 1e-3)),
         build.adam_l2,
@@ -202,6 +124,7 @@ _ENTRIES = (
         {"lr": 0.1, "penalty": "l1", "weight_decay": 1e-5},
         cells(lr=(0.01, 0.1), weight_decay=(1e-6, 1e-5, 1e-4, 1e-3)),
         build.subgradient,
+        steepest=_plain_descent,
     ),
     Peer(
         "proximal",
@@ -209,6 +132,7 @@ _ENTRIES = (
         {"lr": 0.1, "penalty": "l1", "weight_decay": 1e-5},
         cells(lr=(0.01, 0.1), weight_decay=(1e-6, 1e-5, 1e-4, 1e-3)),
         build.proximal,
+        steepest=_plain_descent,
     ),
     Peer(
         "muon",
@@ -276,7 +200,7 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None) -> tuple[P
     """Find an optimizer and complete its options.
 
     Args:
-        name: A name of `PEERS`, or such a name with "-tuned" for its reference cell.
+        name: As `find_peer` takes it, perhaps with "-tuned" for its reference cell.
         overrides: Options by name; texts are read as the types of the options.
 
     Returns:
@@ -291,8 +215,71 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None) -> tuple[P
         >>> peer.name, options["lr"], options["weight_decay"]
         ('adamw', 0.01, 3.0)
     """
-    if name not in peer_names():
+    peer = find_peer(name.removesuffix(TUNED_SUFFIX))
+    if not name.endswith(TUNED_SUFFIX):
+        return peer, peer.options(overrides or {})
+    if peer.tuned is None:
         raise UnknownName(unknown("optimizer", name, peer_names()))
-    peer = lookup("optimizer", name.removesuffix(TUNED_SUFFIX), PEERS)
-    tuned = peer.tuned if name.endswith(TUNED_SUFFIX) else None
-    return peer, peer.options({**(tuned or {}), **(overrides or {})})
+    return peer, peer.options({**peer.tuned, **(overrides or {})})
+
+
+def tunable(name: str) -> Peer:
+    """Find an optimizer that can be tuned.
+
+    Args:
+        name: As `find_peer` takes it.
+
+    Returns:
+        Its entry.
+
+    Raises:
+        UnknownName: If there is no such optimizer; NAME-tuned is one that has been tuned.
+        UserError: If it has no tuning grid.
+    """
+    peer = find_peer(name)
+    if not peer.grid:
+        raise UserError(f"optimizer {name!r}: has no tuning grid; make it a groktimizer.peers.Peer with one")
+    return peer
+
+
+def find_peer(name: str) -> Peer:
+    """Find an optimizer by its name.
+
+    Args:
+        name: One of `PEERS`, ``module:Name``, or the name of an entry point of the group ``groktimizer.optimizers``.
+
+    Returns:
+        Its entry.
+
+    Raises:
+        UnknownName: If there is no such optimizer.
+        UserError: If an optimizer of the user's own is not there or is none.
+    """
+    return PEERS[name] if name in PEERS else _own_peer(find_own("optimizer", name, GROUP, peer_names()))
+
+
+def _own_peer(own: Own) -> Peer:
+    """A `Peer`, or a function from a network, and options with defaults, to an optimizer."""
+    if isinstance(own.value, Peer):
+        return replace(own.value, name=own.name, digest=own.digest)
+    if not callable(own.value):
+        raise UserError(f"optimizer {own.name!r}: expected a function from a network to an optimizer, or a Peer")
+    _, *parameters = inspect.signature(own.value).parameters.values()
+    hints = get_type_hints(own.value)
+    kinds: dict[str, tuple[type, ...]] = {}
+    for parameter in parameters:
+        default = parameter.default
+        given = kinds_of(hints[parameter.name]) if parameter.name in hints else (type(default),)
+        kinds[parameter.name] = NUMBER_OR_NONE if given == (NoneType,) else given
+        if default is parameter.empty or not PLAIN.issuperset(given):
+            raise UserError(
+                f"optimizer {own.name!r}: option {parameter.name} needs a default that is true or false, a number, a "
+                "word or None"
+            )
+    summary = (inspect.getdoc(own.value) or own.name).partition("\n")[0]
+    defaults = {parameter.name: parameter.default for parameter in parameters}
+    return Peer(own.name, summary, defaults, (), partial(_call, own.value), kinds=kinds, digest=own.digest)
+
+
+def _call(factory: Callable[..., Optimizer], model: nn.Module, options: Mapping[str, Any]) -> Optimizer:
+    return factory(model, **options)

@@ -1,11 +1,9 @@
 """Studies: comparisons under equal conditions, with the rules of docs/comparison.md in code."""
 
 from groktimizer.studies.compare import Comparison, Panel, compare
-from groktimizer.studies.limits import check_limits
 from groktimizer.studies.protocol import (
     CAP,
     LONGEST,
-    MODULAR_SETTINGS,
     Method,
     Protocol,
     Setting,
@@ -21,7 +19,6 @@ from groktimizer.studies.tuning import Trial, Tuning, tune
 __all__ = [
     "CAP",
     "LONGEST",
-    "MODULAR_SETTINGS",
     "Comparison",
     "Method",
     "Panel",
@@ -31,7 +28,6 @@ __all__ = [
     "Spread",
     "Trial",
     "Tuning",
-    "check_limits",
     "compare",
     "comparison_precision",
     "default_methods",

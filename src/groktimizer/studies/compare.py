@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from groktimizer.ground.errors import UserError
-from groktimizer.ground.names import lookup
 from groktimizer.measures import median_with_dnf
-from groktimizer.peers import PEERS, takes_penalty
+from groktimizer.peers import takes_penalty, tunable
 from groktimizer.results import Store
 from groktimizer.studies.protocol import Method, Protocol, Setting
 from groktimizer.studies.summary import Row, summarise, verdict
@@ -93,7 +92,7 @@ def compare(
             tuned on a seed that is reported.
     """
     for name in tuned:
-        lookup("optimizer", name, PEERS)
+        tunable(name)
     labels = [method.label for method in methods] + [f"{name} (tuned)" for name in tuned]
     if not labels:
         raise UserError("--optimizers is empty: name at least one optimizer")

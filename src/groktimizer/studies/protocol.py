@@ -11,13 +11,11 @@ from groktimizer.measures.times import WINDOW_STEPS
 from groktimizer.peers import PEERS, TUNED_SUFFIX, resolve, takes_penalty
 from groktimizer.results import identity
 from groktimizer.sweeps import RunSpec, make_spec
-from groktimizer.sweeps.spec import CONVEX, default_precision
-from groktimizer.tasks import make_task
+from groktimizer.tasks import find_task, make_task
 
 Kind = Literal["untuned", "given", "reference", "tuned"]
 DEFAULT_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon", "grokfast", "orthograd")
 QUICK_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon")
-MODULAR_SETTINGS = "model=mlp,train_fraction=0.4;train_fraction=0.3;train_fraction=0.2;model=transformer"
 CAP = 3  # a run may be stopped at this many times the best settled time so far
 TUNING_SEEDS = (1, 2, 3)
 FIRST_FRESH_SEED = 101
@@ -154,7 +152,8 @@ def default_methods(task: str, penalty: str | None, *, quick: bool = False) -> t
     if penalty not in {None, "l2"}:
         return tuple(name for name in PEERS if takes_penalty(name))
     names = QUICK_METHODS if quick else DEFAULT_METHODS
-    return tuple(name for name in names if not (task in CONVEX and name.endswith(TUNED_SUFFIX)))
+    convex = find_task(task).factory.convex
+    return tuple(name for name in names if not (convex and name.endswith(TUNED_SUFFIX)))
 
 
 def penalty_options(names: Sequence[str], penalty: str | None, weight: str | None) -> dict[str, object]:
@@ -271,9 +270,9 @@ def setting_name(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str
 
 
 def comparison_precision(task: str) -> str:
-    """Precision of a comparison: bf16 on the modular tasks if this CPU multiplies it in hardware (AMX: twice as fast).
+    """Precision of a comparison: bf16, where a task can be compared in it, if this CPU multiplies it in hardware.
 
-    Without AMX bf16 is slower than fp32 (measured), so it is not chosen. The record says which it was.
+    With AMX it is twice as fast, without it slower than fp32 (measured). The record says which it was.
 
     Args:
         task: name of the task.
@@ -282,5 +281,5 @@ def comparison_precision(task: str) -> str:
         "bf16", or what a single run of the task uses.
     """
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()
-    fast = task.startswith("modular") and bool(capabilities.get("amx_bf16"))
-    return "bf16" if fast else default_precision(task)
+    kind = find_task(task).factory
+    return "bf16" if kind.bf16 and bool(capabilities.get("amx_bf16")) else kind.precision

@@ -1,7 +1,7 @@
 """Sweeps: from a specification to a record, one run or many side by side, none of them twice."""
 
 from groktimizer.sweeps.executor import Outcome, SweepEvent, default_workers, execute, warm_up
-from groktimizer.sweeps.spec import RunSpec, make_spec, plan, split_options
+from groktimizer.sweeps.spec import RunSpec, check_limits, make_spec, plan, split_options
 from groktimizer.sweeps.work import Reporter, record_of, run_or_reuse, run_spec
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Reporter",
     "RunSpec",
     "SweepEvent",
+    "check_limits",
     "default_workers",
     "execute",
     "make_spec",

@@ -16,8 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from groktimizer.ground.checks import whole
+from groktimizer.ground.errors import FAILURES, MissingExtra, UserError, place
 from groktimizer.results import Record, Store
-from groktimizer.sweeps.spec import RunSpec, whole
+from groktimizer.sweeps.spec import RunSpec
 from groktimizer.sweeps.work import forget, record_of, recorded, run_spec
 from groktimizer.training import Event
 from groktimizer.training.environment import ENDINGS
@@ -98,7 +100,7 @@ def execute(
     Returns:
         One outcome per specification, in order.
     """
-    workers = default_workers() if workers is None else whole("workers", workers, 1)
+    workers = default_workers() if workers is None else whole("workers", workers)
     tell = on_event or (lambda _: None)
     done: dict[str, Outcome] = {}
     waiting: dict[str, RunSpec] = {}
@@ -279,8 +281,16 @@ def _work(pipe: Pipe, spec: RunSpec, checkpoint: Path, checkpoint_every: int | N
         pipe.send(f"stopped at step {run.steps}; its state is saved" if stopped else record_of(spec, run))
     except BrokenPipeError:
         sys.exit(1)  # nobody is listening any more
-    except (ValueError, ArithmeticError, RuntimeError, OSError, MemoryError) as error:
-        pipe.send(" ".join(f"{error}".split()) or type(error).__name__)
+    except FAILURES as error:
+        pipe.send(_told(error))
+
+
+def _told(error: Exception) -> str:
+    """A failure in one line; where it was raised, unless it is a mistake of the user."""
+    told = " ".join(f"{error}".split())
+    if isinstance(error, UserError | MissingExtra | OSError):
+        return told
+    return f"{type(error).__name__}{told and ': '}{told} ({place(error)})"
 
 
 def _follow_the_asking_process() -> None:

@@ -1,22 +1,22 @@
 """The specification of a run: everything that determines its numbers, complete and checked before anything starts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from torch import nn
 
+from groktimizer.ground.checks import is_whole, whole
 from groktimizer.ground.errors import UnknownName, UserError
 from groktimizer.ground.names import lookup, unknown
-from groktimizer.peers import resolve
+from groktimizer.peers import find_peer, resolve
 from groktimizer.results import identity
-from groktimizer.tasks import TASKS, Task, make_task
+from groktimizer.tasks import Precision, find_task, make_task
+from groktimizer.training import check_machine
 
-CODE = 1  # raised when a change of the package changes what the same specification computes
+CODE = 2  # raised when a change of the package changes what the same specification computes
 MOST_STEPS, MOST_THREADS = 10**15, 1024
-CONVEX = ("ridge", "sparse-recovery", "matrix-completion", "matrix-sensing")
-Precision = Literal["fp32", "bf16", "fp64"]
 PRECISIONS: Mapping[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp64": "fp64"}
 
 
@@ -37,6 +37,7 @@ class RunSpec:
         device: where to train.
         compile: whether the network is compiled.
         stop_on_settled: whether the run ends once generalisation has settled.
+        own: digests of the files that define a task or an optimizer of the user's own, by "task" and "optimizer".
     """
 
     task: str
@@ -51,6 +52,7 @@ class RunSpec:
     device: str = "cpu"
     compile: bool = False
     stop_on_settled: bool = True
+    own: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def canonical(self) -> dict[str, object]:
         """The specification as plain content; equal content is the same run."""
@@ -66,34 +68,13 @@ class RunSpec:
             "compile": self.compile,
             "stop_on_settled": self.stop_on_settled,
             "code": CODE,
+            **({"own": dict(self.own)} if self.own else {}),
         }
 
     @cached_property
     def identity(self) -> str:
         """Hash of the specification, 16 hexadecimal digits."""
         return identity(self.canonical())
-
-
-def whole(name: str, value: object, least: int, most: int | None = None) -> int:
-    """Check a whole number.
-
-    Args:
-        name: of the argument, for the error.
-        value: what was given.
-        least: smallest value accepted.
-        most: largest value accepted, None for no limit.
-
-    Returns:
-        The number.
-
-    Raises:
-        UserError: if it is not a whole number, too small or too large.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{name}={value!r}: expected a whole number ≥ {least}")
-    if most is not None and value > most:
-        raise UserError(f"{name}={value!r}: expected a whole number from {least} to {most:,}")
-    return value
 
 
 def make_spec(
@@ -114,14 +95,14 @@ def make_spec(
     """Complete and check a specification; what is not given is the default of task and optimizer.
 
     Args:
-        task: name in `TASKS`.
-        optimizer: name in `PEERS`, or NAME-tuned for its reference cell.
+        task: a name that `find_task` takes.
+        optimizer: a name that `find_peer` takes, or NAME-tuned for its reference cell.
         task_options: overrides of the task's options; texts are read as the options' types.
         optimizer_options: overrides of the optimizer's options, likewise.
         seed: seed of data, weights and batches.
         steps: budget, default the task's.
         every: steps between evaluations or "log", default the task's.
-        precision: "fp32", "bf16" or "fp64"; default fp64 for convex tasks and fp32 otherwise.
+        precision: "fp32", "bf16" or "fp64"; default the task's.
         threads: CPU threads of one operation, None for PyTorch's own choice.
         device: where to train.
         compile: whether to compile the network.
@@ -138,35 +119,54 @@ def make_spec(
         >>> a.identity == make_spec("modular-addition", "adamw", task_options={"p": 97}).identity
         True
     """
-    made = make_task(task, task_options)
+    found = find_task(task)
+    made = found.make(task_options or {})
     peer, options = resolve(optimizer, optimizer_options)
-    peer.build(nn.Linear(2, 2), options)  # the optimizer's own checks, before any run starts
+    if not peer.digest:
+        peer.build(nn.Linear(2, 2), options)  # the optimizer's own checks, before any run starts
     every = made.default_every if every is None else every
-    if every != "log" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+    if every != "log" and not (is_whole(every) and every >= 1):
         raise UserError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
     return RunSpec(
-        task=made.name,
+        task=found.name,
         task_options=made.options(),
         optimizer=peer.name,
         optimizer_options=options,
         seed=whole("seed", seed, 0),
-        steps=whole("steps", _budget(made, steps), 1, MOST_STEPS),
+        steps=whole("steps", made.default_steps if steps is None else steps, 1, MOST_STEPS),
         every=every,
-        precision=lookup("precision", precision or default_precision(task), PRECISIONS),
+        precision=lookup("precision", precision or made.precision, PRECISIONS),
         threads=None if threads is None else whole("threads", threads, 1, MOST_THREADS),
         device=device,
         compile=compile,
         stop_on_settled=stop_on_settled,
+        own={kind: digest for kind, digest in (("task", found.digest), ("optimizer", peer.digest)) if digest},
     )
 
 
-def _budget(task: Task, steps: int | None) -> int:
-    return task.default_steps if steps is None else steps
+def check_limits(specs: Iterable[RunSpec]) -> None:
+    """Refuse what this machine cannot hold; and, where the task tells, steps that diverge and weights that leave 0.
 
+    What is drawn to know the limits is drawn once a seed, whatever the number of optimizers.
 
-def default_precision(task: str) -> Precision:
-    """The precision a task is run in when none is asked for: convex ones need float64 to reach their levels."""
-    return "fp64" if task in CONVEX else "fp32"
+    Args:
+        specs: The runs.
+
+    Raises:
+        UserError: If lr, weight or penalty do not suit a task, with what is accepted; if the device is not there, or
+            the memory does not suffice.
+    """
+    draws: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        draws.setdefault(identity({"task": spec.canonical()["task"], "seed": spec.seed}), []).append(spec)
+    for alike in draws.values():
+        task = make_task(alike[0].task, alike[0].task_options)
+        for spec in alike:
+            check_machine(task, spec.steps, spec.every, spec.device)
+        limits = task.limits(alike[0].seed)
+        for spec in alike:
+            if reason := find_peer(spec.optimizer).suits(task, spec.optimizer_options, limits):
+                raise UserError(reason)
 
 
 def plan(specs: Iterable[RunSpec], seeds: Sequence[int]) -> list[RunSpec]:
@@ -202,7 +202,7 @@ def split_options(task: str, optimizers: Sequence[str], pairs: Sequence[str]) ->
         >>> split_options("modular-addition", ["adamw"], ["p=23", "lr=1e-3"])
         ({'p': '23'}, {'lr': '1e-3'})
     """
-    owned = {"task": set(lookup("task", task, TASKS).defaults())}
+    owned = {"task": set(find_task(task).defaults())}
     owned["optimizer"] = set().union(*(resolve(name)[0].defaults for name in optimizers))
     found: dict[str, dict[str, str]] = {"task": {}, "optimizer": {}}
     for pair in pairs:

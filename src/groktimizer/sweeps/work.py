@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from groktimizer.peers import PEERS
+from groktimizer.ground.errors import UserError
+from groktimizer.peers import find_peer
 from groktimizer.results import DamagedRecord, Record, Store, StoreError, provenance
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.tasks import make_task
@@ -61,7 +62,10 @@ def run_spec(
 
 
 def _build(spec: RunSpec, model: nn.Module) -> Optimizer:
-    return PEERS[spec.optimizer].build(model, spec.optimizer_options)
+    made = find_peer(spec.optimizer).build(model, spec.optimizer_options)
+    if not isinstance(made, Optimizer):
+        raise UserError(f"optimizer {spec.optimizer!r}: gave a {type(made).__name__}, expected a torch.optim.Optimizer")
+    return made
 
 
 def record_of(spec: RunSpec, run: Run) -> Record:

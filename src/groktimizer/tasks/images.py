@@ -6,11 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from groktimizer.ground.checks import at_least_one, positive
 from groktimizer.ground.errors import UserError
 from groktimizer.models import MLP
-from groktimizer.tasks._checks import above_zero, at_least_one, generator
 from groktimizer.tasks.criterion import Criterion
-from groktimizer.tasks.problem import Batch, Objective, Problem, Task, classification
+from groktimizer.tasks.problem import Batch, Objective, Problem, classification
+from groktimizer.tasks.streams import generator
+from groktimizer.tasks.task import Task
 
 PART_OF_REFERENCE = 0.95
 
@@ -44,7 +46,7 @@ class ImageTask(Task):
     def __post_init__(self) -> None:
         """Check every option."""
         at_least_one(n_train=self.n_train, width=self.width, batch_size=self.batch_size)
-        above_zero(init_scale=self.init_scale)
+        positive(init_scale=self.init_scale)
         if self.n_train >= self.samples:
             raise UserError(f"n_train={self.n_train}: expected at most {self.samples - 1} of the {self.samples} images")
 

@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from groktimizer.ground.checks import at_least_one, part, positive, word
 from groktimizer.ground.errors import UserError
-from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of, part
-from groktimizer.tasks.problem import Batch, ErrorTask, Problem
+from groktimizer.tasks.problem import Batch, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
-from groktimizer.theory.low_rank.problem import NUCLEAR, LowRank
-from groktimizer.theory.low_rank.recoverable import shortage
+from groktimizer.tasks.streams import generator, normal
+from groktimizer.tasks.task import ErrorTask, Limits, Precision
+
+if TYPE_CHECKING:
+    from groktimizer.theory.low_rank import LowRank
 
 MEASUREMENTS = ("matrix-completion", "matrix-sensing")
 TRUTHS = ("orthogonal", "gaussian")
@@ -61,8 +64,10 @@ class MatrixData(NamedTuple):
     teacher: Tensor
     factors: list[Tensor]
 
-    def problem(self) -> LowRank:
+    def problem(self) -> "LowRank":
         """The same as a problem of the theory, with its interpolant, verdict, time law and solvers."""
+        from groktimizer.theory.low_rank import LowRank
+
         if self.inputs.dtype == torch.int64:
             rows, columns = self.teacher.shape
             return LowRank.completion(self.inputs, self.targets, (rows, columns), self.teacher)
@@ -135,14 +140,16 @@ class MatrixTask(ErrorTask):
 
     default_steps: ClassVar[int] = 100_000
     default_every: ClassVar[int] = 10
+    precision: ClassVar[Precision] = "fp64"
+    convex: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check every option."""
-        one_of("name", self.name, MEASUREMENTS)
+        word("name", self.name, MEASUREMENTS)
         at_least_one(n1=self.n1, n2=self.n2, r=self.r, N=self.N)
-        above_zero(train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
-        one_of("truth", self.truth, TRUTHS)
-        one_of("init", self.init, INITS)
+        positive(train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
+        word("truth", self.truth, TRUTHS)
+        word("init", self.init, INITS)
         check_scale(self.depth, self.init_scale)
         narrow, entries = min(self.n1, self.n2), self.n1 * self.n2
         if self.r > narrow:
@@ -178,11 +185,7 @@ class MatrixTask(ErrorTask):
         Returns:
             The data.
         """
-
-        def normal(component: str, *shape: int) -> Tensor:
-            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
-
-        left, right = normal("left", self.n1, self.r), normal("right", self.n2, self.r)
+        left, right = normal(seed, "left", self.n1, self.r), normal(seed, "right", self.n2, self.r)
         if self.truth == "orthogonal":
             left, right = torch.linalg.qr(left)[0], torch.linalg.qr(right)[0]
         teacher = left @ right.T / self.r**0.5
@@ -192,7 +195,7 @@ class MatrixTask(ErrorTask):
             inputs = self._pairs(teacher, seed)
             targets = teacher[inputs[:, 0], inputs[:, 1]]
         else:
-            inputs = normal("features", self.N, self.n1, self.n2) / self.N**0.5
+            inputs = normal(seed, "features", self.N, self.n1, self.n2) / self.N**0.5
             targets = inputs.flatten(1) @ teacher.flatten()
         scale = default_scale(self.depth) if self.init_scale is None else self.init_scale
         narrow = min(self.n1, self.n2)
@@ -201,7 +204,7 @@ class MatrixTask(ErrorTask):
         def factor(i: int, rows: int, columns: int) -> Tensor:
             if self.init == "identity":
                 return scale * torch.eye(rows, columns, dtype=torch.float64)
-            return scale * normal(f"init/{i}", rows, columns) / columns**0.5
+            return scale * normal(seed, f"init/{i}", rows, columns) / columns**0.5
 
         factors = [factor(i, *pair) for i, pair in enumerate(pairwise(sizes))]
         return MatrixData(inputs, targets, teacher, factors)
@@ -215,6 +218,15 @@ class MatrixTask(ErrorTask):
         others[best] = False
         places = torch.cat((order[best], order[others]))[: self.N]
         return torch.stack((places // self.n2, places % self.n2), 1)
+
+    def theory(self, seed: int) -> "LowRank | None":
+        """The problem of one factor."""
+        return self.draw(seed).problem() if self.depth == 1 else None
+
+    def limits(self, seed: int) -> Limits | None:
+        """Curvature and largest weight of one factor."""
+        problem = self.theory(seed)
+        return None if problem is None else Limits(problem.sharpness, {"nuclear": problem.weight_limit})
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw A*, what is seen of it, and initial factors.
@@ -230,6 +242,9 @@ class MatrixTask(ErrorTask):
         Raises:
             UserError: If no method can recover A* from what is seen of it, as with a row or column without an entry.
         """
+        from groktimizer.theory.low_rank import NUCLEAR
+        from groktimizer.theory.low_rank.recoverable import shortage
+
         data = self.draw(seed)
         problem = data.problem()
         lacking = shortage(NUCLEAR, problem.measurements, data.teacher)

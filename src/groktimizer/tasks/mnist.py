@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from groktimizer.data import TABLES, load, standardise
-from groktimizer.tasks._checks import one_of
+from groktimizer.ground.checks import word
 from groktimizer.tasks.images import ImageTask
 from groktimizer.tasks.problem import LOSSES, Batch, Problem
 
@@ -49,7 +49,7 @@ class MnistTask(ImageTask):
     def __post_init__(self) -> None:
         """Check every option."""
         super().__post_init__()
-        one_of("loss", self.loss, LOSSES)
+        word("loss", self.loss, LOSSES)
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Shuffle and split the images and draw a network.

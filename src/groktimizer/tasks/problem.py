@@ -1,14 +1,11 @@
 """What a task builds for one seed: a network, its data and its loss."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-from groktimizer.tasks.criterion import Criterion
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
@@ -75,101 +72,6 @@ class Problem:
         return self.measure(model)
 
 
-class Task(ABC):
-    """A problem as an immutable value; the seed is all that is missing.
-
-    Subclasses are final frozen dataclasses whose fields are the options.
-
-    Attributes:
-        name: Name in the registry.
-        memorised: Condition of t1.
-        generalised: Condition of t2 and settled.
-        secondary: Condition of the second column, or None.
-        default_steps: Budget if none is given.
-        default_every: Steps between evaluations if nothing else is asked for.
-    """
-
-    fixed: ClassVar[frozenset[str]] = frozenset({"name"})
-    name: str
-    default_steps: ClassVar[int]
-    default_every: ClassVar[int]
-
-    @property
-    @abstractmethod
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-
-    @property
-    @abstractmethod
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-
-    @property
-    def secondary(self) -> Criterion | None:
-        """Condition of the second column; None unless a task has one."""
-        return None
-
-    @abstractmethod
-    def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Make the problem of one seed; a pure function of its arguments.
-
-        Args:
-            seed: Seed of split, initial weights and everything else that is random.
-            dtype: Type of parameters and real-valued data.
-            device: Where they are put.
-        """
-
-    def least_bytes(self) -> int:
-        """Estimate the memory that a run takes at least, from the sizes alone.
-
-        Returns:
-            Bytes in fp32: parameters and their gradients, data, the largest layer's outputs. 0 if nothing is known.
-        """
-        return 0
-
-    def options(self) -> dict[str, object]:
-        """List all options with their values, whether given or default.
-
-        Returns:
-            Values by name, in a fixed order.
-        """
-        names = [field.name for field in fields(self) if field.name not in self.fixed]  # pyright: ignore[reportArgumentType]
-        return {name: getattr(self, name) for name in names}
-
-
-class LossTask(Task):
-    """Base of tasks whose conditions are train_loss ≤ `tolerance` and test_loss ≤ `tolerance`, an option of theirs."""
-
-    tolerance: float
-
-    @property
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-        return Criterion("train_loss", self.tolerance, above=False)
-
-    @property
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-        return Criterion("test_loss", self.tolerance, above=False)
-
-
-class ErrorTask(Task):
-    """Base of tasks with conditions on the relative errors, train_error ≤ `train_tolerance` and so for the test."""
-
-    train_tolerance: float
-    test_tolerance: float
-
-    @property
-    def memorised(self) -> Criterion:
-        """Condition of t1."""
-        return Criterion("train_error", self.train_tolerance, above=False)
-
-    @property
-    def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
-        return Criterion("test_error", self.test_tolerance, above=False)
-
-
 def full(outputs: Tensor) -> Tensor:
     """Take outputs of 16 bits to float32 and leave the others.
 
@@ -230,6 +132,19 @@ def squared_error(logits: Tensor, targets: Tensor) -> Tensor:
     """
     wanted = nn.functional.one_hot(targets, logits.shape[-1]).to(logits.dtype)
     return nn.functional.mse_loss(logits, wanted)
+
+
+def half_mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute (1/2n) ‖outputs − targets‖².
+
+    Args:
+        outputs: Shape (n,).
+        targets: Shape (n,).
+
+    Returns:
+        A scalar.
+    """
+    return (outputs - targets).square().mean() / 2
 
 
 LOSSES: Mapping[str, Objective] = {"cross-entropy": cross_entropy, "mse": squared_error}

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from groktimizer.ground.errors import UserError
-from groktimizer.tasks._checks import above_zero, is_whole
+from groktimizer.ground.checks import positive, whole
 from groktimizer.tasks.problem import Batch, Problem
 
 DEEPEST = 4
@@ -64,10 +63,9 @@ def check_scale(depth: int, init_scale: float | None) -> None:
     Raises:
         UserError: If one is out of its range.
     """
-    if not (is_whole(depth) and 1 <= depth <= DEEPEST):
-        raise UserError(f"depth={depth!r}: expected a whole number from 1 to {DEEPEST}")
+    whole("depth", depth, 1, DEEPEST)
     if init_scale is not None and (depth > 1 or init_scale != 0):
-        above_zero(init_scale=init_scale)
+        positive(init_scale=init_scale)
 
 
 def default_scale(depth: int) -> float:

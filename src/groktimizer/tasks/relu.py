@@ -6,9 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from groktimizer.tasks._checks import above_zero, at_least_one, generator
-from groktimizer.tasks.problem import Batch, LossTask, Problem
-from groktimizer.tasks.ridge import half_mean_square
+from groktimizer.ground.checks import at_least_one, positive
+from groktimizer.tasks.problem import Batch, Problem, half_mean_square
+from groktimizer.tasks.streams import normal
+from groktimizer.tasks.task import LossTask
 
 TEST_SAMPLES = 1000
 
@@ -88,7 +89,7 @@ class ReluTask(LossTask):
     def __post_init__(self) -> None:
         """Check every option."""
         at_least_one(n=self.n, m=self.m, d=self.d, batch_size=self.batch_size)
-        above_zero(nu=self.nu, tolerance=self.tolerance)
+        positive(nu=self.nu, tolerance=self.tolerance)
 
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: weights while they are drawn, inputs, a test pass."""
@@ -106,14 +107,12 @@ class ReluTask(LossTask):
             The problem.
         """
 
-        def draw(component: str, *shape: int) -> Tensor:
-            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
-
         def part(component: str, samples: int) -> Batch:
-            inputs = draw(component, samples, self.d).to(device, dtype)
+            inputs = normal(seed, component, samples, self.d).to(device, dtype)
             return Batch(inputs, torch.zeros(samples, dtype=dtype, device=device))
 
-        hidden, readout = draw("init", self.m, self.d) * (self.nu / self.d**0.5), draw("readout", self.m) / self.m**0.5
+        hidden = normal(seed, "init", self.m, self.d) * (self.nu / self.d**0.5)
+        readout = normal(seed, "readout", self.m) / self.m**0.5
         model = TwoLayerRelu(hidden.to(dtype), readout.to(dtype)).to(device)
         train, test = part("features", self.n), part("test", TEST_SAMPLES)
 

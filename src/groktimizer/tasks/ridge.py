@@ -1,13 +1,19 @@
 """Linear regression in more dimensions than samples: the convex task whose every step is known in closed form."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from groktimizer.tasks._checks import above_zero, at_least_one, generator
-from groktimizer.tasks.problem import Batch, LossTask, Problem
+from groktimizer.ground.checks import at_least_one, positive
+from groktimizer.tasks.problem import Batch, Problem, half_mean_square
+from groktimizer.tasks.streams import normal
+from groktimizer.tasks.task import VECTOR, Limits, LossTask, Precision
+
+if TYPE_CHECKING:
+    from groktimizer.theory.ridge import Ridge
 
 
 class LinearModel(nn.Module):
@@ -33,17 +39,24 @@ class LinearModel(nn.Module):
         return inputs @ self.theta
 
 
-def half_mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Compute (1/2n) ‖outputs − targets‖².
+class RidgeData(NamedTuple):
+    """What a seed draws, float64.
 
-    Args:
-        outputs: Shape (n,).
-        targets: Shape (n,).
-
-    Returns:
-        A scalar.
+    Attributes:
+        features: Φ, shape (n, m).
+        teacher: θ*, shape (m,).
+        theta: θ(0), shape (m,).
     """
-    return (outputs - targets).square().mean() / 2
+
+    features: Tensor
+    teacher: Tensor
+    theta: Tensor
+
+    def problem(self) -> "Ridge":
+        """The same as a problem of the theory."""
+        from groktimizer.theory.ridge import Ridge
+
+        return Ridge(self.features.numpy(), self.teacher.numpy(), covariance=1 / self.features.shape[1])
 
 
 @dataclass(frozen=True)
@@ -78,32 +91,40 @@ class RidgeTask(LossTask):
 
     default_steps: ClassVar[int] = 30_000
     default_every: ClassVar[int] = 1
+    precision: ClassVar[Precision] = "fp64"
+    convex: ClassVar[bool] = True
+    excludes: ClassVar[Mapping[str, str]] = {"nuclear": VECTOR}
 
     def __post_init__(self) -> None:
         """Check every option."""
         at_least_one(n=self.n, m=self.m, batch_size=self.batch_size)
-        above_zero(nu=self.nu, teacher_norm=self.teacher_norm, tolerance=self.tolerance)
+        positive(nu=self.nu, teacher_norm=self.teacher_norm, tolerance=self.tolerance)
 
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the features twice while they are drawn in float64."""
         return 16 * self.m * (self.n + 1)
 
-    def draw(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, seed: int) -> RidgeData:
         """Draw features, teacher and initial parameters, each from its own stream.
 
         Args:
             seed: Seed of all three.
 
         Returns:
-            Φ (n, m), θ* (m,) and θ(0) (m,), float64: what `theory.ridge.Ridge` takes, with covariance 1/m.
+            The data.
         """
-
-        def normal(component: str, *shape: int) -> Tensor:
-            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
-
-        direction = normal("teacher", self.m)
+        direction = normal(seed, "teacher", self.m)
         teacher = direction * (self.teacher_norm / direction.norm())
-        return normal("features", self.n, self.m) / self.m**0.5, teacher, normal("init", self.m) * self.nu
+        features = normal(seed, "features", self.n, self.m) / self.m**0.5
+        return RidgeData(features, teacher, normal(seed, "init", self.m) * self.nu)
+
+    def theory(self, seed: int) -> "Ridge":
+        """The problem that full batches solve."""
+        return self.draw(seed).problem()
+
+    def limits(self, seed: int) -> Limits | None:
+        """Curvature of full batches."""
+        return Limits(self.theory(seed).sharpness) if self.batch_size is None else None
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw features, teacher and initial parameters.

@@ -1,17 +1,23 @@
 """Sparse recovery: fewer samples than unknowns, most of them 0 (arXiv 2506.05718, Figures 3, 7, 9 and 19)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from groktimizer.ground.checks import at_least_one, part, positive, word
 from groktimizer.ground.errors import UserError
-from groktimizer.tasks._checks import above_zero, at_least_one, generator, one_of, part
-from groktimizer.tasks.problem import Batch, ErrorTask, Problem
+from groktimizer.tasks.problem import Batch, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
+from groktimizer.tasks.streams import generator, normal
+from groktimizer.tasks.task import VECTOR, ErrorTask, Limits, Precision
+
+if TYPE_CHECKING:
+    from groktimizer.theory.lasso import Lasso
 
 FEATURES = ("gaussian", "coherent")
 INITS = ("random", "ones")
@@ -54,6 +60,12 @@ class SparseData(NamedTuple):
     targets: Tensor
     teacher: Tensor
     factors: list[Tensor]
+
+    def problem(self) -> "Lasso":
+        """The same as a problem of the theory, which has one factor."""
+        from groktimizer.theory.lasso import Lasso
+
+        return Lasso(self.features.numpy(), self.targets.numpy())
 
     def interpolant(self) -> Tensor:
         """The fit next to the initial product, where gradient descent at depth 1 ends: a + X⁺(y − X a), shape (n,)."""
@@ -109,16 +121,19 @@ class SparseTask(ErrorTask):
 
     default_steps: ClassVar[int] = 100_000
     default_every: ClassVar[int] = 10
+    precision: ClassVar[Precision] = "fp64"
+    convex: ClassVar[bool] = True
+    excludes: ClassVar[Mapping[str, str]] = {"nuclear": VECTOR}
 
     def __post_init__(self) -> None:
         """Check every option."""
         at_least_one(n=self.n, s=self.s, N=self.N)
-        above_zero(train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
-        one_of("features", self.features, FEATURES)
-        one_of("init", self.init, INITS)
+        positive(train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
+        word("features", self.features, FEATURES)
+        word("init", self.init, INITS)
         check_scale(self.depth, self.init_scale)
         if self.snr is not None:
-            above_zero(snr=self.snr)
+            positive(snr=self.snr)
         if self.s > self.n:
             raise UserError(f"s={self.s}: expected at most n={self.n} non-zero entries")
         part(tau=self.tau)
@@ -146,25 +161,31 @@ class SparseTask(ErrorTask):
         Returns:
             The data.
         """
-
-        def normal(component: str, *shape: int) -> Tensor:
-            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
-
-        features = normal("features", self.N, self.n) / self.N**0.5
+        features = normal(seed, "features", self.N, self.n) / self.N**0.5
         if self.features == "coherent":
-            basis = torch.linalg.qr(normal("basis", self.n, self.n))[0]
+            basis = torch.linalg.qr(normal(seed, "basis", self.n, self.n))[0]
             features = features * (self.N / self.n) ** 0.5 @ basis
             features[: self.coherent] = torch.eye(self.n, dtype=torch.float64)[: self.coherent]
         teacher = torch.zeros(self.n, dtype=torch.float64)
-        teacher[torch.randperm(self.n, generator=generator(seed, "support"))[: self.s]] = normal("teacher", self.s)
-        noise = 0.0 if self.snr is None else normal("noise", self.N) * math.sqrt(self.s / (self.N * self.snr))
+        support = torch.randperm(self.n, generator=generator(seed, "support"))[: self.s]
+        teacher[support] = normal(seed, "teacher", self.s)
+        noise = 0.0 if self.snr is None else normal(seed, "noise", self.N) * math.sqrt(self.s / (self.N * self.snr))
         scale = default_scale(self.depth) if self.init_scale is None else self.init_scale
         ones = torch.ones(self.n, dtype=torch.float64)
         factors = [
-            scale * (ones if self.init == "ones" else normal(f"init/{i}", self.n) / self.n**0.5)
+            scale * (ones if self.init == "ones" else normal(seed, f"init/{i}", self.n) / self.n**0.5)
             for i in range(self.depth)
         ]
         return SparseData(features, features @ teacher + noise, teacher, factors)
+
+    def theory(self, seed: int) -> "Lasso | None":
+        """The problem of one factor, which the l1 norm makes a Lasso."""
+        return self.draw(seed).problem() if self.depth == 1 else None
+
+    def limits(self, seed: int) -> Limits | None:
+        """Curvature and largest weight of one factor."""
+        problem = self.theory(seed)
+        return None if problem is None else Limits(problem.sharpness, {"l1": problem.max_weight})
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw samples, teacher and initial factors.

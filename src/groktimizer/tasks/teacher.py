@@ -1,16 +1,16 @@
 """A two-layer ReLU network learns another one from few samples, and if asked its slopes (arXiv 2506.05718)."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from groktimizer.ground.errors import UserError
-from groktimizer.tasks._checks import above_zero, at_least_one, generator, is_number
-from groktimizer.tasks.problem import Batch, ErrorTask, Problem, full
+from groktimizer.ground.checks import at_least_one, not_negative, positive
+from groktimizer.tasks.problem import Batch, Problem, full
 from groktimizer.tasks.relu import TwoLayerRelu
+from groktimizer.tasks.streams import generator, normal
+from groktimizer.tasks.task import ErrorTask
 
 TEST_SAMPLES = 1000
 
@@ -93,9 +93,8 @@ class TeacherTask(ErrorTask):
     def __post_init__(self) -> None:
         """Check every option."""
         at_least_one(N=self.N, d=self.d, r=self.r, c=self.c, width=self.width, batch_size=self.batch_size)
-        above_zero(init_scale=self.init_scale, train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
-        if not (is_number(self.sobolev) and isfinite(self.sobolev) and self.sobolev >= 0):
-            raise UserError(f"sobolev={self.sobolev!r}: expected a finite number ≥ 0")
+        positive(init_scale=self.init_scale, train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
+        not_negative(sobolev=self.sobolev)
 
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the teacher and its pass, the student, inputs and outputs."""
@@ -116,20 +115,18 @@ class TeacherTask(ErrorTask):
             The problem.
         """
 
-        def normal(component: str, *shape: int) -> Tensor:
-            return torch.randn(shape, dtype=torch.float64, generator=generator(seed, component))
-
         def uniform(component: str, fan_in: int, *shape: int) -> Tensor:
             draw = torch.rand(shape, dtype=torch.float64, generator=generator(seed, component))
             return ((2 * draw - 1) * (self.init_scale / fan_in**0.5)).to(dtype)
 
         width = self.r if self.width is None else self.width
         slopes = self.sobolev > 0
-        teacher = TwoLayerRelu(normal("A", self.r, self.d), normal("B", self.r, self.c) / self.r, slopes=slopes)
+        inner, outer = normal(seed, "A", self.r, self.d), normal(seed, "B", self.r, self.c) / self.r
+        teacher = TwoLayerRelu(inner, outer, slopes=slopes)
 
         @torch.no_grad()
         def part(component: str, samples: int) -> Batch:
-            inputs = normal(component, samples, self.d)
+            inputs = normal(seed, component, samples, self.d)
             return Batch(inputs.to(device, dtype), teacher(inputs).to(device, dtype))
 
         hidden, readout = uniform("init", self.d, width, self.d), uniform("readout", width, width, self.c)

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
 from groktimizer.measures import Verdict, grokking_times, judge_history
-from groktimizer.tasks import Problem, Task
+from groktimizer.tasks import Problem, Task, check_columns, make_problem
 from groktimizer.training import environment
 from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
 from groktimizer.training.history import History, measure_norms
@@ -273,7 +273,7 @@ def train(
     measured = measure_steps(evaluated)
     dtype, place = lookup("precision", precision, environment.PRECISIONS), check_machine(task, steps, every, device)
     with environment.surroundings(threads, seed, place), environment.interruptible() as interrupt:
-        problem = task.build(seed, dtype=dtype, device=place)
+        problem = make_problem(task, seed, dtype=dtype, device=place)
         session = _Session(
             task, problem, build_optimizer(problem.model), History(task.generalised), place, precision, steps, identity,
             on_event,
@@ -282,6 +282,7 @@ def train(
             session.restore(checkpoint)
         else:
             session.evaluate(full=True)
+            check_columns(task, session.history.last())
             environment.check_start(session.history.last(), dtype)
         session.tell("start")
         model = torch.compile(problem.model) if compile else problem.model

@@ -1,0 +1,143 @@
+"""What a task is: a problem as an immutable value, which knows its conditions, precision, limits and theory."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+
+from groktimizer.tasks.criterion import Criterion
+from groktimizer.tasks.problem import Problem
+
+if TYPE_CHECKING:  # a task is often made where no theory is asked for
+    from groktimizer.theory.lasso import Lasso
+    from groktimizer.theory.low_rank import LowRank
+    from groktimizer.theory.ridge import Ridge
+
+Precision = Literal["fp32", "bf16", "fp64"]
+VECTOR = "it learns a vector: accepted are tensors with at least 2 dimensions, as those of matrix-completion"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What cannot end well on the problem of one seed, known before the first step.
+
+    Attributes:
+        sharpness: Largest curvature of the training loss; descent diverges from lr = 2/sharpness on.
+        weights: By the name of a penalty, the weight from which on 0 is the answer.
+    """
+
+    sharpness: float
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+class Task(ABC):
+    """A problem as an immutable value; the seed is all that is missing.
+
+    Subclasses are final frozen dataclasses whose fields are the options. They say `memorised`, `generalised` and
+    `build`; everything else has a default.
+
+    Attributes:
+        name: What it is called in messages; on the command line it goes by the name that it was asked for.
+        default_steps: Budget if none is given.
+        default_every: Steps between evaluations if nothing else is asked for.
+        precision: What a run takes if nothing else is asked for.
+        bf16: Whether a comparison may take bf16 where the processor multiplies it in hardware.
+        convex: Whether it is a problem of the theory and no network: settings measured on networks say nothing of it.
+        excludes: Why a penalty cannot be laid on it, by the penalty's name.
+        settings: Settings in which a tuned comparison runs if none are given, as ``K=V,K=V;K=V``.
+    """
+
+    fixed: ClassVar[frozenset[str]] = frozenset({"name"})
+    name: str = "task"
+    default_steps: ClassVar[int] = 10_000
+    default_every: ClassVar[int] = 10
+    precision: ClassVar[Precision] = "fp32"
+    bf16: ClassVar[bool] = False
+    convex: ClassVar[bool] = False
+    excludes: ClassVar[Mapping[str, str]] = {}
+    settings: ClassVar[str] = ""
+
+    @property
+    @abstractmethod
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+
+    @property
+    @abstractmethod
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+
+    @property
+    def secondary(self) -> Criterion | None:
+        """Condition of the second column; None unless a task has one."""
+        return None
+
+    @abstractmethod
+    def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
+        """Make the problem of one seed; a pure function of its arguments.
+
+        Args:
+            seed: Seed of split, initial weights and everything else that is random.
+            dtype: Type of parameters and real-valued data.
+            device: Where they are put.
+        """
+
+    def theory(self, seed: int) -> "Ridge | Lasso | LowRank | None":
+        """The problem of a seed as the theory solves it, with the same numbers; None unless a task has one."""
+        return None
+
+    def limits(self, seed: int) -> Limits | None:
+        """What cannot end well on the problem of a seed; None where that is not known beforehand."""
+        return None
+
+    def least_bytes(self) -> int:
+        """Estimate the memory that a run takes at least, from the sizes alone.
+
+        Returns:
+            Bytes in fp32: parameters and their gradients, data, the largest layer's outputs. 0 if nothing is known.
+        """
+        return 0
+
+    def options(self) -> dict[str, object]:
+        """List all options with their values, whether given or default.
+
+        Returns:
+            Values by name, in a fixed order.
+        """
+        names = [field.name for field in fields(self) if field.name not in self.fixed]  # pyright: ignore[reportArgumentType] (subclasses are dataclasses)
+        return {name: getattr(self, name) for name in names}
+
+
+class LossTask(Task):
+    """Base of tasks whose conditions are train_loss ≤ `tolerance` and test_loss ≤ `tolerance`, an option of theirs."""
+
+    tolerance: float
+
+    @property
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+        return Criterion("train_loss", self.tolerance, above=False)
+
+    @property
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+        return Criterion("test_loss", self.tolerance, above=False)
+
+
+class ErrorTask(Task):
+    """Base of tasks with conditions on the relative errors, train_error ≤ `train_tolerance` and so for the test."""
+
+    train_tolerance: float
+    test_tolerance: float
+
+    @property
+    def memorised(self) -> Criterion:
+        """Condition of t1."""
+        return Criterion("train_error", self.train_tolerance, above=False)
+
+    @property
+    def generalised(self) -> Criterion:
+        """Condition of t2 and of settled."""
+        return Criterion("test_error", self.test_tolerance, above=False)
