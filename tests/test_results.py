@@ -259,10 +259,12 @@ def test_a_record_is_found_by_the_first_digits_of_its_identity(tmp_path):
             store.find(start)
 
 
-@pytest.mark.parametrize("change", [{"kind": "dream"}, {"kind": None}, {"kind": []}, {"summary": {"x": {"$array": "no"}}}])
+@pytest.mark.parametrize(
+    "change", [{"kind": "dream"}, {"kind": None}, {"kind": []}, {"summary": {"x": {"$array": "no"}}}]
+)
 def test_a_record_of_no_kind_or_without_an_array_is_damaged(tmp_path, change, monkeypatch):
     path = Store(tmp_path).path("0" * 16)
     kept = made({"x": np.arange(2)})
     path.write_bytes(Record(**{**vars(kept), **change}).to_parquet())
-    with pytest.raises(DamagedRecord, match="kind is unknown|lacks an array"):
+    with pytest.raises(DamagedRecord, match=r"kind is unknown|lacks an array"):
         Record.from_parquet(path.read_bytes(), "f")
