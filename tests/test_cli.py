@@ -143,7 +143,7 @@ def test_what_was_measured_is_written_before_it_is_drawn(tmp_path, monkeypatch, 
 
     for name in ("my.md", "my.json"):
         (tmp_path / name).unlink()
-    monkeypatch.setattr(compare, "_draw", undrawn)
+    monkeypatch.setattr("groktimizer.report.pictures.draw", undrawn)
     assert main([*words, "--json", str(tmp_path / "x.json")]) == 2
     told = capsys.readouterr()
     assert "nu=3" in told.out and "no space left" in told.err

@@ -113,7 +113,7 @@ BAD = [
     (["ridge", *LEARN, "--covariance", "a.npy"], "--covariance with --targets: the files say"),
     (["ridge", *LEARN[:3], "ty.npy", *LEARN[4:]], "noise: shape (30,), accepted is (7,)"),
     (["ridge", *LEARN[:-1], "y.npy"], "test targets: shape (7,), accepted is (30,)"),
-    (["ridge", *LEARN, "--nu", "-2"], "--nu -2: accepted are finite numbers >= 0"),
+    (["ridge", *LEARN, "--nu", "-2"], "--nu=-2.0: expected a finite number ≥ 0"),
     (["ridge", *LEARN, "--nu", "1e200"], "--nu 1e+200: accepted are sizes from 1e-100 to 1e+60"),
     (
         ["ridge", "--features", "vast.npy", "--teacher", "a.npy"],

@@ -266,5 +266,5 @@ def test_a_record_of_no_kind_or_without_an_array_is_damaged(tmp_path, change, mo
     path = Store(tmp_path).path("0" * 16)
     kept = made({"x": np.arange(2)})
     path.write_bytes(Record(**{**vars(kept), **change}).to_parquet())
-    with pytest.raises(DamagedRecord, match="kind is unknown|lacks an array"):
+    with pytest.raises(DamagedRecord, match=r"kind is unknown|lacks an array"):
         Record.from_parquet(path.read_bytes(), "f")

@@ -15,7 +15,7 @@ from groktimizer.cli.progress import Bars, duration, plain_console
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import FEWEST_SEEDS
 from groktimizer.peers import takes_penalty
-from groktimizer.results import Store, identity, make_directory, write_bytes, write_json
+from groktimizer.results import COMPARISON, Record, Store, identity, make_directory, provenance
 from groktimizer.sweeps import check_limits, split_options, warm_up
 from groktimizer.tasks import find_task, make_task
 from groktimizer.training.environment import resolve_device
@@ -48,8 +48,8 @@ class Request:
     reference: str | None
 
     @property
-    def identity(self) -> str:
-        """Hash of everything that determines the comparison; equal requests have equal ones, however they are spelt."""
+    def spec(self) -> dict[str, Any]:
+        """Everything that determines the comparison; equal requests have equal ones, however they are spelt."""
         rules, seed = self.protocol, self.protocol.seeds[0]
         tasks = [make_task(setting.task, setting.options).options() for setting in self.settings]
         runs = [
@@ -57,8 +57,19 @@ class Request:
             for setting in self.settings
             for method in self.methods
         ]
-        return identity({"rules": asdict(rules), "runs": runs, "tuned": self.tuned, "held": self.held,
-                         "tasks": tasks, "reference": self.reference})  # fmt: skip
+        return {
+            "rules": asdict(rules),
+            "runs": runs,
+            "tuned": self.tuned,
+            "held": self.held,
+            "tasks": tasks,
+            "reference": self.reference,
+        }
+
+    @property
+    def identity(self) -> str:
+        """Hash of the specification."""
+        return identity(self.spec)
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -93,14 +104,17 @@ def compare(arguments: argparse.Namespace) -> int:
             on_stage=bars.say,
         )
     content: dict[str, Any] = {"identity": request.identity, "seconds": time.monotonic() - started, **done.content()}
-    page, picture = folder / f"{name}.md", folder / f"{name}.png"
-    _write_page(content, page, arguments.words)
+    record, picture = _record(request, content, store, name, arguments.words), folder / f"{name}.png"
+    from groktimizer.report import pictures
+
+    page = pictures.write_page(record, folder)
     command = shlex.join(["groktimizer", *arguments.words])
     write_result(arguments.json, {"command": command, **content, "picture": str(picture)})
+    store.save(record)
     try:
-        _draw(content, store, picture)
+        pictures.draw(record, folder)
     finally:
-        _tell(content, picture, page)
+        _tell(content, {"picture": picture, "table": page, "record": store.path(record.identity)})
     return 0 if not any(row["errors"] for panel in content["panels"] for row in panel["rows"]) else 1
 
 
@@ -193,8 +207,9 @@ def _names(arguments: argparse.Namespace) -> list[str]:
     return list(studies.default_methods(arguments.task, arguments.penalty, quick=arguments.quick))
 
 
-def _draw(content: dict[str, Any], store: Store, path: Path) -> Path:
-    from groktimizer.report import comparison, style
+def _record(request: Request, content: dict[str, Any], store: Store, name: str, words: list[str]) -> Record:
+    """What is kept of a comparison: its tables, and the curves that are drawn."""
+    from groktimizer.report import comparison, public
 
     groups = {
         panel["setting"]["name"]: {
@@ -205,19 +220,13 @@ def _draw(content: dict[str, Any], store: Store, path: Path) -> Path:
     }
     protocol, task = content["protocol"], content["panels"][0]["setting"]["task"]
     only = f", {next(iter(groups))}" if len(groups) == 1 else ""
-    title = f"{task}{only}: {len(protocol['seeds'])} seeds each"
-    return style.save(comparison.plot(comparison.frame(groups, title)), path)
+    frame = comparison.frame(groups, f"{task}{only}: {len(protocol['seeds'])} seeds each")
+    command = public.command(["groktimizer", *words])
+    kept = {"command": command, **content, "file": name, "frame": {"painter": "comparison", **frame.content()}}
+    return Record.of(COMPARISON, request.spec, kept, provenance(request.protocol.threads))
 
 
-def _write_page(content: dict[str, Any], page: Path, words: list[str]) -> None:
-    from groktimizer.report import public, tables
-
-    shown: dict[str, Any] = {"command": public.command(["groktimizer", *words]), **content}
-    write_json(page.with_suffix(".json"), public.without_places(shown))
-    write_bytes(page, tables.comparison_page(shown, page.with_suffix(".png").name, shown["command"]).encode())
-
-
-def _tell(content: dict[str, Any], picture: Path, page: Path) -> None:
+def _tell(content: dict[str, Any], files: dict[str, Path | None]) -> None:
     from groktimizer.report import tables
 
     console = plain_console()
@@ -232,7 +241,7 @@ def _tell(content: dict[str, Any], picture: Path, page: Path) -> None:
         console.print(line, highlight=False, markup=False)
     for line in tables.failures(content):
         console.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
-    for name, where in (("picture", picture), ("table", page), ("time", duration(content["seconds"]))):
+    for name, where in (*files.items(), ("time", duration(content["seconds"]))):
         console.print(f"{name:<8} {where}", highlight=False, markup=False, soft_wrap=True)
 
 

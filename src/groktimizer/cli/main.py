@@ -16,7 +16,7 @@ from groktimizer.ground.errors import FAILURES, UnknownName, UserError
 from groktimizer.ground.names import unknown
 
 INTERRUPTED, UNREAD = 130, 141
-COMMANDS = ("run", "compare", "predict", "reproduce", "data")
+COMMANDS = ("run", "compare", "predict", "reproduce", "draw", "data")
 ENDINGS = ("SIGTERM", "SIGHUP")  # sent when a job is pre-empted and when a terminal closes; Windows has no SIGHUP
 TWICE = {"penalty": "penalty", "weight": "weight_decay"}
 
@@ -131,6 +131,10 @@ def _dispatch(words: list[str]) -> int:
         from groktimizer.cli.reproduce import reproduce
 
         return reproduce(arguments)
+    if arguments.command == "draw":
+        from groktimizer.cli.draw import draw
+
+        return draw(arguments)
     if arguments.command == "data":
         from groktimizer.cli.data import data
 

@@ -138,6 +138,7 @@ def build_parser() -> Parser:
     from groktimizer.cli.clocks_parser import add_clocks  # which needs this file's Parser
 
     add_clocks(commands)
+    _draw(commands.add_parser("draw", help="pictures again, from records alone"))
     _data(commands.add_parser("data", help="real data: list it, fetch it, tell about it"))
     return parser
 
@@ -191,6 +192,19 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     )
     add("--page", type=Path, metavar="PLACE", help="folder for page, figure, JSON; or the page, X.md (default: OUT)")
     _common(parser)
+
+
+def _draw(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Draw pictures, and write the pages of comparisons, again from records, computing nothing."
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("record", metavar="RECORD|DIR", help="first digits of an identity, a record's file, or DIR: all records there")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where pictures go (default: where the records are), and where RECORD is",
+    )
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

@@ -9,26 +9,34 @@ import numpy as np
 
 from groktimizer.cli.files import check_json
 from groktimizer.cli.lines import Told, check_sizes, step
-from groktimizer.cli.pictures import picture_path
 from groktimizer.cli.predict_convex import sparse
 from groktimizer.cli.predict_low_rank import low_rank
 from groktimizer.cli.predict_ridge import ridge
+from groktimizer.cli.prediction import Prediction
+from groktimizer.ground.checks import positive
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
 from groktimizer.ground.seeds import derive_seed
-from groktimizer.results import Store, make_directory
+from groktimizer.results import Store
 from groktimizer.studies import first_passage
 from groktimizer.theory.clock.figures import rounded
-from groktimizer.theory.linear.estimators import LinearEstimator, delay, needed_loss
+from groktimizer.theory.linear.estimators import LinearEstimator, accuracy, delay, needed_loss
 
 Array = np.ndarray
 
 _MOST_DRAWN = 10**8  # numbers in a drawn data set: 800 MB
 _MOST_OUTPUTS = 10**9  # up to here the chi-square law has its digits
+_ROOM = 20.0  # the curves go on to so many times the last clock
+_LEVEL = 0.95  # accuracy at which `LinearEstimator.times` strikes
+# Options of which squares and products are taken.
+_SIZES = (
+    *("nu", "teacher_norm", "noise", "lr", "weight_decay", "tolerance", "test_tolerance"),
+    *("ratio", "weight", "tau", "memorised_norm"),
+)
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Do ``groktimizer predict``.
+    """Do ``groktimizer predict``: a kind finds and tells, then the result is recorded, drawn from there and written.
 
     Args:
         arguments: From the parser.
@@ -37,31 +45,34 @@ def predict(arguments: argparse.Namespace) -> int:
         0.
     """
     check_json(arguments.json)
+    check_sizes(**{name: getattr(arguments, name) for name in _SIZES if name in vars(arguments)})
     kinds = {"ridge": ridge, "linear-estimator": _linear, "network": _network, "sparse": sparse, "low-rank": low_rank}
     told = Told(arguments.json)
-    content = kinds[arguments.kind](arguments, told)
-    told.finish({"command": shlex.join(["groktimizer", *arguments.words]), **content})
+    store = Store(arguments.out)
+    found = kinds[arguments.kind](arguments, told)
+    record = found.record()
+    store.save(record)
+    from groktimizer.report import pictures
+
+    picture = pictures.draw(record, store.directory)
+    drawn = {} if picture is None else {"picture": str(picture)}
+    for name, where in {**drawn, "record": store.path(record.identity)}.items():
+        told.say(f"{name:<12} {where}")
+    command = shlex.join(["groktimizer", *arguments.words])
+    told.finish({"command": command, "kind": arguments.kind, **found.content, **drawn, "identity": record.identity})
     return 0
 
 
-def _linear(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
-    names = ("ratio", "lr", "weight_decay", "tolerance")
-    check_sizes(**{name: getattr(arguments, name) for name in names})
+def _linear(arguments: argparse.Namespace, told: Told) -> Prediction:
     if arguments.outputs > _MOST_OUTPUTS:
         raise UserError(f"--outputs {arguments.outputs}: accepted are up to {_MOST_OUTPUTS:,}")
-    folder = make_directory(arguments.out)
     problem = LinearEstimator(arguments.ratio, arguments.lr, arguments.weight_decay, arguments.outputs)
-    if not 0 < arguments.tolerance < math.inf:
-        raise UserError(f"--tolerance {arguments.tolerance:g}: accepted are positive finite numbers")
+    positive(**{"--tolerance": arguments.tolerance})
     times = problem.times(arguments.tolerance)
     formula = delay(arguments.ratio, arguments.lr, arguments.outputs)
     drawn = _drawn_law(arguments.inputs, arguments.ratio, arguments.seed)
-    from groktimizer.report import clocks, style
-
     kept = {key: getattr(problem, key) for key in ("ratio", "lr", "weight_decay", "outputs")}
     kept["tolerance"] = arguments.tolerance
-    path = picture_path(folder, "linear-estimator", kept, None if drawn is None else drawn[0])
-    picture = style.save(clocks.linear(problem, arguments.tolerance, drawn, times), path)
     gap = times[1] - times[0] if all(map(math.isfinite, times)) else math.inf
     told.say(f"train        step at which 95 % of the training set is correct: {step(times[0])}")
     told.say(f"generalised  step at which 95 % of unseen inputs are correct: {step(times[1])}")
@@ -70,9 +81,49 @@ def _linear(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
     advice = _linear_advice(problem, arguments.tolerance)
     for text in advice:
         told.say(f"advice       {text}")
-    told.say(f"picture      {picture}")
     ends = {"memorised": times[0], "generalised": times[1], "delay": gap, "formula": formula, "advice": advice}
-    return {"kind": "linear-estimator", **kept, **ends, "picture": str(picture)}
+    frame = _linear_frame(problem, arguments.tolerance, drawn, times)
+    arrays = (None if drawn is None else drawn[0],)
+    return Prediction("linear-estimator", kept, {**kept, **ends}, arrays, frame)
+
+
+def _linear_frame(
+    problem: LinearEstimator, tolerance: float, drawn: tuple[Array, Array] | None, times: tuple[float, float]
+) -> dict[str, Any]:
+    """Losses and accuracies of a linear estimator, and those of a drawn data set."""
+    ends = [time for time in times if math.isfinite(time)]
+    steps = np.geomspace(1, _ROOM * max([*ends, 100.0 / problem.lr]), 200)
+    looks = [("train", "solid", 0), ("generalisation", "solid", 1)] + [("drawn data", "dashed", 5)] * 2
+    values = [*problem.losses(steps), *(() if drawn is None else problem.losses(steps, drawn))]
+    losses, shares = [], []
+    for (name, style, colour), loss in zip(looks, values, strict=False):
+        line = {"label": name, "x": steps, "style": style, "colour": colour}
+        losses.append({**line, "y": loss})
+        shares.append({**line, "y": accuracy(loss, tolerance, problem.outputs)})
+    clocks = []
+    for row, time in enumerate(times):
+        struck = math.isfinite(time)
+        clocks.append(
+            {
+                "time": time if struck else float(steps[-1]),
+                "level": _LEVEL,
+                "text": f"t{row + 1} = {time:,.0f}" if struck else f"t{row + 1}: never",
+                "colour": row,
+                "offset": (8 if struck else -8, -14.0 * (row + 1)),
+                "point": struck,
+            }
+        )
+    when = [f"at step {time:,.0f}" if math.isfinite(time) else "never" for time in times]
+    panel = {"x": "step", "marks": False}
+    return {
+        "painter": "panels",
+        "title": f"linear estimator, ratio {problem.ratio:g}, η = {problem.lr:g}, γ = {problem.weight_decay:g}",
+        "sentence": f"95 % of the training set correct {when[0]}, of unseen inputs {when[1]}",
+        "panels": [
+            {**panel, "title": "losses", "y": "loss", "y_log": True, "lines": losses},
+            {**panel, "title": "accuracies", "y": "share correct", "y_log": False, "lines": shares, "clocks": clocks},
+        ],
+    }
 
 
 def _linear_advice(problem: LinearEstimator, tolerance: float) -> list[str]:
@@ -113,19 +164,17 @@ def _drawn_law(inputs: int, ratio: float, seed: int) -> tuple[Array, Array] | No
     return values, np.full(inputs, 1 / inputs)
 
 
-def _network(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
+def _network(arguments: argparse.Namespace, told: Told) -> Prediction:
     if (arguments.lr is None) != (arguments.weight_decay is None):
         raise UserError("--lr, --weight-decay: accepted are both or neither")
-    for name in ("lr", "weight_decay", "memorised_norm"):
-        value = getattr(arguments, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"--{name.replace('_', '-')} {value:g}: accepted are positive finite numbers")
-        check_sizes(**{name: value})
+    settings = {name: getattr(arguments, name) for name in ("lr", "weight_decay", "memorised_norm")}
+    positive(**{f"--{name.replace('_', '-')}": value for name, value in settings.items() if value is not None})
     if not (arguments.runs / "records").is_dir():
         raise UserError(f"--from {arguments.runs}: holds no records, expected the --out of `run` or `compare`")
     filters = {} if arguments.optimizer is None else {"optimizer": {"name": arguments.optimizer}}
-    found = first_passage.groups(Store(arguments.runs).query(**filters))
-    return {"kind": "network", "groups": [_group(group, arguments, told) for group in found]}
+    records = Store(arguments.runs).query(**filters)
+    content = {"groups": [_group(group, arguments, told) for group in first_passage.groups(records)]}
+    return Prediction("network", {**settings, "runs": [record.identity for record in records]}, content)
 
 
 def _group(group: first_passage.Group, arguments: argparse.Namespace, told: Told) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import argparse
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ import torch
 from torch import Tensor
 
 from groktimizer.cli.lines import Told, read_array, step
-from groktimizer.cli.pictures import picture_path
-from groktimizer.cli.predict_convex import check_descent, methods, settled, step_size, tell_times
+from groktimizer.cli.predict_convex import methods, step_size, tell_descents
+from groktimizer.cli.prediction import Prediction, descents, given, refuse
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
-from groktimizer.results import make_directory
 from groktimizer.tasks import MatrixTask
 from groktimizer.theory.clock.checks import check_finite
 from groktimizer.theory.low_rank import LowRank, simplest
@@ -53,8 +51,15 @@ class Drawn:
         n1, n2 = self.problem.shape
         return {"n1": n1, "n2": n2, "r": self.r, "N": self.problem.measurements.count, "tau": self.tau}
 
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """What its record is named after."""
+        measured = self.problem.measurements
+        what = measured.places if isinstance(measured, Entries) else measured.dense()
+        return [part.numpy() for part in (what, self.problem.targets, self.problem.known_truth(), self.start)]
 
-def low_rank(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
+
+def low_rank(arguments: argparse.Namespace, told: Told) -> Prediction:
     """Do ``predict low-rank``: the verdict and the law first, then the steps.
 
     Args:
@@ -62,10 +67,8 @@ def low_rank(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
         told: Takes the lines.
 
     Returns:
-        The result as plain values.
+        The result.
     """
-    check_descent(arguments)
-    folder = make_directory(arguments.out)
     drawn = low_rank_problem(arguments)
     problem, start = drawn.problem, drawn.start
     lr = step_size(arguments.lr, problem.sharpness)
@@ -78,19 +81,18 @@ def low_rank(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
     told.say(f"verdict      {seen.told}")
     _tell_law(seen, told)
     found = matrices.forecast(problem, start, seen, iterate=arguments.iterate)
-    runs = [run for run in (found.proximal, found.accelerated) if run is not None]
+    runs = methods([run for run in (found.proximal, found.accelerated) if run is not None])
     _tell_steps(found, runs, tolerances, told)
-    from groktimizer.report import convex, style
-
-    sentence = f"{seen.verdict.outcome}; recovery error within tolerance for good: {settled(runs)}"
     shown = found.proximal is None and seen.law is not None and not seen.hopeless
     band = (f"where {matrices.PROXIMAL} recovers", seen.law.earliest, seen.expected) if shown and seen.law else None
-    figure = convex.descents(runs, title, sentence, tolerances, band)
-    picture = style.save(figure, _picture(folder, drawn, lr, arguments))
-    told.say(f"picture      {picture}")
+    frame = descents(title, f"{seen.verdict.outcome}; recovery error", tolerances, runs, band=band)
     law = {"lr": lr, "weight": arguments.weight, "verdict": asdict(seen.verdict), "law": _law_content(seen)}
-    rest = {"methods": methods(runs), "skipped": found.skipped, "advice": found.advice, "picture": str(picture)}
-    return {"kind": "low-rank", "measurements": drawn.seen, **drawn.sizes, **law, **rest}
+    rest = {"methods": runs, "skipped": found.skipped, "advice": found.advice}
+    content = {"measurements": drawn.seen, **drawn.sizes, **law, **rest}
+    settings = {"lr": lr, "weight": arguments.weight, "tolerances": tolerances, "iterate": arguments.iterate}
+    sizes = (*problem.shape, drawn.r, problem.measurements.count)
+    file = "-".join(["low-rank", drawn.seen, *map(str, sizes)])
+    return Prediction("low-rank", settings, content, drawn.arrays, frame, file)
 
 
 def low_rank_problem(arguments: argparse.Namespace) -> Drawn:
@@ -172,12 +174,9 @@ def _check_files(arguments: argparse.Namespace) -> None:
         raise UserError(f"--{has} without --{lacks}: accepted are both files or neither")
     if truth and not (matrix or measured):
         raise UserError("--truth without --matrix or --measurements: accepted are the files together or none")
-    if not (matrix or measured):
-        return
-    for name in _DRAWN:
-        if getattr(arguments, name) is not None:
-            option = "kind" if name == "seen" else name
-            raise UserError(f"--{option} with --{'matrix' if matrix else 'measurements'}: the file says what is seen")
+    if matrix or measured:
+        own = [option.replace("--seen", "--kind") for option in given(arguments, _DRAWN)]
+        refuse(own, f"with --{'matrix' if matrix else 'measurements'}: the file says what is seen")
 
 
 def _title(drawn: Drawn, lr: float, weight: float) -> str:
@@ -185,27 +184,15 @@ def _title(drawn: Drawn, lr: float, weight: float) -> str:
     return f"matrix {drawn.seen}, {n1} × {n2}, r = {drawn.r}, N = {count:,}, α = {lr:.4g}, β = {weight:g}"
 
 
-def _picture(folder: Path, drawn: Drawn, lr: float, arguments: argparse.Namespace) -> Path:
-    problem = drawn.problem
-    measured = problem.measurements
-    what = measured.places if isinstance(measured, Entries) else measured.dense()
-    tolerances = (arguments.tolerance, arguments.test_tolerance)
-    settings = {"lr": lr, "weight": arguments.weight, "tolerances": tolerances, "iterate": arguments.iterate}
-    arrays = (part.numpy() for part in (what, problem.targets, problem.known_truth(), drawn.start))
-    n1, n2 = problem.shape
-    kind = f"low-rank-{drawn.seen}-{n1}-{n2}-{drawn.r}-{measured.count}"
-    return picture_path(folder, kind, settings, *arrays)
-
-
 def _tell_steps(
-    found: matrices.LowRankForecast, runs: list[matrices.Descent], tolerances: tuple[float, float], told: Told
+    found: matrices.LowRankForecast, runs: Mapping[str, Any], tolerances: tuple[float, float], told: Told
 ) -> None:
-    tell_times(told, runs, tolerances, "to the last step taken")
+    tell_descents(told, runs, tolerances, "to the last step taken")
     if found.skipped:
         told.say(f"{matrices.PROXIMAL:<18}not iterated: {found.skipped}")
-    for run in runs:
-        ends = f"train error {run.train_error[-1]:.3g}, recovery error {run.recovery_error[-1]:.3g}"
-        told.say(f"ends         {run.name} after {run.taken:,} steps: {ends}")
+    for name, run in runs.items():
+        ends = f"train error {run['train_error'][-1]:.3g}, recovery error {run['recovery_error'][-1]:.3g}"
+        told.say(f"ends         {name} after {run['taken']:,} steps: {ends}")
     for text in found.advice:
         told.say(f"advice       {text}")
 

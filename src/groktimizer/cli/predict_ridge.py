@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from groktimizer.cli.lines import Told, bound, check_sizes, check_steps, read_array, step
-from groktimizer.cli.pictures import picture_path
-from groktimizer.ground.errors import UserError
+from groktimizer.cli.lines import Told, bound, check_steps, read_array, step
+from groktimizer.cli.prediction import Prediction, descents, given, refuse, tell_times
+from groktimizer.ground.checks import not_negative
 from groktimizer.ground.memory import check_memory
 from groktimizer.ground.seeds import derive_seed
-from groktimizer.results import make_directory
 from groktimizer.tasks import RidgeTask
 from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
 from groktimizer.theory.ridge.checks import check_features
-from groktimizer.theory.ridge.forecast import Forecast, curve_steps, forecast
+from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps, forecast
 from groktimizer.theory.ridge.spectrum import SVD_ENTRIES
 
 Array = np.ndarray
@@ -42,7 +41,7 @@ class Drawn:
     test: str
 
 
-def ridge(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
+def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
     """Do ``predict ridge``.
 
     Args:
@@ -50,10 +49,10 @@ def ridge(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
         told: Takes the lines.
 
     Returns:
-        The result as plain values.
+        The result.
     """
-    _check(arguments)
-    folder = make_directory(arguments.out)
+    check_steps(switch=arguments.switch, max_delay=arguments.max_delay)
+    not_negative(**{"--noise": arguments.noise})
     drawn = ridge_problem(arguments)
     problem, tolerance = drawn.problem, arguments.tolerance
     settings = {
@@ -65,24 +64,28 @@ def ridge(arguments: argparse.Namespace, told: Told) -> dict[str, Any]:
         "switch": arguments.switch,
     }
     variance = arguments.nu**2 if arguments.theta0 is None else None
-    found = forecast(problem, drawn.theta0, **settings, max_delay=arguments.max_delay, init_variance=variance)
-    from groktimizer.report import clocks, style
-
+    asked = {"max_delay": arguments.max_delay, "init_variance": variance}
+    found = forecast(problem, drawn.theta0, **settings, **asked)
     title = f"ridge, n = {problem.n:,}, m = {problem.m:,}, η = {arguments.lr:g}, λ = {arguments.weight_decay:g}"
-    path = picture_path(folder, f"ridge-{problem.n}-{problem.m}", settings, *drawn.arrays)
-    picture = style.save(clocks.ridge(found, title, drawn.test), path)
-    _tell(problem, found, f"{title}; rank {problem.rank}, largest curvature {problem.sharpness:.4g}", drawn.test, told)
-    told.say(f"picture      {picture}")
-    return {"kind": "ridge", "n": problem.n, "m": problem.m, **_content(found), "picture": str(picture)}
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """Refuse numbers that no arithmetic survives."""
-    names = ("nu", "teacher_norm", "noise", "lr", "weight_decay", "tolerance", "test_tolerance")
-    check_sizes(**{name: getattr(arguments, name) for name in names})
-    check_steps(switch=arguments.switch, max_delay=arguments.max_delay)
-    if not 0 <= arguments.noise < math.inf:
-        raise UserError(f"--noise {arguments.noise:g}: accepted are finite numbers >= 0")
+    content = {"n": problem.n, "m": problem.m, **_content(found)}
+    methods = {
+        name: {**method, "steps": content["steps"], "resting": not method["unresolved"]}
+        for name, method in content["methods"].items()
+    }
+    told.say(f"{title}; rank {problem.rank}, largest curvature {problem.sharpness:.4g}")
+    tell_times(told, content["methods"], (f"train, {drawn.test}", "within tolerance", "for ever"), "momentum")
+    _tell(found, drawn.test, told)
+    times = next(iter(found.methods.values())).times
+    frame = descents(
+        title,
+        drawn.test,
+        (times.train_tolerance, times.test_tolerance),
+        {_named(name, method): method for name, method in methods.items()},
+        words=("loss", "train loss", drawn.test),
+        curves=("train_loss", "population_loss"),
+    )
+    file = f"ridge-{problem.n}-{problem.m}"
+    return Prediction("ridge", settings, content, drawn.arrays, frame, file, asked)
 
 
 def ridge_problem(arguments: argparse.Namespace) -> Drawn:
@@ -141,44 +144,31 @@ def _check_room(what: str, n: int, m: int) -> None:
 
 def _check_files(arguments: argparse.Namespace) -> None:
     """Refuse files and options that exclude each other or lack one another."""
-    given = [name for name in ("teacher", *_TEST) if getattr(arguments, name) is not None]
+    labels = given(arguments, ("teacher", *_TEST))
     if arguments.features is None:
-        for name in given:
-            raise UserError(f"--{_dashed(name)} without --features: accepted are the files together or none")
+        refuse(labels, "without --features: accepted are the files together or none")
         return
-    for name in _SIZES:
-        if getattr(arguments, name) is not None:
-            raise UserError(f"--{_dashed(name)} with --features: the files say how large the problem is")
-    if not 0 <= arguments.nu < math.inf:
-        raise UserError(f"--nu {arguments.nu:g}: accepted are finite numbers >= 0")
-    if not given:
-        raise UserError("--features without --teacher: accepted is a teacher, or --targets with a test set")
+    refuse(given(arguments, _SIZES), "with --features: the files say how large the problem is")
+    not_negative(**{"--nu": arguments.nu})
     together = "--targets, --test-features and --test-targets"
-    if given == ["teacher"]:
+    if not labels:
+        refuse(["--features"], "without --teacher: accepted is a teacher, or --targets with a test set")
+    if labels == ["--teacher"]:
         return
-    if "teacher" in given:
-        raise UserError(f"--teacher with --{_dashed(given[1])}: accepted is a teacher, or {together}")
+    if arguments.teacher is not None:
+        refuse(labels[:1], f"with {labels[1]}: accepted is a teacher, or {together}")
     for name in _TEST:
-        if name not in given:
-            raise UserError(f"--{_dashed(given[0])} without --{_dashed(name)}: accepted are {together} together")
-    for name in ("covariance", "noise"):
-        if getattr(arguments, name):
-            raise UserError(f"--{name} with --targets: the files say what the labels and the population are")
+        if getattr(arguments, name) is None:
+            refuse(labels, f"without --{name.replace('_', '-')}: accepted are {together} together")
+    given_too = [f"--{name}" for name in ("covariance", "noise") if getattr(arguments, name)]
+    refuse(given_too, "with --targets: the files say what the labels and the population are")
 
 
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
+def _named(name: str, method: Mapping[str, Any]) -> str:
+    return f"{name} (μ = {method['momentum']:.4g})" if name == CRITICAL else name
 
 
-def _tell(problem: Ridge, found: Forecast, title: str, test: str, told: Told) -> None:
-    told.say(title)
-    rows = [["", "momentum", "t1", "t2", "settled", "delay"]]
-    for name, method in found.methods.items():
-        times = method.times
-        clocks = (times.memorised, times.generalised, times.settled, times.delay)
-        rows.append([name, f"{method.momentum:.6g}", *map(step, clocks)])
-    told.table(rows)
-    told.say(f"t1, t2: first step with train, {test} within tolerance; settled: t2 that lasts for ever")
+def _tell(found: Forecast, test: str, told: Told) -> None:
     if test == "test loss":
         told.say("test loss    the mean squared error on the test set; it is the population loss of what follows")
     _tell_zero(found, test, told)

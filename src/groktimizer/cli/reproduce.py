@@ -13,7 +13,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
 from groktimizer.papers import beyond_l2, ridge
 from groktimizer.papers.reproduction import Effort, Reproduced
-from groktimizer.results import Store, make_directory, provenance
+from groktimizer.results import FIGURE, Record, Store, provenance
 
 PAPERS = {
     "ridge": (ridge.reproduce, "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression"),
@@ -42,7 +42,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         raise UserError("--figures is empty: name some, such as 2,4, or leave the option out for all")
     chosen = PAPERS if arguments.name == "all" else {arguments.name: PAPERS[arguments.name]}
     check_json(arguments.json)
-    store, folder = Store(arguments.out), make_directory(arguments.out)
+    store = Store(arguments.out)
     content: dict[str, Any] = {"command": shlex.join(["groktimizer", *arguments.words]), "provenance": provenance(1)}
     whole = True
     with Bars() as bars:
@@ -57,7 +57,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         for name, (make, paper) in chosen.items():
             began = time.monotonic()
             figures = make(effort, store, arguments.figures or [])
-            pictures = [_draw(figure, paper, folder / f"{name}-{_slug(figure.name)}.png") for figure in figures]
+            pictures = [_keep(figure, name, paper, effort, store) for figure in figures]
             seconds = time.monotonic() - began
             told = [
                 {**figure.content(), "picture": str(picture)} for figure, picture in zip(figures, pictures, strict=True)
@@ -69,20 +69,26 @@ def reproduce(arguments: argparse.Namespace) -> int:
     return 0 if whole else 1
 
 
-def _slug(name: str) -> str:
-    return name.lower().replace(" ", "-")
-
-
-def _draw(figure: Reproduced, paper: str, path: Path) -> Path:
-    from groktimizer.report import panels, style
+def _keep(figure: Reproduced, name: str, paper: str, effort: Effort, store: Store) -> Path | None:
+    """Record a figure and draw it from its record."""
+    from groktimizer.report import pictures
 
     held = sum(check.passed for check in figure.checks)
-    sentence = f"{paper.partition(',')[0]}: {held} of {len(figure.checks)} claims hold"
     content = figure.content()
-    return style.save(panels.plot(f"{figure.name}: {figure.title}", sentence, content["panels"]), path)
+    frame = {
+        "painter": "panels",
+        "title": f"{figure.name}: {figure.title}",
+        "sentence": f"{paper.partition(',')[0]}: {held} of {len(figure.checks)} claims hold",
+        "panels": content.pop("panels"),
+    }
+    file = f"{name}-{figure.name.lower().replace(' ', '-')}"
+    spec = {"paper": name, "figure": figure.name, "seed": effort.seed, "quick": effort.quick, "full": effort.full}
+    record = Record.of(FIGURE, spec, {**content, "file": file, "frame": frame}, provenance(1))
+    store.save(record)
+    return pictures.draw(record, store.directory)
 
 
-def _tell(paper: str, figures: list[Reproduced], pictures: list[Path], seconds: float) -> None:
+def _tell(paper: str, figures: list[Reproduced], pictures: list[Path | None], seconds: float) -> None:
     line(paper)
     for figure, picture in zip(figures, pictures, strict=True):
         line(f"{figure.name}  {figure.verdict}: {figure.title}")

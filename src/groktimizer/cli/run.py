@@ -55,22 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
             checkpoint_every=arguments.checkpoint_every,
             on_event=lambda event: bars.run(name, event),
         )
-    picture = _draw(record, store, name)
+    from groktimizer.report import pictures
+
+    picture = pictures.draw(record, store.directory)
     write_result(arguments.json, _content(record, store, picture))
     _tell(record, store, picture, reused)
     return 0
 
 
-def _draw(record: Record, store: Store, title: str) -> Path:
-    from groktimizer.report import style, two_clocks
-
-    path = (
-        store.directory / f"run-{record.spec['task']['name']}-{record.spec['optimizer']['name']}-{record.identity}.png"
-    )
-    return style.save(two_clocks.plot(two_clocks.frame(record, title)), path)
-
-
-def _content(record: Record, store: Store, picture: Path) -> dict[str, Any]:
+def _content(record: Record, store: Store, picture: Path | None) -> dict[str, Any]:
     return {
         "command": "run",
         "identity": record.identity,
@@ -83,7 +76,7 @@ def _content(record: Record, store: Store, picture: Path) -> dict[str, Any]:
     }
 
 
-def _tell(record: Record, store: Store, picture: Path, reused: bool) -> None:
+def _tell(record: Record, store: Store, picture: Path | None, reused: bool) -> None:
     summary, times = record.summary, record.summary["times"]
 
     def tell(name: str, text: object) -> None:

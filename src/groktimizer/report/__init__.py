@@ -1,1 +1,1 @@
-"""Report: figures and tables drawn from records alone; nothing here runs anything."""
+"""Report: figures, tables and pages made from records alone (`pictures`); nothing here runs anything."""

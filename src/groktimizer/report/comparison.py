@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from groktimizer.measures import median_with_dnf
-from groktimizer.report.style import GREY, INK, METHODS, drawable, house_style, log_steps
+from groktimizer.report.style import GREY, INK, drawable, house_style, log_steps, look
 from groktimizer.results import Record
 
+SIGNS = 12  # of a method along a curve; those of different methods stand beside each other
 SIZES = {"memorised": 8.0, "generalised": 6.5, "settled": 13.0}
 Curve = tuple[np.ndarray, np.ndarray]
 TIMES = (("memorised", "o", "white"), ("generalised", "D", "white"), ("settled", "o", None))
@@ -75,6 +76,16 @@ class Frame:
     panels: Mapping[str, Sequence[Line]]
     accuracy: bool
 
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "Frame":
+        """Take the frame out of the content of a record, where `content` put it."""
+        panels = {name: [Line(**line) for line in lines] for name, lines in kept["panels"].items()}
+        return cls(kept["title"], panels, kept["accuracy"])
+
+    def content(self) -> dict[str, Any]:
+        """Everything as plain nested content, with arrays."""
+        return asdict(self)
+
 
 def frame(groups: Mapping[str, Mapping[str, Sequence[Record | None]]], title: str) -> Frame:
     """Take from records what the figure shows.
@@ -123,16 +134,14 @@ def plot(picture: Frame) -> Figure:
     Returns:
         The figure.
     """
-    labels = dict.fromkeys(line.label for lines in picture.panels.values() for line in lines)
-    colours = {label: METHODS[k % len(METHODS)] for k, label in enumerate(labels)}
     heights = [max(2.4, 0.55 * len(lines) + 0.9) for lines in picture.panels.values()]
     with house_style():
         figure = Figure(figsize=(11.5, sum(heights) + 1.1))
         figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.06)
         grid = figure.subplots(len(picture.panels), 2, squeeze=False, width_ratios=(1, 1.15), height_ratios=heights)
         for (name, lines), (left, right) in zip(picture.panels.items(), grid, strict=True):
-            _curves(left, lines, colours, picture.accuracy)
-            _times(right, lines, colours)
+            _curves(left, lines, picture.accuracy)
+            _times(right, lines)
             left.set_title(f"{name}: " * (len(picture.panels) > 1) + "accuracy on unseen data" * picture.accuracy)
             right.set_title("when each method got there")
         for axes in grid[-1]:
@@ -142,22 +151,28 @@ def plot(picture: Frame) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], accuracy: bool) -> None:
+def _curves(axes: Axes, lines: Sequence[Line], accuracy: bool) -> None:
     drawn = [curve for line in lines for curve in line.curves if curve is not None]
     if not drawn:
         axes.text(0.5, 0.5, "every run failed", transform=axes.transAxes, ha="center", va="center", color=GREY)
-    for line in reversed(lines):
+    first = min((float(steps[1]) if len(steps) > 1 else 1.0 for steps, _ in drawn), default=1.0)
+    last = max((float(steps[-1]) for steps, _ in drawn), default=1.0)
+    for turn, line in reversed(list(enumerate(lines))):
+        colour, marker = look(line.label)
         for k, curve in enumerate(line.curves):
             if curve is None:
                 continue
             (steps, values), bold = curve, k == line.typical
-            axes.plot(
-                steps, drawable(values), color=colours[line.label], lw=2.2 if bold else 0.8, alpha=1.0 if bold else 0.4
-            )
+            width, alpha = (2.2, 1.0) if bold else (0.8, 0.4)
+            axes.plot(steps, drawable(values), color=colour, lw=width, alpha=alpha)
             if bold:
-                axes.plot(steps[-1], drawable(values)[-1], "|", color=colours[line.label], ms=9, mew=2)
-    first = min((float(steps[1]) if len(steps) > 1 else 1.0 for steps, _ in drawn), default=1.0)
-    log_steps(axes, first, max((float(steps[-1]) for steps, _ in drawn), default=1.0))
+                axes.plot(steps[-1], drawable(values)[-1], "|", color=colour, ms=9, mew=2)
+                places = _signs(steps, (first, last), turn / len(lines))
+                axes.plot(
+                    steps[places], drawable(values)[places], ls="", marker=marker, color=colour, ms=6, mec="white",
+                    mew=0.6, zorder=2.5,
+                )  # fmt: skip
+    log_steps(axes, first, last)
     if accuracy:
         axes.set(ylim=(-3, 104), ylabel="test accuracy (%)")
         axes.set_yticks([0, 25, 50, 75, 100])
@@ -165,14 +180,30 @@ def _curves(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], accur
         axes.set(yscale="log", ylabel="test loss (log scale)")
 
 
-def _times(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str]) -> None:
+def _signs(steps: np.ndarray, ends: tuple[float, float], turn: float) -> np.ndarray:
+    """Where a method's markers stand on its curve, so that each of several curves that coincide shows its own.
+
+    Args:
+        steps: evaluated steps.
+        ends: of the logarithmic axis.
+        turn: in [0, 1): where among the markers of the other methods.
+
+    Returns:
+        Places in `steps`, perhaps none.
+    """
+    wanted = np.geomspace(ends[0], max(ends[1], 2 * ends[0]), SIGNS + 1)
+    wanted = wanted[:-1] * (wanted[1:] / wanted[:-1]) ** turn
+    return np.unique(np.searchsorted(steps, wanted[(wanted >= steps[0]) & (wanted <= steps[-1])]))
+
+
+def _times(axes: Axes, lines: Sequence[Line]) -> None:
     """Draw a row per method: range over seeds as a bar, median as a mark, an arrow where a seed never settled."""
     known = [t for line in lines for times in line.times.values() for t in times if t]
     low = min(known, default=1) / 1.6
     budgets = [line.budget for line in lines if None in line.times["settled"] and line.budget]
     high = max([*known, *budgets], default=10) * 1.25
     for row, line in enumerate(lines):
-        colour = colours[line.label]
+        colour = look(line.label).colour
         _one_method(axes, row, line, colour, (low, high))
         success = sum(time is not None for time in line.times["settled"])
         axes.text(
@@ -186,7 +217,7 @@ def _times(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str]) -> Non
     axes.set(xlim=(low, high), ylim=(len(lines) - 0.4, -0.6))
     axes.set_yticks(range(len(lines)), [line.label for line in lines])
     for label, line in zip(axes.get_yticklabels(), lines, strict=True):
-        label.set_color(colours[line.label])
+        label.set_color(look(line.label).colour)
         label.set_fontweight("bold")
     axes.grid(visible=False, axis="y")
 

@@ -7,30 +7,43 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, house_style
+from groktimizer.report.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    RED,
+    headline,
+    house_style,
+    look,
+    mark_clock,
+    panels_below,
+    widths,
+)
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, INK)
 FEW = 2  # panels in a row
 MOST_INSIDE = 4  # names of a legend between the curves of a lone panel; more stand beside it
 
 
-def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figure:
+def plot(frame: Mapping[str, Any]) -> Figure:
     """Draw panels side by side.
 
     Args:
-        title: Above all of them.
-        sentence: Below the title, what to see.
-        panels: Each with title, x, y (labels), y_log, marks, perhaps x_log, and lines of label, x, y, style, colour.
+        frame: "title" above all of them; "sentence" below it, what to see; "panels", each with title, x, y (labels),
+            y_log, marks, perhaps x_log, lines of label, x, y, style, colour (a number, or the name of a method), and
+            perhaps clocks of time, level, text, colour, offset, point.
 
     Returns:
         The figure.
     """
+    panels: Sequence[Mapping[str, Any]] = frame["panels"]
     columns = min(len(panels), FEW)
     rows = -(-len(panels) // columns)
     aside = columns == 1 and len({line["label"] for line in panels[0]["lines"]}) > MOST_INSIDE
     with house_style():
-        figure = Figure(figsize=(5.4 * columns + (1.4 + 2.0 * aside if columns == 1 else 0), 3.7 * rows + 0.9))
-        figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08, rect=(0, 0, 1, 1 - 0.78 / (3.7 * rows + 0.9)))
+        figure = panels_below(5.4 * columns + (1.4 + 2.0 * aside if columns == 1 else 0), 3.7 * rows + 0.9)
         grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
         told: set[str] = set()
         for axes, panel in zip(grid, panels, strict=False):
@@ -42,18 +55,22 @@ def plot(title: str, sentence: str, panels: Sequence[Mapping[str, Any]]) -> Figu
             told |= labels
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
-        height = float(figure.get_figheight())
-        figure.text(0.02, 1 - 0.12 / height, title, ha="left", va="top", fontsize=13, fontweight="bold", color=INK)
-        figure.text(0.02, 1 - 0.44 / height, sentence, ha="left", va="top", fontsize=10.5, color=GREY)
+        headline(figure, frame["title"], frame["sentence"])
     return figure
+
+
+def _colour(of: int | str) -> str:
+    return look(of).colour if isinstance(of, str) else COLOURS[of % len(COLOURS)]
 
 
 def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
     seen: set[str] = set()
+    solid = [line for line in panel["lines"] if line["style"] == "solid"]
+    wide = iter(widths([(line["x"], line["y"]) for line in solid], 2.2, log=panel["y_log"]))
     for line in panel["lines"]:
-        colour = COLOURS[line["colour"] % len(COLOURS)]
-        look: dict[str, Any] = {
-            "solid": {"lw": 2.2, "marker": "o" if panel["marks"] else None, "ms": 5, "zorder": 3},
+        width = next(wide) if line["style"] == "solid" else 0.0
+        appearance: dict[str, Any] = {
+            "solid": {"lw": width, "marker": "o" if panel["marks"] else None, "ms": 2.8 + width, "zorder": 3},
             "dashed": {"lw": 1.5, "ls": "--", "zorder": 4},
             "faint": {"lw": 0.9, "alpha": 0.55, "zorder": 2.5},
         }[line["style"]]
@@ -62,7 +79,7 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
             y = np.where(y > 0, y, np.nan)
         name = line["label"] if line["label"] not in seen else None
         seen.add(line["label"])
-        (drawn,) = axes.plot(x, y, color=colour, **look)
+        (drawn,) = axes.plot(x, y, color=_colour(line["colour"]), **appearance)
         if name is not None:  # the legend shows a strong line, whatever the curve's own
             axes.plot([], [], color=drawn.get_color(), lw=2, ls=drawn.get_linestyle(), label=name)
     axes.set(xscale="log" if panel.get("x_log", True) else "linear", xlabel=panel["x"], ylabel=panel["y"])
@@ -76,10 +93,9 @@ def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
         _floor(axes, panel)
     else:
         axes.set_ylim(-0.03, 1.03)
-    level = panel.get("level")
-    if level is not None:
-        axes.axhline(level, color=INK, lw=1.1, ls=":", zorder=2.2)
-        axes.annotate("tolerance", (0.01, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=9)
+    for clock in panel.get("clocks", ()):
+        place, point = (float(clock["time"]), float(clock["level"])), clock["point"]
+        mark_clock(axes, place, clock["text"], _colour(clock["colour"]), clock["offset"], point=point)
 
 
 def _ticks(values: Sequence[float]) -> list[str]:

@@ -1,10 +1,14 @@
-"""House style of the figures: colours that colour-blind readers can tell apart, few lines, words beside the curves."""
+"""House style of the figures: colours that colour-blind readers can tell apart, few lines, words beside the curves.
 
+Colour and marker belong to a method: `METHODS`. Curves that coincide are both seen: `widths`.
+"""
+
+import hashlib
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +21,91 @@ from groktimizer.results import write_bytes
 BLUE, RED, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 INK, GREY, PALE = "#222222", "#707070", "#F2F2EE"
 LARGEST = 1e100
-METHODS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, "#8C6D31", "#555555")
+HEAD = 0.78  # inches above the panels
+CASING = 2.0  # points by which a curve is wider for each one that covers it
+
+
+class Look(NamedTuple):
+    """How a method is drawn.
+
+    Attributes:
+        colour: hexadecimal.
+        marker: matplotlib's name of a shape; none is one of those that stand for times.
+    """
+
+    colour: str
+    marker: str
+
+
+METHODS: Mapping[str, Look] = {
+    "groktimizer": Look(BLUE, "s"),
+    "adamw": Look(RED, "^"),
+    "adam-l2": Look(GREEN, "P"),
+    "muon": Look(PURPLE, "X"),
+    "grokfast": Look(ORANGE, "p"),
+    "orthograd": Look(SKY, "h"),
+    "adam": Look("#8C6D31", "v"),
+    "sgd": Look("#555555", "<"),
+    "adam-subgradient": Look("#882255", "v"),
+    "subgradient": Look("#999933", ">"),
+    "proximal": Look("#44AA99", "d"),
+}
+OTHERS = (Look("#AA4499", "*"), Look("#6699CC", "8"), Look("#661100", "H"), Look("#888888", "d"), Look("#332288", ">"))
+TUNED = {"-tuned": 0.62, " (tuned)": 0.4}  # a darker shade of the method's colour
+
+
+def look(label: str) -> Look:
+    """Find the colour and the marker of a method; they are the same in every picture.
+
+    Args:
+        label: name of the method, perhaps with the mark of its tuning.
+
+    Returns:
+        Those of `METHODS`, or of `OTHERS` by the hash of a name that is not there.
+
+    Example:
+        >>> look("groktimizer").colour, look("adamw-tuned"), look("mine:make") == look("mine:make")
+        ('#0072B2', Look(colour='#843a00', marker='^'), True)
+    """
+    name, shade = label, 1.0
+    for mark, factor in TUNED.items():
+        if label.endswith(mark):
+            name, shade = label.removesuffix(mark), factor
+    colour, marker = METHODS.get(name) or OTHERS[hashlib.sha256(name.encode()).digest()[0] % len(OTHERS)]
+    parts = [round(shade * int(colour[place : place + 2], 16)) for place in (1, 3, 5)]
+    return Look(colour if shade == 1 else "#" + "".join(f"{part:02x}" for part in parts), marker)
+
+
+def widths(curves: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], width: float, *, log: bool = False) -> list[float]:
+    """Widths with which curves are seen that lie on one another: each is wider than those that cover it.
+
+    Args:
+        curves: abscissae and ordinates, in the order in which they are drawn.
+        width: of a curve that nothing covers.
+        log: whether the ordinates are on a logarithmic axis.
+
+    Returns:
+        One width a curve.
+
+    Example:
+        >>> widths([([1, 2, 3], [0, 1, 1]), ([1, 2, 3], [0, 0.5, 1]), ([1, 2, 3], [5, 5, 5])], 2.0)
+        [4.0, 2.0, 2.0]
+    """
+    shown = [np.log(np.maximum(np.abs(drawable(y)), 1e-300)) if log else drawable(y) for _, y in curves]
+    known = np.concatenate([np.ravel(values[np.isfinite(values)]) for values in shown]) if shown else np.empty(0)
+    near = 0.01 * float(np.ptp(known)) if known.size else 0.0
+    tables = [
+        dict(zip(np.asarray(x).tolist(), values, strict=True)) for (x, _), values in zip(curves, shown, strict=True)
+    ]
+
+    def covers(upper: Mapping[float, float], lower: Mapping[float, float]) -> bool:
+        return sum(abs(upper[x] - lower[x]) <= near for x in upper.keys() & lower.keys()) > 1
+
+    return [
+        width + CASING * sum(covers(upper, lower) for upper in tables[place + 1 :])
+        for place, lower in enumerate(tables)
+    ]
+
 
 RULES: dict[Any, Any] = {
     "font.size": 11,
@@ -63,6 +151,52 @@ def drawable(values: npt.ArrayLike) -> np.ndarray:
     """
     given = np.asarray(values, dtype=np.float64)
     return np.where(np.abs(given) <= LARGEST, given, np.nan)
+
+
+def headline(figure: Figure, title: str, sentence: str) -> None:
+    """Write the title of a figure and below it what to see, in the room that `HEAD` inches leave above the panels."""
+    height = float(figure.get_figheight())
+    figure.text(0.02, 1 - 0.12 / height, title, ha="left", va="top", fontsize=13, fontweight="bold", color=INK)
+    figure.text(0.02, 1 - 0.44 / height, sentence, ha="left", va="top", fontsize=10.5, color=GREY)
+
+
+def panels_below(width: float, height: float) -> Figure:
+    """Make a figure whose panels leave room for a `headline`; sizes in inches."""
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08, rect=(0, 0, 1, 1 - HEAD / height))
+    return figure
+
+
+def mark_clock(
+    axes: Axes, place: tuple[float, float], text: str, colour: str, offset: tuple[float, float], *, point: bool = True
+) -> None:
+    """Mark a clock: its name and step beside the point where it strikes; a name alone where it never does.
+
+    Args:
+        axes: Where; its steps are on a log axis that begins at 1 or so, and its limits are set.
+        place: Step and level.
+        text: Such as "t1 = 220".
+        colour: Of both.
+        offset: Where the text stands, in points to the right and up of the place.
+        point: Whether it strikes.
+    """
+    low, high = axes.get_ylim()
+    time, level = max(place[0], 1.0), min(max(place[1], low), high)
+    if point:
+        axes.plot([time], [level], "o", color=colour, ms=7, mec="white", mew=1.2, zorder=5, clip_on=False)
+    axes.annotate(
+        text,
+        (time, level),
+        xytext=offset,
+        textcoords="offset points",
+        ha="left" if offset[0] > 0 else "right",
+        va="bottom" if offset[1] > 0 else "top",
+        color=colour,
+        fontsize=10,
+        fontweight="bold",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        zorder=4,
+    )
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -7,7 +7,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from groktimizer.report.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED, drawable, house_style, log_steps
+from groktimizer.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    RED,
+    drawable,
+    house_style,
+    log_steps,
+    widths,
+)
 from groktimizer.results import Record
 
 NEAR_ZERO = 1e-3
@@ -45,12 +57,11 @@ class Frame:
     outcome: str
 
 
-def frame(record: Record, title: str | None = None) -> Frame:
+def frame(record: Record) -> Frame:
     """Take from a record what the two-clock picture shows.
 
     Args:
         record: a finished run.
-        title: replaces the title made of task, optimizer and seed.
 
     Returns:
         The frame that `plot` draws.
@@ -63,7 +74,7 @@ def frame(record: Record, title: str | None = None) -> Frame:
     norms, unit = _relative_norms(history)
     marks = {word: times.get(word) for word in ("memorised", "generalised", "settled")} | {"phase 2 begins": switch}
     return Frame(
-        title=title or f"{spec['task']['name']}, {spec['optimizer']['name']}, seed {spec['seed']}",
+        title=f"{spec['task']['name']}, {spec['optimizer']['name']}, seed {spec['seed']}",
         steps=np.asarray(history["step"]),
         train=np.asarray(history[f"train_{kind}"]),
         test=np.asarray(history[f"test_{kind}"]) if f"test_{kind}" in history else None,
@@ -135,8 +146,9 @@ def _curves(axes: Axes, picture: Frame) -> None:
     curves = [(picture.train, "training data", BLUE)]
     if picture.test is not None:
         curves.append((picture.test, "unseen data" if picture.accuracy else "unseen data (population)", RED))
-    for values, label, colour in curves:
-        axes.plot(picture.steps, drawable(scale * values), color=colour, label=label, lw=2.4)
+    wide = widths([(picture.steps, values) for values, _, _ in curves], 2.4, log=not picture.accuracy)
+    for (values, label, colour), width in zip(curves, wide, strict=True):
+        axes.plot(picture.steps, drawable(scale * values), color=colour, label=label, lw=width)
     if picture.accuracy:
         axes.set(ylim=(-3, 104), ylabel="accuracy (%)")
         axes.set_yticks([0, 25, 50, 75, 100])
@@ -146,10 +158,10 @@ def _curves(axes: Axes, picture: Frame) -> None:
 
 
 def _norms(axes: Axes, picture: Frame) -> None:
-    for column, label, colour in NORMS:
-        if column in picture.norms:
-            steps, values = picture.norms[column]
-            axes.plot(steps, values, color=colour, label=label)
+    shown = [(*picture.norms[column], label, colour) for column, label, colour in NORMS if column in picture.norms]
+    wide = widths([(steps, values) for steps, values, _, _ in shown], 2.0)
+    for (steps, values, label, colour), width in zip(shown, wide, strict=True):
+        axes.plot(steps, values, color=colour, label=label, lw=width)
     axes.set_ylabel(f"norm of the weights\n(1 = {picture.unit})")
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower left", ncols=3, handlelength=1.4, labelcolor="linecolor")

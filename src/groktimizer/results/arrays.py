@@ -14,7 +14,7 @@ def pack(content: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, np.nd
     """Take the arrays out of nested content.
 
     Args:
-        content: mappings, sequences, numbers, texts, and arrays of one dimension.
+        content: mappings, sequences, numbers, texts, and arrays; those of one dimension are taken out.
 
     Returns:
         The content as plain JSON content, each array replaced by its name; and the arrays by name, equal ones once. A
@@ -29,7 +29,7 @@ def pack(content: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, np.nd
     arrays: dict[str, np.ndarray] = {}
 
     def packed(value: object, way: str) -> object:
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "biuf":
             values = np.ascontiguousarray(value)
             name = names.setdefault((f"{values.dtype.str}{values.shape}", values.tobytes()), way)
             arrays[name] = values

@@ -79,7 +79,8 @@ class Record:
     def to_parquet(self) -> bytes:
         """Write the record as one Parquet file: arrays as columns, the rest as JSON metadata.
 
-        A run is a table, one row per evaluation; anything else is one row with an array in each cell.
+        Returns:
+            The file: of a run a table, one row per evaluation; of anything else one row with an array in each cell.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -1,0 +1,80 @@
+"""From a record to its picture, and to the page of a comparison: the only way to either, so both can be made again."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from groktimizer.report import comparison, descents, panels, public, style, tables, two_clocks
+from groktimizer.results import COMPARISON, RUN, Record, write_bytes, write_json
+
+# What draws a frame: the "painter" that it names.
+PAINTERS: Mapping[str, Callable[[Mapping[str, Any]], Figure]] = {
+    "comparison": lambda frame: comparison.plot(comparison.Frame.of(frame)),
+    "descents": descents.plot,
+    "panels": panels.plot,
+}
+
+
+def figure(record: Record) -> Figure | None:
+    """Draw what a record shows.
+
+    Args:
+        record: of anything.
+
+    Returns:
+        The figure, from the record alone; None if it shows nothing.
+    """
+    if record.kind == RUN:
+        return two_clocks.plot(two_clocks.frame(record))
+    frame = record.content.get("frame")
+    return None if frame is None else PAINTERS[frame["painter"]](frame)
+
+
+def name(record: Record) -> str:
+    """Name the files of a record, without the ending.
+
+    Args:
+        record: of anything.
+
+    Returns:
+        The name that its command gave it; of a run task, optimizer and identity.
+    """
+    if record.kind == RUN:
+        return f"run-{record.spec['task']['name']}-{record.spec['optimizer']['name']}-{record.identity}"
+    return str(record.summary["file"])
+
+
+def draw(record: Record, folder: Path) -> Path | None:
+    """Draw a record's picture into a folder.
+
+    Args:
+        record: of anything.
+        folder: where it goes.
+
+    Returns:
+        The PNG file, None if the record shows nothing.
+    """
+    drawn = figure(record)
+    return None if drawn is None else style.save(drawn, folder / f"{name(record)}.png")
+
+
+def write_page(record: Record, folder: Path) -> Path | None:
+    """Write the page of a comparison, and beside it what it was made of as JSON.
+
+    Args:
+        record: of anything.
+        folder: where both go, and the picture.
+
+    Returns:
+        The page, None if the record is of something else.
+    """
+    if record.kind != COMPARISON:
+        return None
+    content = {key: value for key, value in record.summary.items() if key not in {"frame", "file"}}
+    page = folder / f"{name(record)}.md"
+    write_json(page.with_suffix(".json"), public.without_places(content))
+    text = tables.comparison_page(content, page.with_suffix(".png").name, content["command"])
+    write_bytes(page, text.encode())
+    return page
