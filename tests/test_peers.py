@@ -329,7 +329,7 @@ def test_a_subgradient_optimizer_takes_groups_and_restores_gradients_after_an_er
 def test_penalised_descent_refuses_numbers_in_one_line(name: str, value: object):
     params = [torch.ones(2, 2, requires_grad=True)]
     options: dict[str, Any] = {"lr": 0.1, "penalty": L1(), "weight": 1.0, name: value}
-    with pytest.raises(ValueError, match=rf"^{name}={value!r}: accepted is a finite number >= 0$"):
+    with pytest.raises(ValueError, match=rf"^{name}={value!r}: expected a finite number ≥ 0$"):
         ProximalGradient([{"params": params}], **options)
     if name == "weight":
         with pytest.raises(ValueError, match=rf"^weight={value!r}: accepted"):

@@ -120,6 +120,17 @@ def test_zero_is_the_answer_from_beta_max_on(penalty: Penalty):
     assert penalty.prox(-gradient, limit * 0.99).abs().gt(1e-12).any()
 
 
+@pytest.mark.parametrize("penalty", [p for p in PENALTIES if p.kinked], ids=repr)
+def test_the_dual_norm_of_a_penalty_that_has_none_follows_from_its_map(penalty: Penalty):
+    """prox(theta, step) = 0 if and only if theta / step is a subgradient at 0; L2's map reaches 0 nowhere."""
+    stack = torch.stack([draw(4, 6, seed=seed) * 10.0 ** (seed - 1) for seed in range(3)])
+    found = Penalty.dual_norm(penalty, stack, batched=True)
+    torch.testing.assert_close(found, penalty.dual_norm(stack, batched=True), rtol=1e-12, atol=0)
+    assert float(Penalty.dual_norm(penalty, torch.zeros(2, 3))) == 0.0
+    assert float(Penalty.dual_norm(L2(), stack)) == math.inf
+    assert math.isnan(Penalty.dual_norm(penalty, torch.full((2, 2), math.nan)))
+
+
 @each_penalty
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
 def test_a_stack_is_its_members(penalty: Penalty, dtype: torch.dtype):

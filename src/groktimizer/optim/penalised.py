@@ -4,7 +4,6 @@ The three iterations of arXiv 2506.05718 (section 3, appendix D) as optimizers: 
 plain gradient descent, and the proximal one (ISTA for the l1 norm, singular value thresholding for the nuclear norm).
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.checks import not_negative
 from groktimizer.ground.names import lookup
 from groktimizer.optim.groups import param_groups
 from groktimizer.penalties import L1, L2, GroupL1, Nuclear, Penalty
-from groktimizer.penalties.base import is_number
 
 PENALTIES: Mapping[str, Penalty] = {"l2": L2(), "l1": L1(), "nuclear": Nuclear(), "group": GroupL1("rows")}
 
@@ -63,12 +61,6 @@ def penalised(model: nn.Module) -> list[Tensor]:
     return [param for group in groups(model) if group.get("weight_decay") != 0.0 for param in group["params"]]
 
 
-def _check(**values: float) -> None:
-    for name, value in values.items():
-        if not is_number(value) or not 0.0 <= value < math.inf:
-            raise UserError(f"{name}={value!r}: accepted is a finite number >= 0")
-
-
 def _evaluate(closure: Callable[[], Any] | None) -> Any:
     if closure is None:
         return None
@@ -90,7 +82,7 @@ class Subgradient(Optimizer):
     """
 
     def __init__(self, inner: Optimizer, targets: Iterable[Tensor], penalty: Penalty, weight: float) -> None:
-        _check(weight=weight)
+        not_negative(weight=weight)
         self.inner, self.targets, self.penalty, self.weight = inner, list(targets), penalty, weight
         for param in self.targets:
             penalty.check(param)
@@ -182,7 +174,7 @@ class ProximalGradient(Optimizer):
     """
 
     def __init__(self, params: list[dict[str, Any]], lr: float, penalty: Penalty, weight: float) -> None:
-        _check(lr=lr, weight=weight)
+        not_negative(lr=lr, weight=weight)
         self.penalty = penalty
         super().__init__(params, {"lr": lr, "weight_decay": weight})
         for group in self.param_groups:

@@ -1,4 +1,4 @@
-"""What phase 2 asks of a complexity h: value, subgradient, proximal map, dual norm."""
+"""What phase 2 asks of a complexity h: value, subgradient, proximal map; from these follows the dual norm."""
 
 import math
 from abc import ABC, abstractmethod
@@ -7,16 +7,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from groktimizer.ground.checks import not_negative
 from groktimizer.ground.errors import UserError
 
 Step = float | Tensor
+DOUBLINGS = 100  # of a step, before it is taken that none is long enough
 
 
 class Penalty(ABC):
     """A convex complexity h with ``h(0) = 0``, as an immutable value.
 
-    Subclasses are final frozen dataclasses. Every method works on one tensor, or on a stack of tensors along a leading
-    axis when ``batched`` is set; 16-bit tensors are computed in float32 and returned in their own type.
+    Subclasses are final frozen dataclasses with `value`, `subgradient` and `prox`. Every method works on one tensor, or
+    on a stack of tensors along a leading axis when ``batched`` is set; 16-bit tensors are computed in float32 and
+    returned in their own type.
 
     Attributes:
         name: Short name.
@@ -50,6 +53,9 @@ class Penalty(ABC):
         Args:
             theta: Tensor of any shape that `check` accepts; with `batched`, ``(runs, ...)``.
             batched: Whether the leading axis counts independent tensors.
+
+        Returns:
+            A scalar; with `batched`, shape ``(runs,)``.
         """
 
     @abstractmethod
@@ -59,6 +65,9 @@ class Penalty(ABC):
         Args:
             theta: As in `value`.
             batched: As in `value`.
+
+        Returns:
+            A tensor shaped like `theta`.
         """
 
     @abstractmethod
@@ -70,16 +79,41 @@ class Penalty(ABC):
             step: Step times weight, non-negative: a number; with `batched` also one per run, shape ``(runs,)``; if
                 `separable` also one per entry, shaped like `theta`.
             batched: As in `value`.
+
+        Returns:
+            A tensor shaped like `theta`.
         """
 
-    @abstractmethod
     def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """``max <theta, u>`` over ``h(u) <= 1``; for L2 over ``||u|| <= 1``.
+        """The least step whose proximal map takes theta to 0; of a norm h, ``max <theta, u>`` over ``h(u) <= 1``.
+
+        ``prox(theta, step) = 0`` says that theta / step is a subgradient of h at 0. Found by bisection unless a
+        subclass knows better (L2, whose map reaches 0 nowhere: ``||theta||``).
 
         Args:
             theta: As in `value`.
             batched: As in `value`.
+
+        Returns:
+            A scalar; with `batched`, shape ``(runs,)``. Infinity where no step takes theta to 0.
         """
+        rows = theta.unbind() if batched else (theta,)
+        found = theta.new_tensor([self._least_step(row) for row in rows])
+        return found if batched else found[0]
+
+    def _least_step(self, theta: Tensor) -> float:
+        values = raised(theta)
+        low, high = 0.0, float(torch.linalg.vector_norm(values))
+        for _ in range(DOUBLINGS if math.isfinite(high) else 0):
+            if not bool(self.prox(values, high).any()):
+                break
+            low, high = high, 2.0 * high
+        else:
+            return math.nan if math.isnan(high) else math.inf
+        while high - low > 2.0 * torch.finfo(values.dtype).eps * high:
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if bool(self.prox(values, middle).any()) else (low, middle)
+        return high
 
     def beta_max(self, gradient_at_zero: Tensor, *, batched: bool = False) -> Tensor:
         """The weight from which on theta = 0 minimises ``g + weight h``, g convex.
@@ -94,18 +128,6 @@ class Penalty(ABC):
         """
         size = self.dual_norm(gradient_at_zero, batched=batched)
         return size if self.kinked else torch.where(size > 0, torch.inf, size)
-
-
-def is_number(value: object) -> bool:
-    """Say whether something is a real number; True and False are not.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        Whether it is an int or a float.
-    """
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def raised(theta: Tensor) -> Tensor:
@@ -185,8 +207,7 @@ def spread(step: Step, theta: Tensor, *, batched: bool, separable: bool) -> Step
             not looked at: that would wait for the device.)
     """
     if not isinstance(step, Tensor):
-        if not is_number(step) or not 0 <= step < math.inf:
-            raise UserError(f"step={step!r}: expected a finite number ≥ 0")
+        not_negative(step=step)
         return float(step)
     step = step.to(theta.device, theta.dtype)
     if step.ndim == 0 or (separable and step.shape == theta.shape):

@@ -1,13 +1,14 @@
 """A complexity plus a little of the squared norm."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
+from groktimizer.ground.checks import not_negative
 from groktimizer.ground.errors import UserError
-from groktimizer.penalties.base import Penalty, Step, is_number, raised, spread
+from groktimizer.penalties.base import Penalty, Step, raised, spread
 from groktimizer.penalties.l2 import L2
 
 
@@ -38,76 +39,45 @@ class Elastic(Penalty):
         """Check both options."""
         if not isinstance(self.penalty, Penalty):
             raise UserError(f"penalty={self.penalty!r}: expected a penalty, such as L1()")
-        if not is_number(self.l2) or not (self.l2 >= 0 and math.isfinite(self.l2)):
-            raise UserError(f"l2={self.l2!r}: expected a finite number ≥ 0")
+        not_negative(l2=self.l2)
 
     @property
+    @override
     def separable(self) -> bool:
         """Whether the complexity is."""
         return self.penalty.separable
 
     @property
+    @override
     def kinked(self) -> bool:
         """Whether the complexity has a kink at 0."""
         return self.penalty.kinked
 
+    @override
     def check(self, param: Tensor) -> None:
-        """Refuse what the complexity refuses.
-
-        Args:
-            param: One parameter.
-        """
+        """Refuse what the complexity refuses."""
         self.penalty.check(param)
 
+    @override
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The weighted sum.
-
-        Args:
-            theta: A tensor that the complexity accepts; with `batched`, ``(runs, ...)``.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The weighted sum."""
         return self.penalty.value(theta, batched=batched) + self.l2 * L2().value(theta, batched=batched)
 
+    @override
     def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The complexity's subgradient plus ``l2 theta``; of least norm, as what is free lies across theta.
-
-        Args:
-            theta: As in `value`.
-            batched: As in `value`.
-
-        Returns:
-            A tensor shaped like `theta`.
-        """
+        """The complexity's subgradient plus ``l2 theta``; of least norm, as what is free lies across theta."""
         values = raised(theta)
         return (self.penalty.subgradient(values, batched=batched) + self.l2 * values).to(theta.dtype)
 
+    @override
     def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
-        """The complexity's map at ``theta / (1 + step l2)`` with step ``step / (1 + step l2)``.
-
-        Args:
-            theta: As in `value`.
-            step: Step times weight, non-negative: what the complexity's own map takes.
-            batched: As in `value`.
-
-        Returns:
-            A tensor shaped like `theta`.
-        """
+        """The complexity's map at ``theta / (1 + step l2)`` with step ``step / (1 + step l2)``."""
         values = raised(theta)
         growth = 1.0 + self.l2 * spread(step, values, batched=batched, separable=self.separable)
         own = step / (growth.reshape(step.shape) if isinstance(growth, Tensor) and isinstance(step, Tensor) else growth)
         return self.penalty.prox(values / growth, own, batched=batched).to(theta.dtype)
 
+    @override
     def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The dual norm of the complexity: the squared norm does not move the weight above which 0 is the answer.
-
-        Args:
-            theta: As in `value`.
-            batched: As in `value`.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The dual norm of the complexity: the squared norm does not move the weight above which 0 is the answer."""
         return self.penalty.dual_norm(theta, batched=batched)

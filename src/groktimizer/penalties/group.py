@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.checks import word
 from groktimizer.penalties.base import Penalty, Step, check_order, largest, matrices, raised, spread
 
 _DIMS = {"rows": -1, "columns": -2}
@@ -37,18 +38,11 @@ class GroupL1(Penalty):
 
     def __post_init__(self) -> None:
         """Check the option."""
-        if not isinstance(self.groups, str) or self.groups not in _DIMS:
-            raise UserError(f"groups={self.groups!r}: expected 'rows' or 'columns'")
+        word("groups", self.groups, _DIMS)
 
+    @override
     def check(self, param: Tensor) -> None:
-        """Refuse vectors and scalars, which have no rows.
-
-        Args:
-            param: One parameter.
-
-        Raises:
-            UserError: If it has fewer than two dims.
-        """
+        """Refuse vectors and scalars, which have no rows."""
         check_order(param.shape, repr(self))
 
     def _norms(self, theta: Tensor, batched: bool) -> tuple[Tensor, Tensor]:
@@ -56,55 +50,26 @@ class GroupL1(Penalty):
         matrix = matrices(raised(theta), batched, repr(self))
         return matrix, torch.linalg.vector_norm(matrix, dim=_DIMS[self.groups], keepdim=True)
 
+    @override
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The sum of the norms.
-
-        Args:
-            theta: At least two dims; with `batched`, ``(runs, ...)``.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The sum of the norms."""
         return self._norms(theta, batched)[1].sum((-2, -1)).to(theta.dtype)
 
+    @override
     def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """Each group divided by its norm, 0 for a group that is 0.
-
-        Args:
-            theta: As in `value`.
-            batched: As in `value`.
-
-        Returns:
-            A tensor shaped like `theta`.
-        """
+        """Each group divided by its norm, 0 for a group that is 0."""
         matrix, norms = self._norms(theta, batched)
         return (matrix / norms.where(norms > 0, 1.0)).reshape(theta.shape).to(theta.dtype)
 
+    @override
     def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
-        """Each group times ``max(1 - step / norm, 0)``.
-
-        Args:
-            theta: As in `value`.
-            step: Step times weight, non-negative: a number, or with `batched` one per run.
-            batched: As in `value`.
-
-        Returns:
-            A tensor shaped like `theta`; groups of norm at most `step` are exactly 0.
-        """
+        """Each group times ``max(1 - step / norm, 0)``."""
         matrix, norms = self._norms(theta, batched)
         bound = spread(step, matrix, batched=batched, separable=False)
         removed = torch.where(norms > bound, bound / norms, 1.0)
         return (matrix - matrix * removed).reshape(theta.shape).to(theta.dtype)
 
+    @override
     def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The largest norm of a group.
-
-        Args:
-            theta: As in `value`.
-            batched: As in `value`.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The largest norm of a group."""
         return largest(self._norms(theta, batched)[1].flatten(-2)).to(theta.dtype)

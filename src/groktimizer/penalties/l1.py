@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.penalties.base import Penalty, Step, flat, largest, raised, spread
 
@@ -21,59 +22,31 @@ class L1(Penalty):
     name: ClassVar[str] = "l1"
 
     @property
+    @override
     def separable(self) -> bool:
         """True: one term per entry."""
         return True
 
+    @override
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The sum of absolute values.
-
-        Args:
-            theta: Tensor of any shape; with `batched`, ``(runs, ...)``.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The sum of absolute values."""
         return flat(raised(theta), batched).abs().sum(-1).to(theta.dtype)
 
+    @override
     def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The signs, with sign(0) = 0.
-
-        Args:
-            theta: Tensor of any shape.
-            batched: Makes no difference.
-
-        Returns:
-            A tensor shaped like `theta`.
-        """
+        """The signs, with sign(0) = 0."""
         del batched
         return theta.sign()
 
+    @override
     def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
-        """Soft threshold: ``sign(theta) max(|theta| - step, 0)``, computed as theta minus theta clipped to +-step.
-
-        Args:
-            theta: Tensor of any shape.
-            step: Step times weight, non-negative: a number, one per entry, or with `batched` one per run.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A tensor shaped like `theta`, exactly 0 where |theta| <= step.
-        """
+        """Soft threshold: ``sign(theta) max(|theta| - step, 0)``, computed as theta minus theta clipped to +-step."""
         values = raised(theta)
         bound = spread(step, values, batched=batched, separable=True)
         clipped = values.clamp(-bound, bound)  # pyright: ignore[reportArgumentType, reportCallIssue]
         return (values - clipped).to(theta.dtype)
 
+    @override
     def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The largest absolute value.
-
-        Args:
-            theta: Tensor of any shape; with `batched`, ``(runs, ...)``.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The largest absolute value."""
         return largest(flat(theta.abs(), batched))

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.penalties.base import Penalty, Step, flat, raised, spread
 
@@ -24,62 +25,35 @@ class L2(Penalty):
     name: ClassVar[str] = "l2"
 
     @property
+    @override
     def separable(self) -> bool:
         """True: the square is a sum over the entries."""
         return True
 
     @property
+    @override
     def kinked(self) -> bool:
         """False: no weight makes 0 the answer unless the gradient is 0 there."""
         return False
 
+    @override
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """Half the squared norm.
-
-        Args:
-            theta: Tensor of any shape; with `batched`, ``(runs, ...)``.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """Half the squared norm."""
         return (0.5 * flat(raised(theta), batched).square().sum(-1)).to(theta.dtype)
 
+    @override
     def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The gradient of h, which is theta itself.
-
-        Args:
-            theta: Tensor of any shape.
-            batched: Makes no difference.
-
-        Returns:
-            `theta`, not copied.
-        """
+        """The gradient of h, which is theta itself."""
         del batched
         return theta
 
+    @override
     def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
-        """``argmin_u h(u) + ||u - theta||^2 / (2 step)``, the shrinkage ``theta / (1 + step)``.
-
-        Args:
-            theta: Tensor of any shape.
-            step: Step times weight, non-negative: a number, one per entry, or with `batched` one per run.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A tensor shaped like `theta`.
-        """
+        """``argmin_u h(u) + ||u - theta||^2 / (2 step)``, the shrinkage ``theta / (1 + step)``."""
         values = raised(theta)
         return (values / (1.0 + spread(step, values, batched=batched, separable=True))).to(theta.dtype)
 
+    @override
     def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The Euclidean norm.
-
-        Args:
-            theta: Tensor of any shape; with `batched`, ``(runs, ...)``.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The Euclidean norm."""
         return torch.linalg.vector_norm(flat(raised(theta), batched), dim=-1).to(theta.dtype)

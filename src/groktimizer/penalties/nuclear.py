@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from groktimizer.ground.checks import positive, whole
 from groktimizer.ground.errors import UserError
-from groktimizer.penalties.base import Penalty, Step, check_order, is_number, largest, matrices, raised, spread
+from groktimizer.penalties.base import Penalty, Step, check_order, largest, matrices, raised, spread
 from groktimizer.penalties.partial_svd import above
 
 
@@ -85,20 +87,12 @@ class Nuclear(Penalty):
 
     def __post_init__(self) -> None:
         """Check both options."""
-        if isinstance(self.exact_below, bool) or not isinstance(self.exact_below, int) or self.exact_below < 1:
-            raise UserError(f"exact_below={self.exact_below!r}: expected a whole number ≥ 1")
-        if not is_number(self.tolerance) or not (self.tolerance > 0 and math.isfinite(self.tolerance)):
-            raise UserError(f"tolerance={self.tolerance!r}: expected a finite number > 0")
+        whole("exact_below", self.exact_below)
+        positive(tolerance=self.tolerance)
 
+    @override
     def check(self, param: Tensor) -> None:
-        """Refuse vectors, scalars, and matrices split over several devices.
-
-        Args:
-            param: One parameter.
-
-        Raises:
-            UserError: If it has fewer than two dims, or is a DTensor of which this process holds a part.
-        """
+        """Refuse vectors, scalars, and matrices split over several devices."""
         check_order(param.shape, repr(self))
         if any(not place.is_replicate() for place in getattr(param, "placements", ())):
             shape = tuple(param.shape)
@@ -107,28 +101,14 @@ class Nuclear(Penalty):
     def _matrix(self, theta: Tensor, batched: bool) -> Tensor:
         return matrices(raised(theta), batched, repr(self))
 
+    @override
     def value(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The sum of the singular values.
-
-        Args:
-            theta: At least two dims; with `batched`, ``(runs, ...)``.
-            batched: Whether the leading axis counts independent tensors.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The sum of the singular values."""
         return singular_values(self._matrix(theta, batched)).sum(-1).to(theta.dtype)
 
+    @override
     def subgradient(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The polar factor ``U V'`` over the singular values that are not 0 to rounding.
-
-        Args:
-            theta: As in `value`.
-            batched: As in `value`.
-
-        Returns:
-            A tensor shaped like `theta`.
-        """
+        """The polar factor ``U V'`` over the singular values that are not 0 to rounding."""
         matrix = self._matrix(theta, batched)
         rounding = max(matrix.shape[-2:]) * torch.finfo(matrix.dtype).eps
 
@@ -138,17 +118,9 @@ class Nuclear(Penalty):
 
         return spectral_map(matrix, inverse).reshape(theta.shape).to(theta.dtype)
 
+    @override
     def prox(self, theta: Tensor, step: Step, *, batched: bool = False) -> Tensor:
-        """Soft threshold of the singular values: ``U max(S - step, 0) V'``.
-
-        Args:
-            theta: As in `value`.
-            step: Step times weight, non-negative: a number, or with `batched` one per run.
-            batched: As in `value`.
-
-        Returns:
-            A tensor shaped like `theta`.
-        """
+        """Soft threshold of the singular values: ``U max(S - step, 0) V'``."""
         matrix = self._matrix(theta, batched)
         bound = spread(step, matrix, batched=batched, separable=False)
         if min(matrix.shape[-2:]) <= self.exact_below:
@@ -167,16 +139,9 @@ class Nuclear(Penalty):
             return _shrink(matrix, step)
         return (partial.left * (partial.values - step)) @ partial.right.T
 
+    @override
     def dual_norm(self, theta: Tensor, *, batched: bool = False) -> Tensor:
-        """The largest singular value.
-
-        Args:
-            theta: As in `value`.
-            batched: As in `value`.
-
-        Returns:
-            A scalar; with `batched`, shape ``(runs,)``.
-        """
+        """The largest singular value."""
         return largest(singular_values(self._matrix(theta, batched))).to(theta.dtype)
 
 
