@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.crossing import Crossing
-from groktimizer.theory.clock.horizon import LATEST
 from groktimizer.theory.clock.quadratic import Array
+from groktimizer.theory.clock.search import LATEST, Crossing
 from groktimizer.theory.lasso.checks import check_positive, check_steps, check_vector
 from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
 from groktimizer.theory.lasso.search import (

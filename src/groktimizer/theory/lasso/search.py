@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.clock.horizon import LATEST
 from groktimizer.theory.clock.quadratic import Array
+from groktimizer.theory.clock.search import LATEST
 from groktimizer.theory.lasso.modes import Clock, Motion
 
 _WALK = 64  # an undecided interval of at most so many steps is looked at step by step
