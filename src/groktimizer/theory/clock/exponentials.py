@@ -17,7 +17,7 @@ from groktimizer.dynamics.modes import Transfer, peak_step
 from groktimizer.dynamics.rates import ModeRates, phase
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array, Box, Diagonal, Loss
-from groktimizer.theory.clock.search import LATEST, Budget, BudgetSpent, Labels, Truth, divided, ladder
+from groktimizer.theory.clock.search import LATEST, Budget, BudgetSpent, Labels, Plain, Truth, divided, ladder
 
 _FAR = 1e18  # a step later than any that is asked for
 _SLACK = 1e-12  # relative, more than the rounding of an entry
@@ -87,7 +87,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Below:
+class Below(Plain):
     """The condition ``loss <= level`` along a piece, as `Curve` has it.
 
     Args:
@@ -111,10 +111,6 @@ class Below:
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
         return self.piece.walk(first, last, self.level) <= self.level
-
-    def within(self, first: int, last: int) -> "Below":
-        """As in `Curve`."""
-        return self
 
 
 def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:

@@ -7,10 +7,10 @@ comes back cannot hide a crossing. The last interval has no end, and decides for
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,19 @@ class Curve(Protocol):
         ...
 
 
+class Plain:
+    """A curve that is the same condition everywhere, and that bounds soon decide."""
+
+    @property
+    def patience(self) -> int:
+        """As in `Curve`."""
+        return _SHORT
+
+    def within(self, first: int, last: int) -> Self:
+        """As in `Curve`."""
+        return self
+
+
 @dataclass(frozen=True)
 class Crossing:
     """When a condition begins to hold.
@@ -118,18 +131,18 @@ class _Goal:
     budget: Budget
 
 
-def crossing(curves: Sequence[Curve], starts: Sequence[int] = (0,), budget: float = 20_000_000) -> Crossing:
+def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float = 20_000_000) -> Crossing:
     """First step at which a condition holds, and first step from which it holds for ever.
 
     Args:
-        curves: The condition on one stretch after another, the last one without end.
-        starts: First step of each.
+        curve: The condition on each of consecutive stretches, the last one without end.
+        starts: First step of each stretch.
         budget: Steps that may be looked at one by one; only curves that ring near their level cost many.
 
     Returns:
         Both times, as exact as the curves: steps that meet the level to rounding may go either way.
     """
-    allowance, final, first = Budget(budget), curves[-1], None
+    allowance, final, first = Budget(budget), curve(len(starts) - 1), None
     edges = EVER
     labels = final.labels(edges)
 
@@ -138,7 +151,7 @@ def crossing(curves: Sequence[Curve], starts: Sequence[int] = (0,), budget: floa
         if place == len(starts) - 1:
             found = _find(final, edges, labels, goal)
         else:
-            found = _stretch(curves[place], starts[place + 1] - starts[place] - 1, goal)
+            found = _stretch(curve(place), starts[place + 1] - starts[place] - 1, goal)
         return None if found is None else starts[place] + found
 
     try:
