@@ -13,7 +13,7 @@ from groktimizer.cli.progress import plain_console
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
 from groktimizer.theory.clock.figures import rounded
-from groktimizer.theory.clock.horizon import LATEST
+from groktimizer.theory.clock.search import LATEST
 
 if TYPE_CHECKING:
     from groktimizer.theory.ridge import Bound

@@ -14,7 +14,7 @@ without cancellation and in the platform's extended precision: the phase ``t * a
 t, and its error is t times that precision (5e-20 on x86, 1e-16 where long double is double).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ class ModeRates:
     momentum: Array
     balance: Array
 
+    def take(self, modes: npt.NDArray[np.intp]) -> "ModeRates":
+        """The constants of some of the modes."""
+        return ModeRates(**{field.name: getattr(self, field.name)[modes] for field in fields(self)})
+
     def waves(self, steps: npt.ArrayLike) -> tuple[Array, Array]:
         """C and U of the module's text.
 
@@ -70,7 +74,7 @@ class ModeRates:
             here, before = np.exp(t * self.log_rate), np.exp(np.maximum(t - 1, 0) * self.log_rate)
             cosine, sine = self._real(t, here, before)
             if self.oscillates.any():
-                turn = np.mod(np.asarray(t, np.longdouble) * self.angle, _LONG_TWO_PI).astype(np.float64)
+                turn = phase(t, self.angle)
                 cosine = np.where(self.oscillates, here * np.cos(turn), cosine)
                 sine = np.where(self.oscillates, before * np.sin(turn) * self.inverse_sine, sine)
             alternates = self.negative | self.folded
@@ -112,6 +116,21 @@ class ModeRates:
         gap = 2 * self.half_gap
         ratio = np.where(gap == 0, t, np.expm1(-gap * t) / np.where(gap == 0, 1.0, np.expm1(-gap)))
         return here * (1 + np.exp(-gap * t)) / 2, before * ratio
+
+
+def phase(steps: Array, angle: LongArray) -> Array:
+    """``steps * angle`` within a turn; the product is taken in extended precision.
+
+    Args:
+        steps: Whole steps.
+        angle: Radians a step.
+
+    Returns:
+        Radians in [0, 2 pi), in the broadcast shape.
+    """
+    turns = steps * (angle / _LONG_TWO_PI)
+    turns = turns - np.floor(turns)
+    return (turns * _LONG_TWO_PI).astype(np.float64)
 
 
 def mode_rates(lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayLike = 0.0) -> ModeRates:

@@ -77,6 +77,11 @@ class Segment:
         """The same phase with every mode measured from its fixed point."""
         return replace(self, from_start=np.zeros_like(self.from_start)) if self.from_start.any() else self
 
+    def take(self, modes: npt.NDArray[np.intp]) -> "Segment":
+        """Some of the modes."""
+        parts = (self.fixed_point, self.position, self.offset, self.velocity, self.from_start)
+        return Segment(self.start, self.rates.take(modes), *(part[modes] for part in parts))
+
     def offsets(self, steps: npt.ArrayLike) -> tuple[Array, Array]:
         """Distance from the origin, and velocity.
 

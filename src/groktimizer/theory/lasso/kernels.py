@@ -316,35 +316,3 @@ def many_runs(
             np.dot(data.back, residual, direction)
             a -= direction
     return a, restarts
-
-
-@compiled
-def walk(
-    features: Array, columns: Array, targets: Array, signs: Array, a: Array, lr: float, weight: float, steps: int
-) -> int:
-    """Steps of ISTA, in place, up to the first one with other signs.
-
-    Args:
-        features: X, contiguous, as are the others.
-        columns: X'.
-        targets: y.
-        signs: A vector with the signs that are kept, shape (n,).
-        a: The state, written, shape (n,).
-        lr: alpha.
-        weight: beta.
-        steps: Most steps to take.
-
-    Returns:
-        How many were taken.
-    """
-    residual, direction = np.empty(targets.size), np.empty(a.size)
-    for step in range(1, steps + 1):
-        _residual(columns, a, targets, residual)
-        _gradient(features, residual, direction)
-        changed = False
-        for j in range(a.size):
-            a[j] = _shrink(a[j] - lr * direction[j], lr * weight)
-            changed |= np.sign(a[j]) != np.sign(signs[j])
-        if changed:
-            return step
-    return steps

@@ -8,7 +8,7 @@ With support A, signs s and residual rho = X a - y, as long as neither changes,
     phi_i(k) = 1 + f_i + ... + f_i^(k-1),    r = -alpha (sigma * U' rho + beta V's),    d = -alpha beta (s - V V's)
 
 where d is the drift in the null space of X_A, which moves nothing of rho. phi_i rises monotonically where f_i >= 0;
-where alpha sigma_i^2 > 1 it does so on even steps and falls on odd ones. That is all that the searches need.
+where alpha sigma_i^2 > 1 it does so on even steps and falls on odd ones. That is all that the bounds need.
 """
 
 from dataclasses import dataclass
@@ -64,6 +64,19 @@ class Clock:
             odd = np.isfinite(k) & (np.mod(np.where(np.isfinite(k), k, 0.0), 2) == 1)
             gone = np.where((self.loss > 1) & odd, -2 - gone, gone)
         return -gone / self.loss
+
+    def band(self, edges: Array) -> tuple[Array, Array]:
+        """Least and greatest `phi` between consecutive edges; factors below 0 stay within what they are at the first.
+
+        Args:
+            edges: Increasing steps, the last of which may be inf, shape (intervals + 1,).
+
+        Returns:
+            Both of shape (intervals, r).
+        """
+        way = -np.expm1(-self.decay * edges[:, None]) / self.loss
+        low, high = way[:-1], way[1:]
+        return low, np.where(self.loss > 1, 2 / self.loss - low, high) if self.alternates else high
 
 
 @dataclass(frozen=True)
@@ -151,13 +164,12 @@ class Motion:
         result[..., self.modes.active] = moved
         return result
 
-    def reach(self, first: Steps, last: Steps) -> Array:
-        """Distance between two steps of one parity, which bounds that of every step of this parity between them."""
-        change = (self.modes.phi(last) - self.modes.phi(first)) * self.push
-        square = (change**2).sum(axis=-1)
+    def reach(self, edges: Array) -> Array:
+        """Distance from the state at an edge within which the states are up to the next edge; shape (intervals,)."""
+        here, (low, high) = self.modes.phi(edges[:-1]), self.modes.clock.band(edges)
+        square = ((np.maximum(high - here, here - low) * self.push) ** 2).sum(axis=-1)
         if self.drift is not None:
-            span = np.asarray(last, np.float64) - np.asarray(first, np.float64)
-            square = square + span**2 * float(self.drift @ self.drift)
+            square = square + np.diff(edges) ** 2 * float(self.drift @ self.drift)
         return np.sqrt(square)
 
 

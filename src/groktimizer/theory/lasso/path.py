@@ -1,30 +1,19 @@
 """The path of one run of ISTA, event by event: exact states at any step, exact times of any measure."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.crossing import Crossing
-from groktimizer.theory.clock.horizon import LATEST
 from groktimizer.theory.clock.quadratic import Array
+from groktimizer.theory.clock.search import LATEST, Crossing, Curve, crossing, first_step
 from groktimizer.theory.lasso.checks import check_positive, check_steps, check_vector
 from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
-from groktimizer.theory.lasso.search import (
-    Lipschitz,
-    Measure,
-    distance_to,
-    event_watch,
-    find,
-    first_event,
-    residual_below,
-)
+from groktimizer.theory.lasso.watch import Few, Lipschitz, distance_to, event_watch, residual_below
 
 Kind = Literal["enters", "leaves", "flips"]
 Target = npt.ArrayLike | Callable[[Array], float]
@@ -32,8 +21,6 @@ _SINGLE = 12  # steps taken one by one before an active set is decomposed
 _CROWDED = 1000  # length of a stretch after which the next one is decomposed at once
 _CACHE = 64 * 2**20  # bytes of decompositions that are kept
 _ROUNDING = 8 * np.finfo(np.float64).eps
-_SLOW = 24  # stretches after which loops are compiled ones, if numba is there
-_FAR = 128  # what _SINGLE is to a compiled loop
 _IDLE = 20  # events of the size of rounding after which such events are no longer counted
 
 
@@ -50,12 +37,6 @@ class Event:
     step: int
     kind: Kind
     coordinate: int
-
-
-@cache
-def _numba() -> bool:
-    """Whether it is installed."""
-    return find_spec("numba") is not None
 
 
 class LassoPath:
@@ -84,7 +65,7 @@ class LassoPath:
         self._events: list[Event] = []
         self._done = False
         self._idle = 0
-        self._rows, self._transposed = np.ascontiguousarray(features), np.ascontiguousarray(features.T)
+        self._transposed = np.ascontiguousarray(features.T)
         self._slack = _ROUNDING * float(np.linalg.norm(features, axis=0).max() * np.linalg.norm(targets))
         self._cache: OrderedDict[bytes, Modes] = OrderedDict()
         self._cached = 0
@@ -167,40 +148,16 @@ class LassoPath:
         away = np.linalg.norm(self.at(t) - np.asarray(reference, np.float64), axis=-1)
         return away / np.linalg.norm(reference)
 
-    def _times(self, measure_of: Callable[[Motion], Measure]) -> Crossing:
-        """Search the stretches forward for the first step met and backward for the last one unmet."""
-        first = self._first(measure_of)
+    def _times(self, condition_on: Callable[[Motion], Curve]) -> Crossing:
+        """Search the stretches, the short ones step by step."""
         self._extend(LATEST)
-        for place in reversed(range(len(self._starts))):
-            found = self._look(measure_of, place, -1, False)
-            if found is not None:
-                return Crossing(first, None if found >= LATEST else found + 1)
-        return Crossing(first, 0)
 
-    def _first(self, measure_of: Callable[[Motion], Measure]) -> int | None:
-        place = 0
-        while place < len(self._starts):
-            if place == len(self._starts) - 1:
-                self._close()
-            found = self._look(measure_of, place, 1, True)
-            if found is not None:
-                return found
-            place += 1
-        return None
+        def curve(place: int) -> Curve:
+            if place == len(self._starts) - 1 or self._starts[place + 1] - self._starts[place] > _SINGLE + 1:
+                return condition_on(self._motion(place))
+            return Few(lambda k: bool(condition_on(self._resting(self._inside(place, np.array([k]))[0])).walk(0, 0)[0]))
 
-    def _look(self, measure_of: Callable[[Motion], Measure], place: int, wanted: int, forward: bool) -> int | None:
-        """`find` in one stretch, in steps of the run."""
-        start = self._starts[place]
-        last = self._starts[place + 1] - 1 - start if place + 1 < len(self._starts) else None
-        if last is None or last > _SINGLE:
-            motion = self._motion(place)
-            found = find(measure_of(motion), motion, last, wanted, forward)
-            return found if found is None or found >= LATEST else start + found
-        for k in range(last + 1) if forward else range(last, -1, -1):
-            still = self._resting(self._inside(place, np.array([k]))[0])
-            if measure_of(still).labels(np.zeros(1), np.zeros(1))[0] == wanted:
-                return start + k
-        return None
+        return crossing(curve, self._starts)
 
     def _resting(self, state: Array) -> Motion:
         """A state as a stretch of one step."""
@@ -221,8 +178,9 @@ class LassoPath:
         start, before = self._starts[-1], self._states[-1]
         least = _ROUNDING * float(np.abs(before).max())
         crowded = len(self._starts) == 1 or start - self._starts[-2] < _CROWDED
-        compiled = len(self._starts) > _SLOW and _numba()
-        for k, state in self._walk(compiled, crowded):
+        state = before
+        for k in range(1, (_SINGLE if crowded else 1) + 1):
+            state = self._step(state)
             changed = np.sign(state) != np.sign(before)
             if changed.any():
                 large = np.maximum(np.abs(state[changed]), np.abs(before[changed])).max() > least
@@ -231,27 +189,11 @@ class LassoPath:
                     self._begin(start + k, state)
                     return
         motion = self._motion(len(self._starts) - 1)
-        k = first_event(event_watch(motion, self.features, self.weight, self._slack, least), compiled)
+        k = first_step(event_watch(motion, self.features, self.weight, self._slack, least), -1)
         if k is None:
             self._done = True
             return
         self._begin(start + k + 1, self._step(motion.at(k)))
-
-    def _walk(self, compiled: bool, crowded: bool) -> Iterator[tuple[int, Array]]:
-        """The next few steps of the last stretch and their states; a compiled loop stops only where a sign changes."""
-        before, k = self._states[-1], 0
-        state = before.copy()
-        if not compiled:
-            for k in range(1, (_SINGLE if crowded else 1) + 1):
-                state = self._step(state)
-                yield k, state
-            return
-        from groktimizer.theory.lasso.kernels import walk
-
-        far = _FAR if crowded else 1
-        while k < far:
-            k += walk(self._rows, self._transposed, self.targets, before, state, self.lr, self.weight, far - k)
-            yield k, state.copy()
 
     def _begin(self, step: int, state: Array) -> None:
         """Note the events of a step and start a stretch with it."""

@@ -15,8 +15,8 @@ from scipy.optimize import minimize_scalar
 from groktimizer.dynamics import Phase, stability_limit
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.checks import check_positive, check_vector
-from groktimizer.theory.clock.crossing import lowest
-from groktimizer.theory.clock.horizon import LATEST
+from groktimizer.theory.clock.exponentials import lowest
+from groktimizer.theory.clock.search import LATEST
 from groktimizer.theory.ridge.problem import Momentum, Ridge
 from groktimizer.theory.ridge.times import GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory

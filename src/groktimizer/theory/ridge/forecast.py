@@ -10,7 +10,7 @@ from groktimizer.dynamics import critical_momentum
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.checks import check_positive
 from groktimizer.theory.clock.claims import Bound
-from groktimizer.theory.clock.horizon import LATEST
+from groktimizer.theory.clock.search import LATEST
 from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
 from groktimizer.theory.ridge.bounds import predicted_generalisation
 from groktimizer.theory.ridge.problem import Momentum, Ridge

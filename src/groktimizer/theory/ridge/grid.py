@@ -14,8 +14,8 @@ import numpy.typing as npt
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.checks import check_positive, check_vector
-from groktimizer.theory.clock.crossing import Crossing, crossing
 from groktimizer.theory.clock.quadratic import Array, Diagonal
+from groktimizer.theory.clock.search import Crossing
 from groktimizer.theory.ridge.modal import Modal, Start
 from groktimizer.theory.ridge.problem import Ridge
 
@@ -145,7 +145,7 @@ def _alone(
     times = [int(value) for value in known]
     for row, pieces in enumerate((path.train_pieces, path.population_pieces)):
         if times[2 * row] == UNRESOLVED or times[2 * row + 1] == UNRESOLVED:
-            times[2 * row : 2 * row + 2] = _codes(crossing(pieces, tolerances[row], budget))
+            times[2 * row : 2 * row + 2] = _codes(path.crossing(pieces, tolerances[row], budget))
     return times
 
 

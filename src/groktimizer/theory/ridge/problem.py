@@ -11,7 +11,6 @@ from groktimizer.dynamics import Phase, critical_momentum, stability_limit
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.checks import check_not_negative, check_positive, check_vector
 from groktimizer.theory.clock.claims import Bound
-from groktimizer.theory.clock.crossing import crossing
 from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Facts
 from groktimizer.theory.ridge.checks import check_features, check_settings
 from groktimizer.theory.ridge.covariance import Sample, covariance_of
@@ -221,8 +220,8 @@ class Ridge:
         path = self.trajectory(
             place, lr, weight_decay, momentum, switch, flow, damping=damping, carry_velocity=carry_velocity
         )
-        train = crossing(path.train_pieces, train_tolerance, budget)
-        test = crossing(path.population_pieces, test_tolerance, budget)
+        train = path.crossing(path.train_pieces, train_tolerance, budget)
+        test = path.crossing(path.population_pieces, test_tolerance, budget)
         unresolved = [name for name, found in (("train", train), ("population", test)) if not found.resolved]
         return GrokkingTime(
             memorised=train.first,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from groktimizer.theory.clock.horizon import LATEST
+from groktimizer.theory.clock.search import LATEST
 from groktimizer.theory.ridge.spectrum import Array
 
 BIAS, NOISE, TARGETS = "bias of weight decay", "label noise", "targets that the features do not reach"

@@ -1,6 +1,5 @@
 """The path of one run in closed form: parameters and losses at any step."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +9,9 @@ import numpy.typing as npt
 
 from groktimizer.dynamics import Segment
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.crossing import Piece
+from groktimizer.theory.clock.exponentials import Below, Modes, Piece
 from groktimizer.theory.clock.quadratic import Array, Loss
+from groktimizer.theory.clock.search import Crossing, crossing
 from groktimizer.theory.ridge.spectrum import Spectrum
 
 
@@ -39,21 +39,27 @@ class Trajectory:
     @cached_property
     def train_pieces(self) -> list[Piece]:
         """The train loss as `crossing` takes it; no slow mode has a far fixed point there: each is weighed by s."""
-        return _pieces([segment.from_end for segment in self.segments], self.train)
+        return [Piece(*both) for both in zip(self._modes_from_end, self.train, strict=True)]
 
     @cached_property
     def population_pieces(self) -> list[Piece]:
         """The population loss as `crossing` takes it."""
-        return _pieces(self.segments, self.population)
+        return [Piece(*both) for both in zip(self._modes, self.population, strict=True)]
+
+    def crossing(self, pieces: Sequence[Piece], level: float, budget: float) -> Crossing:
+        """First and settled step with a loss within a level; see `clock.search`."""
+        return crossing(
+            [Below(piece, level) for piece in pieces], [piece.modes.segment.start for piece in pieces], budget
+        )
 
     def theta(self, t: npt.ArrayLike) -> Array:
         """Parameters at steps t; shape ``t.shape + (m,)``."""
-        place = self._modes(t)
+        place = self._positions(t)
         return self.system.expand(place[..., :-1]) + place[..., -1:] * self.flat
 
     def norm(self, t: npt.ArrayLike) -> Array:
         """``||theta_t||``, without forming theta."""
-        place = self._modes(t)
+        place = self._positions(t)
         return np.sqrt((place[..., :-1] ** 2).sum(axis=-1) + place[..., -1] ** 2 * float(self.flat @ self.flat))
 
     def train_loss(self, t: npt.ArrayLike) -> Array:
@@ -63,6 +69,16 @@ class Trajectory:
     def population_loss(self, t: npt.ArrayLike) -> Array:
         """``E[<theta_t - theta*, phi>^2]``, no 1/2, label noise not counted; shape ``t.shape``."""
         return self._losses(self.population_pieces, t)
+
+    @cached_property
+    def _modes(self) -> list[Modes]:
+        return [Modes(segment) for segment in self.segments]
+
+    @cached_property
+    def _modes_from_end(self) -> list[Modes]:
+        return [
+            modes if modes.segment.from_end is modes.segment else Modes(modes.segment.from_end) for modes in self._modes
+        ]
 
     def _spread(self, t: npt.ArrayLike) -> list[tuple[npt.NDArray[np.bool_], Segment, int]]:
         """Which steps belong to which phase."""
@@ -75,7 +91,7 @@ class Trajectory:
             for index, (segment, end) in enumerate(zip(self.segments, ends, strict=True))
         ]
 
-    def _modes(self, t: npt.ArrayLike) -> Array:
+    def _positions(self, t: npt.ArrayLike) -> Array:
         """Positions of the modes; shape ``t.shape + (modes,)``."""
         steps = np.asarray(t, dtype=np.float64)
         result = np.empty((*steps.shape, self.segments[0].offset.size))
@@ -92,10 +108,3 @@ class Trajectory:
             parts = [pieces[index].values(part) for part in np.array_split(inside, inside.size // 4000 + 1)]
             result[here] = np.concatenate(parts)
         return result
-
-
-def _pieces(segments: Sequence[Segment], losses: Sequence[Loss]) -> list[Piece]:
-    """The phases of one loss, each as long as it lasts."""
-    starts = [segment.start for segment in segments]
-    lengths = [b - a for a, b in itertools.pairwise(starts)] + [None]
-    return [Piece(*part) for part in zip(segments, losses, lengths, strict=True)]
