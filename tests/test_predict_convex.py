@@ -185,15 +185,16 @@ def test_a_low_rank_weight_too_large_is_said_with_one_that_is_not():
     assert int(again.settled) >= 0 and int(again.memorised_settled) >= 0
 
 
-def test_the_watch_sees_every_step_once():
+def test_errors_are_kept_at_every_step_that_is_asked_for():
     data = MatrixTask(n1=5, n2=5, r=1, N=20).draw(0)
-    seen: list[tuple[int, int, torch.Tensor]] = []
     runs = solve_low_rank(
-        data.problem(), "proximal", 0.1, torch.tensor([1e-2, 1e-3]), 300,
-        watch=lambda step, train, recovery: seen.append((step, len(train), recovery[-1])),
-    )  # fmt: skip
-    assert [step for step, _, _ in seen] == [0, 1, 129, 257] and sum(count for _, count, _ in seen) == 301
-    assert seen[-1][2].tolist() == runs.recovery_error.tolist()
+        data.problem(), "proximal", 0.1, torch.tensor([1e-2, 1e-3], dtype=torch.float64), 300, grid=range(300)
+    )
+    assert runs.grid.tolist() == list(range(301)) and runs.steps.tolist() == [300, 300]
+    assert runs.recovery_errors[:, -1].tolist() == runs.recovery_error.tolist()
+    assert runs.train_errors.shape == (2, 301) and not runs.train_errors.isnan().any()
+    few = solve_low_rank(data.problem(), "proximal", 0.1, 1e-2, 300, grid=[7, 200])
+    assert few.recovery_errors[0].tolist() == runs.recovery_errors[0][[7, 200, 300]].tolist()
 
 
 def test_a_grid_starts_at_zero_and_ends_at_the_last_step():

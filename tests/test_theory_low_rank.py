@@ -13,7 +13,9 @@ from torch import Tensor
 from groktimizer.penalties import L1, Nuclear
 from groktimizer.tasks.matrix import MatrixTask
 from groktimizer.tasks.sparse import SparseTask
+from groktimizer.theory.clock.compiled import note
 from groktimizer.theory.low_rank import LowRank
+from groktimizer.theory.low_rank.kernels import spectral
 from groktimizer.theory.low_rank.measurements import Dense, Entries, places_of
 from groktimizer.theory.low_rank.recoverable import (
     Outcome,
@@ -24,7 +26,7 @@ from groktimizer.theory.low_rank.recoverable import (
     recoverable,
     tangent,
 )
-from groktimizer.theory.low_rank.solvers import METHODS, NEVER, _Clock, solve
+from groktimizer.theory.low_rank.solvers import METHODS, NEVER, solve
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -312,22 +314,34 @@ def test_an_uncertified_matrix_has_no_latest_time():
     assert task_problem(1, 70).time_law(0.5, 1e-4).latest == math.inf
 
 
-@given(
-    errors=st.lists(
-        st.lists(st.sampled_from([0.5, 1.0, 2.0, math.nan]), min_size=1, max_size=5), min_size=1, max_size=5
-    )
-)
-def test_a_clock_read_in_blocks_is_the_definition(errors: list[list[float]]):
-    clock, step = _Clock(1.0, 1), 0
-    for block in errors:
-        clock.look(step, torch.tensor(block)[:, None])
-        step += len(block)
-    met = [error <= 1.0 for block in errors for error in block]
+@given(errors=st.lists(st.sampled_from([0.5, 1.0, 2.0, math.nan]), min_size=1, max_size=25))
+def test_a_clock_is_the_definition(errors: list[float]):
+    marks = np.full(2, NEVER)
+    for step, error in enumerate(errors):
+        note(marks, step, error <= 1.0)
+    met = [error <= 1.0 for error in errors]
     first = met.index(True) if any(met) else NEVER
     broken = max((i for i, one in enumerate(met) if not one), default=-1)
-    assert int(clock.first) == first
-    assert int(clock.since) == (broken + 1 if met[-1] else NEVER)
-    assert clock.held(step, 0) is met[-1]
+    assert int(marks[0]) == first
+    assert int(marks[1]) == (broken + 1 if met[-1] else NEVER)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (6, 6)])
+def test_turned_rows_give_the_singular_values(shape: tuple[int, int]):
+    """Soft threshold and polar factor against LAPACK's, of full rank, of rank two and of two equal singular values."""
+    rng = np.random.default_rng(0)
+    left, _, right = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
+    flat = np.linspace(1, 2, shape[0])
+    twice = flat.copy()
+    twice[1] = twice[0]
+    for values in (flat, twice, flat * (np.arange(shape[0]) < 2), flat * 10.0 ** -np.arange(shape[0])):
+        matrix, found = np.ascontiguousarray((left * values) @ right), np.empty(shape)
+        for threshold in (1e-3, 1.2):
+            basis = np.linalg.qr(rng.normal(size=(shape[0], shape[0])))[0]
+            spectral(np.ascontiguousarray(basis), matrix, threshold, found)
+            np.testing.assert_allclose(found, (left * np.maximum(values - threshold, 0)) @ right, atol=1e-14)
+        spectral(np.eye(shape[0]), matrix, -1.0, found)
+        np.testing.assert_allclose(found, (left * (values > 0)) @ right, atol=1e-11)
 
 
 def test_without_a_truth_there_are_no_recovery_errors():

@@ -264,7 +264,7 @@ def complete(pairs: Tensor) -> object:
         (lambda: run(lr=torch.ones(2), weight=torch.ones(3)), "lr and weight of lengths 2 and 3: accepted are equal"),
         (lambda: run(train_tolerance=math.nan), "train_tolerance=nan: accepted are positive"),
         (lambda: run(recovery_tolerance=-1.0), "recovery_tolerance=-1.0: accepted are positive"),
-        (lambda: run(patience=-1), "patience=-1: accepted are whole numbers >= 0"),
+        (lambda: run(patience=-1), "patience=-1: expected a whole number ≥ 0"),
         (lambda: EASY.time_law(0.5, 1e-3, tolerance=0.0), "tolerance=0.0: accepted are positive"),
         (lambda: EASY.time_law(0.5, 1e-3, tolerance=-1.0), "tolerance=-1.0: accepted are positive"),
         (lambda: complete(torch.tensor([[0.0, 1.0]])), "pairs of torch.float32: accepted are whole numbers"),

@@ -106,7 +106,7 @@ def figure_6(effort: Effort) -> Reproduced:
     weights = np.array([3e-4, 1e-3, 3e-3] if effort.quick else [1e-4, 3e-4, 1e-3, 3e-3])
     slow = solve(problem, "proximal", LR, torch.tensor(weights), 40_000 if effort.quick else 200_000,
                  recovery_tolerance=TEST)  # fmt: skip
-    fast = solve(problem, "accelerated", LR, torch.tensor(weights), 20_000, recovery_tolerance=TEST)
+    fast = solve(problem, "accelerated", LR, torch.tensor(weights), 20_000, recovery_tolerance=TEST, patience=20_000)
     t2, quick = slow.generalised.numpy().astype(float), fast.generalised.numpy().astype(float)
     floor = fast.recovery_error.numpy()
     effort.say("Figure 6: done")

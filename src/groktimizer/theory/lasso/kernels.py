@@ -4,18 +4,15 @@ One run keeps X by columns, so that zeros of the iterate cost nothing. Many runs
 matrix products a step serve all of them, and the rest of a step goes through them as vectors.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.theory.clock.compiled import compiled, note
 from groktimizer.theory.clock.quadratic import Array
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Marks = npt.NDArray[np.int64]
-_FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; NaN and inf stay what they are
 
 SUBGRADIENT, PROJECTED, ISTA, ACCELERATED = range(4)
 
@@ -40,14 +37,6 @@ class Data(NamedTuple):
     teacher: Array
     limits: Array
     grid: Marks
-
-
-def compiled(function: Function) -> Function:
-    """Compile at the first call and keep the result beside this file, or in memory where no folder can be written."""
-    try:
-        return cast(Function, numba.njit(cache=True, fastmath=_FAST, nogil=True)(function))
-    except RuntimeError:
-        return cast(Function, numba.njit(fastmath=_FAST, nogil=True)(function))
 
 
 @compiled
@@ -83,18 +72,6 @@ def _gradient(features: Array, vector: Array, out: Array) -> None:
     for i in range(whole, vector.size):
         for j in range(out.size):
             out[j] += vector[i] * features[i, j]
-
-
-@compiled
-def _note(marks: Marks, step: int, met: bool) -> None:
-    """Keep the first step with a condition, and the first of those that hold since; -1 for none."""
-    if not met:
-        marks[1] = -1
-        return
-    if marks[0] < 0:
-        marks[0] = step
-    if marks[1] < 0:
-        marks[1] = step
 
 
 @compiled
@@ -159,8 +136,8 @@ def one_run(
     for step in range(data.grid[-1] + 1):
         _residual(data.columns, a, data.targets, residual)
         train, test = _away(residual, zero), _away(a, data.teacher)
-        _note(marks[0], step, train <= data.limits[0])
-        _note(marks[1], step, test <= data.limits[1])
+        note(marks[0], step, train <= data.limits[0])
+        note(marks[1], step, test <= data.limits[1])
         if step == data.grid[kept]:
             history[0, kept], history[1, kept] = train, test
             kept += 1

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from groktimizer.theory.clock.checks import check_positive
@@ -114,6 +113,7 @@ def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerance
 def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = False) -> LowRankForecast:
     """Take the steps: accelerated ones, and plain ones where that is affordable.
 
+    >>> import torch
     >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
     >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
     >>> problem = LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth)
@@ -155,7 +155,7 @@ def _reason(seen: Outlook, most: float) -> str:
 
 def _run(problem: LowRank, start: Tensor, seen: Outlook, name: str, steps: int, weight: float | None = None) -> Descent:
     """One run with its curve."""
-    errors: list[tuple[Tensor, Tensor]] = []
+    half = steps // 2
     runs = solve(
         problem,
         "accelerated" if name == ACCELERATED else "proximal",
@@ -166,23 +166,24 @@ def _run(problem: LowRank, start: Tensor, seen: Outlook, name: str, steps: int, 
         train_tolerance=seen.train_tolerance,
         recovery_tolerance=seen.test_tolerance,
         patience=max(PATIENCE, steps // 20),
-        watch=lambda _, train, recovery: errors.append((train[:, 0], recovery[:, 0])),
+        grid=np.append(grid(steps), half),
     )
-    train, recovery = (torch.cat(part).numpy() for part in zip(*errors, strict=True))
-    kept = grid(runs.steps)
-    middle, end = float(recovery[len(recovery) // 2]), float(recovery[-1])
+    done, kept = int(runs.steps), runs.grid.numpy()
+    train, recovery = runs.train_errors[0].numpy(), runs.recovery_errors[0].numpy()
+    middle, end = float(recovery[np.searchsorted(kept, half)]), float(runs.recovery_error)
     # A run that has settled stops soon after: where it ends is then no question for its times.
     resting = int(runs.settled) >= 0 or abs(middle - end) <= _REST * end
+    seen_to = kept < done
     return Descent(
         name,
         known(int(runs.memorised)),
         known(int(runs.memorised_settled)),
         known(int(runs.generalised)),
         known(int(runs.settled)),
-        kept,
-        train[kept],
-        recovery[kept],
-        taken=runs.steps,
+        np.append(kept[seen_to], done),
+        np.append(train[seen_to], float(runs.train_error)),
+        np.append(recovery[seen_to], end),
+        taken=done,
         resting=resting,
     )
 
