@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from groktimizer.optim.settings import VERSION
+from groktimizer.optim.control import VERSION
 from optim_cases import CASES, LEFT, Problem, run
 
 SAVED: dict[str, Any] = torch.load(Path(__file__).parent / "data" / "state_dicts_v1.pt", weights_only=True)

@@ -68,7 +68,7 @@ class LossBelow:
     first: float | None = None
     smoothed: float | None = None
     below: int = 0
-    seen: dict[str, Any] = field(default_factory=noise.begin, init=False, repr=False)
+    seen: noise.Noise = field(default_factory=noise.Noise, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.absolute is not None and not 0.0 < self.absolute < math.inf:
@@ -146,7 +146,7 @@ class LossBelow:
             Plain numbers, nan for what is not known yet.
         """
         first, smoothed = (math.nan if number is None else number for number in (self.first, self.smoothed))
-        return {"first": first, "smoothed": smoothed, "below": self.below} | self.seen
+        return {"first": first, "smoothed": smoothed, "below": self.below} | self.seen.to_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave.
@@ -157,4 +157,4 @@ class LossBelow:
         known = [state[name] for name in ("first", "smoothed")]
         self.first, self.smoothed = (None if number is None or math.isnan(number) else number for number in known)
         self.below = state["below"]
-        self.seen = {name: state.get(name, value) for name, value in noise.begin().items()}
+        self.seen = noise.Noise.from_dict(state)

@@ -124,7 +124,7 @@ class Inbox:
         Args:
             state: Lists of plain numbers, each with its length before it.
         """
-        self._unread, self._pending = state["unread"][1:], state["pending"][1:]
+        self._unread, self._pending = (state.get(name, [0])[1:] for name in ("unread", "pending"))
 
 
 def counted(values: Sequence[float | None]) -> list[Any]:
