@@ -95,7 +95,7 @@ def test_somebodys_phase_one_goes_on_in_phase_two() -> None:
 def test_another_kind_of_base_is_refused_by_name() -> None:
     problem = Problem()
     saved = problem.optimizer({"base": composite}).state_dict()
-    with pytest.raises(ValueError, match="saved with base Composite: accepted is Adam"):
+    with pytest.raises(ValueError, match="saved with base Composite: expected Adam"):
         problem.optimizer({}).load_state_dict(saved)
 
 
@@ -155,7 +155,7 @@ def test_sparse_gradients_are_refused_in_phase_one_too() -> None:
     embedding = nn.Embedding(4, 2, sparse=True)
     opt = GROKtimizer(embedding.parameters())
     embedding(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match="is sparse: accepted are dense gradients"):
+    with pytest.raises(ValueError, match="is sparse: expected dense gradients"):
         opt.step()
 
 

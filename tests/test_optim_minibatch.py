@@ -1,7 +1,6 @@
 """Mini-batches: how noisy a loss is, the switch that waits, the step that anneals, a guard that is not fooled."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -246,7 +245,7 @@ def test_phase_two_starts_with_what_noise_has_left() -> None:
     assert plain.to_dict() == pytest.approx(Control("adaptive").to_dict(), nan_ok=True)
 
 
-def drive(losses: list[float], rate: float = 0.05) -> tuple[dict[str, Any], list[Action]]:
+def drive(losses: list[float], rate: float = 0.05) -> tuple[Control, list[Action]]:
     state, actions = Control("adaptive"), []
     for loss in losses:
         constraint.constrain(state, loss, LEVEL, rate, Rule(), cap=math.inf)

@@ -4,10 +4,25 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from groktimizer.ground.checks import is_number, positive, whole
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import noise
 
 UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
+
+
+def fraction(**values: object) -> None:
+    """Check that numbers are in [0, 1): weights of the past, shares.
+
+    Args:
+        values: Numbers by the name of their argument.
+
+    Raises:
+        UserError: If one is not.
+    """
+    for name, value in values.items():
+        if not (is_number(value) and 0.0 <= value < 1.0):
+            raise UserError(f"{name}={value!r}: expected a number in [0, 1)")
 
 
 @runtime_checkable
@@ -71,18 +86,14 @@ class LossBelow:
     seen: noise.Noise = field(default_factory=noise.Noise, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.absolute is not None and not 0.0 < self.absolute < math.inf:
+        if self.absolute is not None and not (is_number(self.absolute) and 0.0 < self.absolute < math.inf):
             raise UserError(
-                f"interpolation={self.absolute!r}: accepted is a loss level > 0, float('inf') (phase 2 at once), "
+                f"interpolation={self.absolute!r}: expected a loss level > 0, float('inf') (phase 2 at once), "
                 "a detector, or None (2 % of the first loss)"
             )
-        for name, value, accepted in (
-            ("fraction", 0.0 < self.fraction < 1.0, "a number in (0, 1)"),
-            ("smoothing", 0.0 <= self.smoothing < 1.0, "a number in [0, 1)"),
-            ("patience", self.patience >= 1, "an integer >= 1"),
-        ):
-            if not value:
-                raise UserError(f"{name}={getattr(self, name)!r}: accepted is {accepted}")
+        positive(fraction=self.fraction)
+        fraction(fraction=self.fraction, smoothing=self.smoothing)
+        whole("patience", self.patience)
 
     @property
     def level(self) -> float | None:

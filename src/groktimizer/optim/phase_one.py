@@ -65,7 +65,7 @@ class BaseFactory:
         base = self.build(inner_groups(groups))
         if not isinstance(base, Optimizer):
             raise UserError(
-                f"base={self.build!r} returned {type(base).__name__}: accepted is "
+                f"base={self.build!r} returned {type(base).__name__}: expected "
                 "callable(param_groups) -> torch.optim.Optimizer"
             )
         if maximize:

@@ -99,7 +99,7 @@ def resume_base(groups: Groups, one: PhaseOne, control: dict[str, Any]) -> None:
     """
     kind, saved = type(one.optimizer).__name__, control.get("base", "")
     if saved not in ("", kind):
-        raise UserError(f"state_dict was saved with base {saved}: accepted is {kind}, this optimizer's")
+        raise UserError(f"state_dict was saved with base {saved}: expected {kind}, this optimizer's")
     if not one.shares:
         one.optimizer.load_state_dict(control.get("base_state", {}))
     else:
@@ -125,7 +125,7 @@ def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
         raise UserError(
-            f"state_dict has {len(saved)} parameter groups: accepted is {len(groups)}, as this optimizer has; give it "
+            f"state_dict has {len(saved)} parameter groups: expected {len(groups)}, as this optimizer has; give it "
             "the groups that the other optimizer had (such as model.parameters())"
         )
     if saved and "control" in saved[0]:
@@ -152,12 +152,12 @@ def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict
 def _check_control(control: dict[str, Any], metric: str) -> None:
     if control["version"] > VERSION:
         raise UserError(
-            f"state_dict of version {control['version']}: accepted are 1 to {VERSION}; it was saved by a later "
+            f"state_dict of version {control['version']}: expected 1 to {VERSION}; it was saved by a later "
             "groktimizer, which can read it"
         )
     if control["metric"] != metric:
         raise UserError(
-            f"state_dict was saved with metric={control['metric']!r}: accepted is {metric!r}, this optimizer's"
+            f"state_dict was saved with metric={control['metric']!r}: expected {metric!r}, this optimizer's"
         )
 
 
@@ -176,7 +176,7 @@ def _with_ours(saved: Groups, groups: Groups) -> Groups:
         text = theirs.get("penalty", ours["penalty"])
         text = text if isinstance(text, str) else repr(text)
         if text != repr(ours["penalty"]):
-            raise UserError(f"state_dict was saved with penalty={text}: accepted is {ours['penalty']!r}, this group's")
+            raise UserError(f"state_dict was saved with penalty={text}: expected {ours['penalty']!r}, this group's")
         missing = {key: _copied(value) for key, value in ours.items() if key not in theirs and key != "params"}
         result.append(missing | theirs | {"penalty": ours["penalty"]})
     return result

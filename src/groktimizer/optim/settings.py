@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from groktimizer.ground.checks import whole, word
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
 from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, local, root_mean_squares, scope_of_shards
@@ -47,21 +48,20 @@ class Settings:
         Raises:
             UserError: One line with the argument, its value and what is accepted.
         """
-        if self.metric not in METRICS:
-            raise UserError(f"metric={self.metric!r}: accepted are 'adaptive' and 'euclidean'")
+        word("metric", self.metric, METRICS)
         check_penalty(self.penalty)
         if capturable:
             raise UserError("capturable=True is not supported: the host decides the phase switch; accepted: False")
         if differentiable:
             raise UserError("differentiable=True is not supported: the update runs in place; accepted: False")
         if foreach and fused:
-            raise UserError("foreach=True with fused=True: accepted is one of them")
+            raise UserError("foreach=True with fused=True: expected one of them")
         if fused and self.adaptive:
             raise UserError("fused=True with metric='adaptive': PyTorch has no such kernel; accepted: compiled=True")
         if self.compiled and not self.adaptive:
             raise UserError("compiled=True with metric='euclidean': accepted there is fused=True")
-        if self.poll is not None and (isinstance(self.poll, bool) or not isinstance(self.poll, int) or self.poll < 1):
-            raise UserError(f"poll={self.poll!r}: accepted is an integer >= 1, or None")
+        if self.poll is not None:
+            whole("poll", self.poll, also="or None")
 
     @property
     def adaptive(self) -> bool:
@@ -163,7 +163,7 @@ def check_penalty(penalty: object) -> None:
         UserError: One line with what is accepted.
     """
     if not isinstance(penalty, Penalty):
-        raise UserError(f"penalty={penalty!r}: accepted are L2(), L1(), GroupL1(), Nuclear() and Elastic()")
+        raise UserError(f"penalty={penalty!r}: expected L2(), L1(), GroupL1(), Nuclear() or Elastic()")
 
 
 def listed(params: Any) -> Any:
@@ -179,7 +179,7 @@ def listed(params: Any) -> Any:
         UserError: If there are none, or they come in a set.
     """
     if isinstance(params, (set, frozenset)):
-        raise UserError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
+        raise UserError("params is a set, whose order changes from run to run: expected a list or an iterator")
     entries = params if isinstance(params, Tensor) else list(params)
     if len(entries) == 0:
         raise UserError("params=[]: the parameter list is empty; accepted are tensors that require grad")
@@ -214,7 +214,7 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
         UserError: If params is a set, whose order is not reproducible.
     """
     if isinstance(param_group.get("params"), (set, frozenset)):
-        raise UserError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
+        raise UserError("params is a set, whose order changes from run to run: expected a list or an iterator")
     group = defaults | param_group
     params = group["params"]
     group["params"] = [params] if isinstance(params, Tensor) else list(params)

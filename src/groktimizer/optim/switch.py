@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from groktimizer.ground.checks import is_number
 from groktimizer.ground.errors import UserError
 from groktimizer.optim.control import Control
 from groktimizer.optim.detector import Detector, LossBelow
@@ -27,7 +28,7 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
     """
     if isinstance(interpolation, Detector):
         return interpolation
-    if isinstance(interpolation, (int, float)) and not isinstance(interpolation, bool) and interpolation == math.inf:
+    if is_number(interpolation) and interpolation == math.inf:
         return None
     if maximize:
         raise UserError(
@@ -35,9 +36,7 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
         )
     if interpolation is None:
         return LossBelow()
-    if isinstance(interpolation, bool) or not isinstance(interpolation, (int, float)):
-        raise UserError(f"interpolation={interpolation!r}: accepted is a level > 0, float('inf'), a detector, None")
-    return LossBelow(absolute=float(interpolation))
+    return LossBelow(absolute=float(interpolation) if is_number(interpolation) else interpolation)
 
 
 def chosen(groups: list[dict[str, Any]], detector: Detector | None, *, adaptive: bool) -> Chosen:

@@ -21,7 +21,7 @@ def refuse_sparse(param: Tensor) -> NoReturn:
         UserError: One line with what is accepted.
     """
     raise UserError(
-        f"the gradient of a parameter of shape {tuple(param.shape)} is sparse: accepted are dense gradients "
+        f"the gradient of a parameter of shape {tuple(param.shape)} is sparse: expected dense gradients "
         "(build nn.Embedding with sparse=False)"
     )
 
