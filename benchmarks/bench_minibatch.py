@@ -130,7 +130,7 @@ def train(model: nn.Module, opt: Optimizer, seed: int, size: int, epochs: float,
     model.eval()
     with torch.no_grad():
         hits = float((model(features).argmax(1) == labels).float().mean())
-    control = opt.param_groups[0].get("control", {})
+    control = opt.state_dict()["param_groups"][0].get("control", {})
     return End(100.0 * hits, control.get("rollbacks", 0))
 
 

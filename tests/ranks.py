@@ -331,7 +331,7 @@ def apart(rank: int, _: str) -> Found:
     model = network()
     opt = optimizer(model)
     train(model, opt, halves(rank), 20 + 7 * rank)
-    found["levels"] = opt.param_groups[0]["control"]["first_loss"]
+    found["levels"] = opt.state_dict()["param_groups"][0]["control"]["first_loss"]
     model = network()
     wrapped, opt = DistributedDataParallel(model), optimizer(model)
     with wrapped.join():

@@ -23,7 +23,7 @@ def test_the_guard_saves_a_poisoned_run_whatever_the_poll(poll: int) -> None:
     with torch.no_grad():
         problem.params[0].fill_(math.nan)
     run(problem, lambda: opt.step(problem.closure), 200)
-    assert opt.param_groups[0]["control"]["rollbacks"] == 1
+    assert opt.state_dict()["param_groups"][0]["control"]["rollbacks"] == 1
     assert problem.loss().item() < 0.2
 
 
@@ -95,7 +95,7 @@ def test_somebodys_phase_one_goes_on_in_phase_two() -> None:
 def test_another_kind_of_base_is_refused_by_name() -> None:
     problem = Problem()
     saved = problem.optimizer({"base": composite}).state_dict()
-    with pytest.raises(ValueError, match="saved with base Composite: accepted is Adam"):
+    with pytest.raises(ValueError, match="saved with base Composite: expected Adam"):
         problem.optimizer({}).load_state_dict(saved)
 
 
@@ -148,14 +148,14 @@ def test_losses_of_skipped_steps_do_not_count_when_they_are_not_finite() -> None
     opt.observe(torch.tensor(math.inf))
     opt.observe(torch.tensor(3.0))
     opt.step()
-    assert opt.param_groups[0]["control"]["last_loss"] == 3.0
+    assert opt.state_dict()["param_groups"][0]["control"]["last_loss"] == 3.0
 
 
 def test_sparse_gradients_are_refused_in_phase_one_too() -> None:
     embedding = nn.Embedding(4, 2, sparse=True)
     opt = GROKtimizer(embedding.parameters())
     embedding(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match="is sparse: accepted are dense gradients"):
+    with pytest.raises(ValueError, match="is sparse: expected dense gradients"):
         opt.step()
 
 

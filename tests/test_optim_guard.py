@@ -1,6 +1,7 @@
 """The constraint and the guard: driven by lists of losses, and on networks that are made to fail."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,68 +10,70 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groktimizer import GROKtimizer, LossBelow
-from groktimizer.optim import control
-from groktimizer.optim.control import Action, Rule
-from groktimizer.optim.guard import FLUSH_EVERY, flush
+from groktimizer.optim import constraint
+from groktimizer.optim.constraint import Rule
+from groktimizer.optim.control import Control
+from groktimizer.optim.guard import Action, watch
+from groktimizer.optim.upkeep import FLUSH_EVERY, flush
 from optim_cases import INF, LEFT, Problem, run
 
 RULE = Rule()
 LEVEL = 0.1
 
 
-def drive(losses: list[float], rule: Rule = RULE, rate: float = 0.1) -> tuple[dict[str, Any], list[Action]]:
-    state = control.begin(rule)
+def drive(losses: list[float], rule: Rule = RULE, rate: float = 0.1) -> tuple[Control, list[Action]]:
+    state = Control("adaptive", decay_scale=rule.start)
     actions = []
     for loss in losses:
-        control.constrain(state, loss, LEVEL, rate, rule, cap=math.inf)
-        actions.append(control.watch(state, loss, LEVEL, 5.0, rule))
+        constraint.constrain(state, loss, LEVEL, rate, rule, cap=math.inf)
+        actions.append(watch(state, loss, LEVEL, 5.0, rule))
     return state, actions
 
 
 def test_the_first_excursion_is_left_alone() -> None:
     """At rate 1/8, `hold` = 6 units of damped time are 48 steps."""
     state, _ = drive([0.05] + [1.0] * 47, rate=0.125)
-    assert state["lr_scale"] == state["decay_scale"] == 1.0
+    assert state.lr_scale == state.decay_scale == 1.0
 
 
 def test_above_the_level_for_long_decay_and_lr_shrink_by_the_stated_rates() -> None:
     """A constant loss e * level has ln(mean / level) = 1: each late step multiplies by exp(-gain)."""
     state, _ = drive([math.e * LEVEL] * 80, rate=0.125)
     late = 80 - 48  # the clock, an eighth a step, stands above 6 from the 49th step on
-    assert state["decay_scale"] == pytest.approx(math.exp(-RULE.decay_gain * late))
-    assert state["lr_scale"] == pytest.approx(math.exp(-RULE.late_gain * late))
+    assert state.decay_scale == pytest.approx(math.exp(-RULE.decay_gain * late))
+    assert state.lr_scale == pytest.approx(math.exp(-RULE.late_gain * late))
 
 
 def test_below_the_level_lr_cools_by_one_e_fold_per_cooling_time() -> None:
     before = 21  # steps until the clock passes `ring` = 2 and the return counts
     state, _ = drive([0.01] * (before + 80), rate=0.1)
-    assert state["returned"]
-    assert state["lr_scale"] == pytest.approx(math.exp(-80 * 0.1 / RULE.cooling), rel=0.03)
-    assert state["decay_scale"] == 1.0
+    assert state.returned
+    assert state.lr_scale == pytest.approx(math.exp(-80 * 0.1 / RULE.cooling), rel=0.03)
+    assert state.decay_scale == 1.0
 
 
 @given(st.lists(st.floats(0.0, 100.0) | st.sampled_from([math.nan, math.inf]), max_size=300))
 def test_scales_never_grow_and_stay_positive_whatever_the_losses(losses: list[float]) -> None:
-    state = control.begin(RULE)
-    previous = dict(state)
+    state = Control("adaptive", decay_scale=RULE.start)
+    previous = replace(state)
     for loss in losses:
-        control.constrain(state, loss, LEVEL, 0.1, RULE, cap=math.inf)
-        action = control.watch(state, loss, LEVEL, 5.0, RULE)
+        constraint.constrain(state, loss, LEVEL, 0.1, RULE, cap=math.inf)
+        action = watch(state, loss, LEVEL, 5.0, RULE)
         if action is not Action.ROLL_BACK:
-            assert 0.0 < state["lr_scale"] <= previous["lr_scale"]
-            assert 0.0 < state["decay_scale"] <= previous["decay_scale"]
+            assert 0.0 < state.lr_scale <= previous.lr_scale
+            assert 0.0 < state.decay_scale <= previous.decay_scale
         else:
-            assert previous["kept"]
-            assert state["lr_retreat"] == RULE.retreat * previous["lr_retreat"]
-        previous = dict(state)
+            assert previous.kept
+            assert state.lr_retreat == RULE.retreat * previous.lr_retreat
+        previous = replace(state)
 
 
 def test_growth_raises_decay_below_the_level_up_to_the_cap() -> None:
     rule = Rule(start=1e-4, growth=0.1)
-    state = control.begin(rule)
+    state = Control("adaptive", decay_scale=rule.start)
     for _ in range(200):
-        control.constrain(state, 0.001, LEVEL, 0.1, rule, cap=0.01)
-    assert state["decay_scale"] == 0.01
+        constraint.constrain(state, 0.001, LEVEL, 0.1, rule, cap=0.01)
+    assert state.decay_scale == 0.01
 
 
 def test_a_state_is_kept_at_once_and_then_every_so_often() -> None:
@@ -83,7 +86,7 @@ def test_leaving_the_manifold_goes_back_and_starts_anew(bad: list[float]) -> Non
     state, actions = drive([0.01] * 5 + bad)
     assert actions[-1] is Action.ROLL_BACK
     assert all(action is not Action.ROLL_BACK for action in actions[:-1])
-    assert (state["rollbacks"], state["lr_retreat"], state["decay_retreat"]) == (1, 0.5, 0.5)
+    assert (state.rollbacks, state.lr_retreat, state.decay_retreat) == (1, 0.5, 0.5)
 
 
 def test_without_a_kept_state_there_is_nowhere_to_go_back_to() -> None:
@@ -242,7 +245,7 @@ def test_calibration_finds_the_sharpness_of_a_quadratic(with_closure: bool) -> N
         else:
             opt.observe(closure())
             opt.step()
-    assert opt.param_groups[0]["control"]["calibrated"] == pytest.approx(SAFETY * 4 / 9, rel=0.02)
+    assert opt.state_dict()["param_groups"][0]["control"]["calibrated"] == pytest.approx(SAFETY * 4 / 9, rel=0.02)
     assert opt.extra_passes == (20 if with_closure else 0)
 
 

@@ -1,7 +1,6 @@
 """Mini-batches: how noisy a loss is, the switch that waits, the step that anneals, a guard that is not fooled."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,16 +8,18 @@ import torch
 from numpy.random import Generator, default_rng
 
 from groktimizer import GROKtimizer, LossBelow
-from groktimizer.optim import control, noise
-from groktimizer.optim.control import Action, Rule
+from groktimizer.optim import constraint, noise
+from groktimizer.optim.constraint import Rule
+from groktimizer.optim.control import Control
+from groktimizer.optim.guard import Action, watch
 from groktimizer.optim.reference import Reference
 from optim_cases import Problem, sgd_base
 
 LEVEL = 0.02
 
 
-def seen(losses: list[float]) -> dict[str, Any]:
-    state = noise.begin()
+def seen(losses: list[float]) -> noise.Noise:
+    state = noise.Noise()
     for loss in losses:
         noise.take_in(state, loss)
     return state
@@ -50,13 +51,13 @@ def test_half_the_mean_square_difference_is_the_variance_whatever_the_trend() ->
 @pytest.mark.parametrize("law", ["normal", "exponential", "cauchy", "rare"])
 def test_two_in_three_losses_of_any_law_are_turns(law: str) -> None:
     rng, shares = default_rng(2), []
-    state = noise.begin()
+    state = noise.Noise()
     for t in range(6_000):
         value = float(rng.random() < 0.01) + 1e-3 * float(rng.random())
         value = value if law == "rare" else float(getattr(rng, f"standard_{law}")())
         noise.take_in(state, value)
         if t > 200:
-            shares.append(state["noise_turning"])
+            shares.append(state.turning)
             assert noise.noisy(state)
     assert np.mean(shares) == pytest.approx(2 / 3, abs=0.01)
 
@@ -92,12 +93,12 @@ def test_equal_losses_between_spikes_hide_nothing() -> None:
 
 def test_the_running_mean_averages_as_many_losses_as_it_needs() -> None:
     rng = default_rng(3)
-    state = noise.begin()
+    state = noise.Noise()
     errors, claimed = [], []
     for t in range(30_000):
         noise.take_in(state, 8.0 if rng.random() < 0.025 else 0.0)  # mean 0.2, standard deviation 1.25
         if t > 3_000:
-            errors.append(state["noise_mean"] - 0.2)
+            errors.append(state.mean - 0.2)
             claimed.append(noise.standard_error(state))
     assert abs(np.mean(errors)) < 0.03
     assert np.std(errors) < 0.1
@@ -172,26 +173,26 @@ def test_a_detector_goes_on_from_its_numbers_and_from_older_ones() -> None:
 
 
 # ------------------------------------------------------------------ phase 1's step
-def annealed(losses: list[float]) -> dict[str, Any]:
-    state = control.begin(Rule())
+def annealed(losses: list[float]) -> Control:
+    state = Control("adaptive")
     for loss in losses:
-        control.anneal(state, loss)
+        constraint.anneal(state, loss)
     return state
 
 
 def test_a_noisy_floor_shortens_the_step_down_to_a_twelfth() -> None:
     rng = default_rng(6)
     falling = [3.0 * 0.95**t * float(rng.uniform(0.8, 1.2)) for t in range(150)]
-    assert annealed(falling)["anneal_scale"] == 1.0
+    assert annealed(falling).anneal_scale == 1.0
     floor = [0.5 * float(rng.uniform(0.5, 1.5)) for _ in range(600)]
-    assert annealed(falling[:60] + floor)["anneal_scale"] == control.SMALLEST
+    assert annealed(falling[:60] + floor).anneal_scale == constraint.SMALLEST
 
 
 def test_without_noise_and_before_the_loss_has_moved_the_step_stays() -> None:
     rng = default_rng(7)
-    assert annealed([3.0 * 0.9 ** min(t, 30) + 1e-5 * (500 - t) for t in range(500)])["anneal_scale"] == 1.0
-    assert annealed([0.7 + 0.01 * float(rng.standard_normal()) for _ in range(2000)])["anneal_scale"] == 1.0
-    assert annealed([-1.0 + float(rng.standard_normal()) for _ in range(500)])["anneal_scale"] == 1.0
+    assert annealed([3.0 * 0.9 ** min(t, 30) + 1e-5 * (500 - t) for t in range(500)]).anneal_scale == 1.0
+    assert annealed([0.7 + 0.01 * float(rng.standard_normal()) for _ in range(2000)]).anneal_scale == 1.0
+    assert annealed([-1.0 + float(rng.standard_normal()) for _ in range(500)]).anneal_scale == 1.0
 
 
 def noisy_loss(rng: Generator, t: int) -> float:
@@ -210,8 +211,8 @@ def test_only_the_default_base_takes_shorter_steps_and_a_schedule_goes_on_top(ow
         if t == 399:
             opt.param_groups[0]["lr"] *= 0.5
         opt.step()
-    scale = opt.param_groups[0]["control"]["anneal_scale"]
-    assert scale == (1.0 if own_base else control.SMALLEST)
+    scale = opt.state_dict()["param_groups"][0]["control"]["anneal_scale"]
+    assert scale == (1.0 if own_base else constraint.SMALLEST)
     after = [group["lr"] for group in opt.base.param_groups]
     assert after == pytest.approx([0.5 * scale * lr for lr in before])
 
@@ -228,7 +229,7 @@ def test_the_slow_twin_anneals_and_enters_alike() -> None:
         opt.step()
         twin.step(loss, grads)
     assert opt.phase == twin.phase == 2
-    assert opt.param_groups[0]["control"]["anneal_scale"] == twin.numbers["anneal_scale"] < 1.0
+    assert opt.state_dict()["param_groups"][0]["control"]["anneal_scale"] == twin.numbers.anneal_scale < 1.0
     for ours, theirs in zip(problem.values(), twin.theta, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
@@ -236,19 +237,19 @@ def test_the_slow_twin_anneals_and_enters_alike() -> None:
 # ------------------------------------------------------------------ phase 2
 def test_phase_two_starts_with_what_noise_has_left() -> None:
     """lr / (1 - momentum), about sqrt(lr / decay) / 2, takes the annealed share of a quarter."""
-    state = control.begin(Rule()) | {"anneal_scale": 0.25}
-    control.enter(state, Rule())
-    assert math.sqrt(state["lr_scale"] / state["decay_scale"]) == pytest.approx(0.25)
-    assert state["decay_scale"] < 1.0
-    control.enter(plain := control.begin(Rule()), Rule())
-    assert plain == pytest.approx(control.begin(Rule()), nan_ok=True)
+    state = Control("adaptive", anneal_scale=0.25)
+    constraint.enter(state, Rule())
+    assert math.sqrt(state.lr_scale / state.decay_scale) == pytest.approx(0.25)
+    assert state.decay_scale < 1.0
+    constraint.enter(plain := Control("adaptive"), Rule())
+    assert plain.to_dict() == pytest.approx(Control("adaptive").to_dict(), nan_ok=True)
 
 
-def drive(losses: list[float], rate: float = 0.05) -> tuple[dict[str, Any], list[Action]]:
-    state, actions = control.begin(Rule()), []
+def drive(losses: list[float], rate: float = 0.05) -> tuple[Control, list[Action]]:
+    state, actions = Control("adaptive"), []
     for loss in losses:
-        control.constrain(state, loss, LEVEL, rate, Rule(), cap=math.inf)
-        actions.append(control.watch(state, loss, LEVEL, 1.0, Rule()))
+        constraint.constrain(state, loss, LEVEL, rate, Rule(), cap=math.inf)
+        actions.append(watch(state, loss, LEVEL, 1.0, Rule()))
     return state, actions
 
 
@@ -257,7 +258,7 @@ def test_batches_far_above_the_level_are_no_reason_to_go_back() -> None:
     state, actions = drive(singles(default_rng(10), 4_000, 0.01, 1.0))
     assert Action.ROLL_BACK not in actions
     assert Action.KEEP in actions
-    assert state["returned"]
+    assert state.returned
 
 
 def test_a_collapse_is_noticed_through_the_noise() -> None:
@@ -266,22 +267,23 @@ def test_a_collapse_is_noticed_through_the_noise() -> None:
     state, actions = drive(fits + gone)
     assert Action.ROLL_BACK not in actions[:1_500]
     assert Action.ROLL_BACK in actions[1_500:]
-    assert state["rollbacks"] >= 1
+    assert state.rollbacks >= 1
 
 
 def test_going_back_keeps_what_is_known_of_the_noise() -> None:
     rng = default_rng(12)
     state, actions = drive([*singles(rng, 1_500, 0.005, 1.0), math.nan])
     assert actions[-1] is Action.ROLL_BACK
-    assert noise.proven(state)
-    assert math.isnan(state["noise_mean"])
+    assert noise.proven(state.noise)
+    assert math.isnan(state.noise.mean)
 
 
 def test_the_numbers_have_one_set_of_keys_of_plain_types() -> None:
-    start = control.begin(Rule())
+    start = {name: type(value) for name, value in Control("adaptive").to_dict().items()}
     state, _ = drive([*singles(default_rng(13), 300, 0.005, 1.0), math.nan, 0.1])
-    assert set(state) - {"probes_left"} == set(start)
-    assert all(isinstance(value, (bool, int, float)) for value in state.values())
+    assert {name: type(value) for name, value in state.to_dict().items()} == start
+    assert set(start.values()) == {bool, int, float, str}
+    assert Control.from_dict(state.to_dict()).to_dict() == pytest.approx(state.to_dict(), nan_ok=True)
 
 
 # ------------------------------------------------------------------ trained

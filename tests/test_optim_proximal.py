@@ -150,7 +150,7 @@ def test_a_state_is_read_without_pickle_and_belongs_to_its_penalty() -> None:
     state = torch.load(file, weights_only=True)
     assert state["param_groups"][0]["penalty"] == "L1()"
     other = Problem().optimizer({"interpolation": 0.2})
-    with pytest.raises(ValueError, match=r"saved with penalty=L1\(\): accepted is L2\(\)"):
+    with pytest.raises(ValueError, match=r"saved with penalty=L1\(\): expected L2\(\)"):
         other.load_state_dict(state)
 
 
@@ -173,8 +173,8 @@ def test_a_weight_that_is_not_given_pulls_like_l2_whatever_the_units_of_the_loss
 REFUSED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("a bias", {"penalty": Nuclear()}, r"Nuclear"),
     ("rows of a bias", {"penalty": GroupL1("rows")}, r"GroupL1"),
-    ("no penalty", {"penalty": None}, r"penalty=None: accepted are L2"),
-    ("a class", {"penalty": L1}, r"accepted are L2"),
+    ("no penalty", {"penalty": None}, r"penalty=None: expected L2"),
+    ("a class", {"penalty": L1}, r"expected L2"),
     ("compiled", {"penalty": L1(), "compiled": True}, r"compiled=True with penalty=L1\(\)"),
     ("fused", {"penalty": L1(), "metric": "euclidean", "fused": True}, r"fused=True with penalty=L1\(\)"),
 )

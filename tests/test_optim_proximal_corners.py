@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 from groktimizer import L1, L2, GROKtimizer, GroupL1, Nuclear
+from groktimizer.optim.control import Control
 from groktimizer.optim.phase_two import decay_of
 from groktimizer.penalties import Penalty
 from optim_cases import INF
@@ -143,7 +144,7 @@ def test_the_unit_is_what_the_step_applies() -> None:
     theta.grad = torch.zeros_like(theta)
     opt.step()
     unit = float(start.square().sum() / start.abs().sum())
-    scale = opt.param_groups[0]["control"]["decay_scale"]
+    scale = opt.state_dict()["param_groups"][0]["control"]["decay_scale"]
     torch.testing.assert_close(theta.detach(), L1().prox(start, 0.5 * scale * unit), rtol=1e-12, atol=0.0)
 
 
@@ -177,15 +178,15 @@ def test_after_going_back_the_acceleration_starts_anew() -> None:
 
     for _ in range(120):
         step()
-    control = opt.param_groups[0]["control"]
+    control = Control.of(opt.param_groups)
     assert opt.phase == 2
-    assert float(control["age"]) > 3
+    assert float(control.age) > 3
     step(broken=True)
-    assert control["rollbacks"] == 1
-    assert float(control["age"]) == 0.0
+    assert control.rollbacks == 1
+    assert float(control.age) == 0.0
     start = theta.detach().clone()
     weight = decay_of(opt.param_groups[0], control) * opt.state[theta]["unit"]
-    lr = 0.1 * control["lr_retreat"]
+    lr = 0.1 * control.lr_retreat
     step()
     weight = decay_of(opt.param_groups[0], control) * opt.state[theta]["unit"]
     plain = L1().prox(start - lr * gradient(start, features, teacher), lr * weight)

@@ -102,7 +102,7 @@ def test_nothing_waits_for_a_rank_that_does_not_come(ranks: Any) -> None:
         ("columns", "sharded along [0]: its parts lie on several ranks; accepted there are"),
         ("nuclear", "accepted are tensors held whole"),
         ("no group", "process_group=False with sharded parameters"),
-        ("no such group", "process_group='all': accepted are None, False"),
+        ("no such group", "process_group='all': expected None, False"),
     ],
 )
 def test_what_ranks_cannot_agree_on_is_refused_by_name(ranks: Any, case: str, message: str) -> None:

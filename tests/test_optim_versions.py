@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from groktimizer.optim.settings import VERSION
+from groktimizer.optim.control import VERSION
 from optim_cases import CASES, LEFT, Problem, run
 
 SAVED: dict[str, Any] = torch.load(Path(__file__).parent / "data" / "state_dicts_v1.pt", weights_only=True)
@@ -36,6 +36,6 @@ def test_a_state_dict_of_a_later_version_is_refused_by_name() -> None:
     opt = Problem().optimizer({})
     later = opt.state_dict()
     later["param_groups"][0]["control"]["version"] = VERSION + 1
-    with pytest.raises(ValueError, match=rf"version {VERSION + 1}: accepted are 1 to {VERSION}") as caught:
+    with pytest.raises(ValueError, match=rf"version {VERSION + 1}: expected 1 to {VERSION}") as caught:
         Problem().optimizer({}).load_state_dict(later)
     assert "\n" not in str(caught.value)

@@ -323,7 +323,7 @@ def test_nuclear_refuses_a_sharded_matrix_by_name():
 @pytest.mark.parametrize("penalty", [GroupL1(), Nuclear(), Elastic(Nuclear(), 1.0)], ids=repr)
 def test_wrong_orders_are_told_in_one_line(penalty: Penalty):
     for call in (penalty.check, penalty.value, penalty.subgradient, penalty.dual_norm, lambda t: penalty.prox(t, 1.0)):
-        with pytest.raises(ValueError, match=r"of a tensor of shape \(3,\): accepted are tensors with at least 2"):
+        with pytest.raises(ValueError, match=r"of a tensor of shape \(3,\): expected tensors with at least 2"):
             call(torch.zeros(3))
     with pytest.raises(ValueError, match="at least 2 dimensions"):
         penalty.value(torch.zeros(2, 3), batched=True)

@@ -37,6 +37,11 @@ def local(tensor: Tensor) -> Tensor:
     return tensor if part is None else part()
 
 
+def flattened(param: Tensor) -> bool:
+    """Whether FullyShardedDataParallel has made one flat piece of several parameters."""
+    return bool(getattr(param, "_fsdp_flattened", False))
+
+
 def sharded(param: Tensor) -> bool:
     """Whether a rank may hold a part of this parameter only.
 
@@ -48,7 +53,7 @@ def sharded(param: Tensor) -> bool:
     """
     mesh = None if type(param) in PLAIN else getattr(param, "device_mesh", None)
     if mesh is None:
-        return bool(getattr(param, "_fsdp_flattened", False))
+        return flattened(param)
     placements: Any = getattr(param, "placements", ())
     return any(mesh.size(dim) > 1 for dim, placement in enumerate(placements) if not placement.is_replicate())
 
@@ -199,7 +204,7 @@ def check_process_group(process_group: object) -> None:
         return
     if not (dist.is_available() and isinstance(process_group, dist.ProcessGroup)):
         raise UserError(
-            f"process_group={process_group!r}: accepted are None, False (no collective) and a "
+            f"process_group={process_group!r}: expected None, False (no collective) or a "
             "torch.distributed.ProcessGroup"
         )
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from groktimizer.optim import store
 from groktimizer.optim.agreement import Scope, device_of, local, square, sums
+from groktimizer.optim.control import Control
 
 SAFETY = 0.25  # of 4 / sharpness, the stability limit of heavy ball at momentum ~ 1
 EVERY = 20
@@ -27,7 +28,7 @@ Groups = list[dict[str, Any]]
 Closure = Callable[[], Any]
 
 
-def due(control: dict[str, Any]) -> bool:
+def due(control: Control) -> bool:
     """Whether this step begins or completes a probe.
 
     Args:
@@ -36,11 +37,11 @@ def due(control: dict[str, Any]) -> bool:
     Returns:
         True in the middle of probes, and when the sharpness is due to be estimated anew.
     """
-    since = control["steps"] - 1 - control["switch_step"]
-    return bool(control["probes_left"]) or since % EVERY == 0 or math.isnan(control["curvature"])
+    since = control.steps - 1 - control.switch_step
+    return bool(control.probes_left) or since % EVERY == 0 or math.isnan(control.curvature)
 
 
-def parts(groups: Groups, state: store.State, control: dict[str, Any], scope: Scope) -> list[Tensor | float]:
+def parts(groups: Groups, state: store.State, control: Control, scope: Scope) -> list[Tensor | float]:
     """This rank's parts of the two squared lengths that a probe needs.
 
     Args:
@@ -52,12 +53,12 @@ def parts(groups: Groups, state: store.State, control: dict[str, Any], scope: Sc
     Returns:
         Of the product that this step's gradient completes, or else of the direction to set out along; and of theta.
     """
-    reach = control["probe_reach"]
+    reach = control.probe_reach
     direction: Tensor | float = 0.0
     theta: Tensor | float = 0.0
     for param in _moving(groups):
         share = scope.share(param)
-        if control["probes_left"]:
+        if control.probes_left:
             direction = direction + square(_product(param, state, reach)) * share
         else:
             direction = direction + square(_heading(param, state, known=_known(control))) * share
@@ -65,7 +66,7 @@ def parts(groups: Groups, state: store.State, control: dict[str, Any], scope: Sc
     return [direction, theta]
 
 
-def sums_of(groups: Groups, state: store.State, control: dict[str, Any], scope: Scope) -> list[float]:
+def sums_of(groups: Groups, state: store.State, control: Control, scope: Scope) -> list[float]:
     """The sums of `parts`, by a reduction of their own where the step's one did not carry them.
 
     Args:
@@ -83,12 +84,12 @@ def sums_of(groups: Groups, state: store.State, control: dict[str, Any], scope: 
 def refresh(
     groups: Groups,
     state: store.State,
-    control: dict[str, Any],
+    control: Control,
     closure: Closure | None,
     squares: list[float],
     scope: Scope,
 ) -> bool:
-    """Re-estimate the sharpness when it is due and set ``control["calibrated"]``.
+    """Re-estimate the sharpness when it is due and set ``control.calibrated``.
 
     Args:
         groups: The parameter groups, gradients set.
@@ -103,7 +104,7 @@ def refresh(
     """
     params = _moving(groups)
     along, size = (math.sqrt(max(value, 0.0)) for value in squares)
-    if control["probes_left"]:
+    if control.probes_left:
         _finish_probe(params, state, control, along)
         return True
     count = LATER if _known(control) else FIRST
@@ -112,10 +113,10 @@ def refresh(
         heading = store.use(state[param], param, store.DIRECTION)
         local(heading).copy_(local(_heading(param, state, known=_known(control))) / (along or 1.0))
     if closure is None:
-        control["probes_left"], control["probe_reach"] = count, reach
+        control.probes_left, control.probe_reach = count, reach
         _begin_probes(params, state, reach)
         return True
-    control["extra_passes"] += count
+    control.extra_passes += count
     _adopt(control, _power_iteration(params, state, closure, count, reach, scope))
     return False
 
@@ -124,8 +125,8 @@ def _moving(groups: Groups) -> list[Tensor]:
     return [param for group in groups for param in group["params"] if param.grad is not None]
 
 
-def _known(control: dict[str, Any]) -> bool:
-    return not math.isnan(control["curvature"])
+def _known(control: Control) -> bool:
+    return not math.isnan(control.curvature)
 
 
 def _heading(param: Tensor, state: store.State, *, known: bool) -> Tensor:
@@ -144,12 +145,12 @@ def _product(param: Tensor, state: store.State, reach: float) -> Tensor:
     return (local(param.grad) - local(before)) / reach
 
 
-def _adopt(control: dict[str, Any], sharpness: float) -> None:
+def _adopt(control: Control, sharpness: float) -> None:
     if not 0.0 < sharpness < math.inf:
         return  # a flat or broken probe says nothing: the step stays, and the next calibration comes soon
     target = SAFETY * 4.0 / sharpness
-    control["calibrated"] = min(target, GROWTH * control["calibrated"]) if _known(control) else target
-    control["curvature"] = sharpness
+    control.calibrated = min(target, GROWTH * control.calibrated) if _known(control) else target
+    control.curvature = sharpness
 
 
 def _power_iteration(
@@ -187,18 +188,18 @@ def _begin_probes(params: list[Tensor], state: store.State, reach: float) -> Non
         local(param).add_(local(state[param][store.DIRECTION]), alpha=reach)
 
 
-def _finish_probe(params: list[Tensor], state: store.State, control: dict[str, Any], sharpness: float) -> None:
+def _finish_probe(params: list[Tensor], state: store.State, control: Control, sharpness: float) -> None:
     """Complete one product, go back, and set out along it if another probe is left."""
-    reach = control["probe_reach"]
+    reach = control.probe_reach
     probed = [param for param in params if not store.is_idle(state[param].get(store.GRADIENT, param))]
-    control["probes_left"] -= 1
+    control.probes_left -= 1
     for param in probed:
         direction, product = local(state[param][store.DIRECTION]), _product(param, state, reach)
         local(param).sub_(direction, alpha=reach)
         direction.copy_(product)
-        if control["probes_left"]:
+        if control.probes_left:
             local(param).add_(direction.div_(sharpness or 1.0), alpha=reach)
         else:
             state[param][store.GRADIENT] = store.idle(param)
-    if not control["probes_left"]:
+    if not control.probes_left:
         _adopt(control, sharpness)

@@ -1,249 +1,148 @@
-"""The scalar side of phase 2: a constraint that moves lr and decay, and a guard that says when to go back.
-
-Everything here is arithmetic on one plain dict of numbers, so that `state_dict` carries it, a test can drive it with a
-list of losses, and all ranks that see the same losses decide alike. Test data never comes near it.
-"""
+"""What the optimizer knows beside tensors: every number that decides, in one place, as a state dict carries it."""
 
 import math
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
-from groktimizer.optim import noise
+from torch import Tensor
 
+from groktimizer.optim.noise import Noise
 
-class Action(Enum):
-    """What the guard wants done before this step's update."""
-
-    CONTINUE = "continue"
-    KEEP = "keep this interpolating state"
-    ROLL_BACK = "return to the kept state"
+VERSION = 2  # of state dicts
+OWN = ("noise", "detector")  # fields that hold several numbers, each stored under a name of its own
 
 
-@dataclass(frozen=True)
-class Rule:
-    """Constants of the constraint and the guard.
+@dataclass(slots=True)
+class Control:
+    """Numbers of one type each for ever; nan and -1 stand for "not yet".
 
     Args:
-        start: What multiplies the nominal decay at the switch.
-        smoothing: Weight of the past in the running mean of the loss.
-        ring: Units of damped time ``sum sqrt(lr * decay)`` that the excursion after the switch takes at least.
-        hold: Units of damped time before decay may shrink.
-        decay_gain: Shrinking of the decay for each step above the level, times ``min(1, ln(mean / level))``.
-        growth: Growing of the decay for each step below the level, times ``min(1, ln(level / mean))``.
-        late_gain: Shrinking of lr above the level when the loss has not come back within `hold`.
-        lr_gain: Shrinking of lr above the level once the loss has come back below it.
-        cooling: Damped time over which lr falls by 1/e while the loss stays below the level; inf: never.
-        keep_every: Steps between two kept states.
-        far: Multiple of the level that counts as having left the manifold.
-        share: Share of the first loss below which it does not, whatever the level.
-        patience: Steps out there before going back.
-        astray: Multiple of the level beyond which a step counts towards `lost`.
-        lost: Steps that far above the level, with lr below `dead` of its start, before going back.
-        dead: See `lost`.
-        retreat: Factor on lr and on decay after going back.
-        inherits: Whether lr starts smaller where `anneal` has shortened phase 1's steps.
+        metric: The optimizer's metric.
+        phase: 1 while fitting, 2 while shrinking the norm.
+        steps: Steps taken.
+        switch_step: Steps taken before phase 2 began.
+        observed: Whether a loss was ever given.
+        first_loss: The first training loss.
+        last_loss: The last one.
+        best_loss: The best one.
+        best_step: The step at which it was seen.
+        level: The interpolation level.
+        start_loss: The first loss of phase 2.
+        start_norm: Norm of what is penalised when phase 2 began.
+        norm: The same as of the last reduction.
+        lr_scale: What the constraint makes of lr.
+        decay_scale: What the constraint makes of decay.
+        mean: Running mean of the loss in phase 2.
+        damped_time: Sum of ``sqrt(lr * decay)``.
+        returned: Whether the loss has come back below the level.
+        above: Losses in a row above the level.
+        kept: Whether the guard holds a state.
+        since_kept: Steps since then.
+        outside: Losses in a row far outside.
+        rollbacks: How often the guard went back.
+        lr_retreat: What going back has left of lr.
+        decay_retreat: What going back has left of decay.
+        anneal_scale: What noise has left of phase 1's step.
+        anneal_best: The best mean of a window in phase 1.
+        noise: How noisy the losses are.
+        extra_passes: Forward-backward passes spent on calibration.
+        calibrated: Step size found from the curvature.
+        curvature: The curvature.
+        probes_left: Probes that are due.
+        probe_reach: Length of a probe.
+        age: Proximal steps since the last restart; may live on the device.
+        turn: The last proximal step's restart test, likewise.
+        detector: What the detector remembers.
     """
 
-    start: float = 1.0
-    smoothing: float = 0.9
-    ring: float = 2.0
-    hold: float = 6.0
-    decay_gain: float = 0.02
-    growth: float = 0.0
-    late_gain: float = 0.04
-    lr_gain: float = 0.05
-    cooling: float = 8.0
-    keep_every: int = 20
-    far: float = 25.0
-    share: float = 0.5
-    patience: int = 20
-    astray: float = 1.0
-    lost: int = 100
-    dead: float = 0.01
-    retreat: float = 0.5
-    inherits: bool = True
+    metric: str
+    phase: int = 1
+    steps: int = 0
+    switch_step: int = -1
+    observed: bool = False
+    first_loss: float = math.nan
+    last_loss: float = math.nan
+    best_loss: float = math.nan
+    best_step: int = 0
+    level: float = math.nan
+    start_loss: float = math.nan
+    start_norm: float = math.nan
+    norm: float = math.nan
+    lr_scale: float = 1.0
+    decay_scale: float = 1.0
+    mean: float = math.nan
+    damped_time: float = 0.0
+    returned: bool = False
+    above: int = 0
+    kept: bool = False
+    since_kept: int = 0
+    outside: int = 0
+    rollbacks: int = 0
+    lr_retreat: float = 1.0
+    decay_retreat: float = 1.0
+    anneal_scale: float = 1.0
+    anneal_best: float = math.nan
+    noise: Noise = field(default_factory=Noise)
+    extra_passes: int = 0
+    calibrated: float = 1.0
+    curvature: float = math.nan
+    probes_left: int = 0
+    probe_reach: float = 0.0
+    age: float | Tensor = 0.0
+    turn: float | Tensor = 0.0
+    detector: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, groups: list[dict[str, Any]]) -> Self:
+        """The numbers of an optimizer, which travel in its first group: wrappers copy groups, not attributes.
 
-FALL = 0.7  # what a window's mean must be of the best one, or phase 1's step shrinks
-UNMOVED = 0.1  # relative distance from the start within which the loss has not begun to fall
-WEAKER = 1.5  # power of phase 1's annealed share by which decay starts smaller, found on digits
-SHRINK, SMALLEST = 0.5, 1.0 / 12.0  # of phase 1's step: by how much, and down to which (Adam's usual 1e-3)
+        Args:
+            groups: The parameter groups; a dict of numbers, as a state dict has it, is replaced.
 
+        Returns:
+            The numbers, to be changed in place.
+        """
+        held = groups[0]["control"]
+        if not isinstance(held, cls):
+            held = groups[0]["control"] = cls.from_dict(held)
+        return held
 
-def begin(rule: Rule) -> dict[str, Any]:
-    """The controller's state on the first step of phase 2.
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as a flat dict of plain numbers, with the version of the format."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in OWN}
+        plain |= {"version": VERSION, "age": float(self.age), "turn": float(self.turn)}
+        return (
+            plain
+            | self.noise.to_dict()
+            | {f"detector_{name}": deepcopy(value) for name, value in self.detector.items()}
+        )
 
-    Args:
-        rule: The constants.
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, Any]) -> Self:
+        """Take up what `to_dict` gave.
 
-    Returns:
-        Plain numbers: what multiplies every group's lr and decay, the running mean, clocks and counters.
-    """
-    return {
-        "lr_scale": 1.0,
-        "decay_scale": rule.start,
-        "lr_retreat": 1.0,
-        "decay_retreat": 1.0,
-        "mean": math.nan,
-        "damped_time": 0.0,
-        "returned": False,
-        "kept": False,
-        "since_kept": 0,
-        "above": 0,
-        "outside": 0,
-        "rollbacks": 0,
-        "anneal_scale": 1.0,
-        "anneal_best": math.nan,
-    } | noise.begin()
+        Args:
+            numbers: The dict; what it lacks is as at the start, what is not of `Control` is left out.
 
+        Returns:
+            The numbers.
+        """
+        known = {each.name: numbers[each.name] for each in fields(cls) if each.name in numbers and each.name not in OWN}
+        memory = {
+            name.removeprefix("detector_"): value for name, value in numbers.items() if name.startswith("detector_")
+        }
+        return cls(**known, noise=Noise.from_dict(numbers), detector=memory)
 
-def anneal(state: dict[str, Any], loss: float, *, shortens: bool = True) -> None:
-    """Shorten phase 1's steps where batches differ and the loss no longer falls.
+    def remember(self, loss: float) -> None:
+        """Note a training loss for the status text.
 
-    With noise a constant step ends on a floor. The mean over a window of losses, long enough to be known within
-    `noise.PRECISE` or a quarter of the run, must be `FALL` times the best one so far; else ``anneal_scale`` halves, at
-    most to a twelfth. A loss that is still where it began, or free of noise, changes nothing.
-
-    Args:
-        state: As `begin` gives it; changed in place.
-        loss: Training loss before this step.
-        shortens: Whether the step may be shortened; a base of the user's own is left as it is.
-    """
-    if not math.isfinite(loss):
-        return
-    noise.take_in(state, loss)
-    if not noise.noisy(state):
-        noise.restart(state)
-    elif shortens and noise.proven(state) and noise.full(state):
-        average, best, origin = noise.mean(state), state["anneal_best"], noise.start(state)
-        if origin > 0.0 and average > FALL * best and abs(average - origin) > UNMOVED * origin:
-            state["anneal_scale"] = max(SMALLEST, SHRINK * state["anneal_scale"])
-        state["anneal_best"] = average if math.isnan(best) else min(best, average)
-        noise.restart(state)
-
-
-def enter(state: dict[str, Any], rule: Rule) -> None:
-    """Begin phase 2 with what noise has left of phase 1's step.
-
-    Noise makes ``g / sqrt(n)`` small in the mean and leaves decay as it is, so decay starts smaller too. The velocity
-    makes ``lr / (1 - momentum)`` of a force, about ``sqrt(lr / decay) / 2``: that takes the annealed share, so lr takes
-    its square times the share of decay.
-
-    Args:
-        state: As `begin` gives it; changed in place.
-        rule: The constants.
-    """
-    state.update(_inherited(state, rule))
-
-
-def _inherited(state: dict[str, Any], rule: Rule) -> dict[str, float]:
-    share = state["anneal_scale"] if rule.inherits else 1.0
-    decay = rule.start * share**WEAKER
-    return {"lr_scale": share**2 * decay / rule.start, "decay_scale": decay}
-
-
-def constrain(state: dict[str, Any], loss: float, level: float, rate: float, rule: Rule, *, cap: float) -> None:
-    """Shrink the norm as fast as the training loss allows: one step of the constraint.
-
-    The excursion of the loss that follows the switch is where generalisation happens, so it is left alone for
-    `rule.hold` units of damped time. After that, and after the first return below the level, a running mean above the
-    level shrinks decay and lr. Below the level lr cools slowly, so that a solution that has settled stays.
-
-    Args:
-        state: As `begin` gives it; changed in place.
-        loss: Training loss before this step; one that is not finite is left to the guard.
-        level: Interpolation level epsilon, in units of the loss.
-        rate: ``sqrt(lr * decay)`` in force, the damped time that one step takes.
-        rule: The constants.
-        cap: Largest ``decay_scale``.
-    """
-    if not math.isfinite(loss):
-        return
-    past = loss if math.isnan(state["mean"]) else state["mean"]
-    state["mean"] = rule.smoothing * past + (1.0 - rule.smoothing) * loss
-    noise.take_in(state, loss)
-    noise.restart(state)
-    low, high = _between(state)
-    excess = math.log(max(low, 1e-300) / level)
-    state["above"] = state["above"] + 1 if excess > math.log(rule.astray) else 0
-    if high < level and state["damped_time"] > rule.ring:
-        state["returned"] = True
-    state["damped_time"] += rate
-    if excess > 0.0:
-        _shrink(state, min(1.0, excess) / _stretch(state), rule)
-    elif high <= level:
-        deficit = min(1.0, math.log(level / max(high, 1e-300))) / _stretch(state)
-        if rule.growth:
-            state["decay_scale"] = min(state["decay_scale"] * math.exp(rule.growth * deficit), cap)
-        if state["returned"]:
-            state["lr_scale"] *= math.exp(-rate / rule.cooling)
-
-
-def _between(state: dict[str, Any]) -> tuple[float, float]:
-    """Bounds on the training loss: its running mean, less and more a standard error where batches differ."""
-    if not noise.proven(state):
-        return state["mean"], state["mean"]
-    average, error = state["noise_mean"], noise.standard_error(state)
-    return average - error, average + error
-
-
-def _stretch(state: dict[str, Any]) -> float:
-    """How many times longer than without noise it takes to know the loss: rates and patience follow."""
-    return noise.memory(state) / noise.SHORT
-
-
-def _shrink(state: dict[str, Any], excess: float, rule: Rule) -> None:
-    late = state["damped_time"] > rule.hold
-    if late:
-        state["decay_scale"] *= math.exp(-(rule.late_gain if noise.proven(state) else rule.decay_gain) * excess)
-    if state["returned"]:
-        state["lr_scale"] *= math.exp(-rule.lr_gain * excess)
-    elif late:
-        state["lr_scale"] *= math.exp(-rule.late_gain * excess)
-
-
-def watch(
-    state: dict[str, Any], loss: float, level: float, first_loss: float, rule: Rule, *, newest: bool = True
-) -> Action:
-    """Decide whether to keep this state, go on, or go back: one step of the guard.
-
-    Going back is due when the loss is not finite, stays far above the level, or stays above it although lr has shrunk
-    to nothing; then lr and decay start anew, smaller.
-
-    Args:
-        state: As `begin` gives it; changed in place.
-        loss: Training loss before this step.
-        level: Interpolation level epsilon, in units of the loss.
-        first_loss: First training loss ever seen.
-        rule: The constants.
-        newest: Whether this loss belongs to the parameters as they are; only those can be kept.
-
-    Returns:
-        The action; `Action.ROLL_BACK` only when a state has been kept.
-    """
-    state["since_kept"] += 1
-    finite = math.isfinite(loss)
-    differ, stretch, (low, high) = noise.proven(state), _stretch(state), _between(state)
-    far = max(rule.far * level, rule.share * first_loss)
-    outside = not finite or (low if differ else loss) > far
-    state["outside"] = state["outside"] + 1 if outside else 0
-    lost = state["above"] >= rule.lost * stretch and state["lr_scale"] < rule.dead * _inherited(state, rule)["lr_scale"]
-    if not finite or lost or state["outside"] >= rule.patience * stretch:
-        return _retreat(state, rule) if state["kept"] else Action.CONTINUE
-    steady = high <= level and (differ or loss <= level)
-    if newest and steady and (not state["kept"] or state["since_kept"] >= rule.keep_every):
-        state["kept"], state["since_kept"] = True, 0
-        return Action.KEEP
-    return Action.CONTINUE
-
-
-def _retreat(state: dict[str, Any], rule: Rule) -> Action:
-    kept: dict[str, Any] = {"kept": True, "rollbacks": state["rollbacks"] + 1, "probes_left": 0}
-    noise.forget(state)
-    kept |= {name: value for name, value in state.items() if name.startswith(("anneal_", "noise_"))}
-    kept |= _inherited(state, rule)
-    for name in ("lr_retreat", "decay_retreat"):
-        kept[name] = state[name] * rule.retreat
-    state.update(begin(rule) | kept)
-    return Action.ROLL_BACK
+        Args:
+            loss: A training loss.
+        """
+        self.last_loss = loss
+        if math.isnan(self.first_loss):
+            self.first_loss = loss
+        if math.isnan(self.best_loss) or loss < 0.99 * self.best_loss:
+            self.best_loss, self.best_step = loss, self.steps

@@ -4,10 +4,25 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from groktimizer.ground.checks import is_number, positive, whole
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import noise
 
 UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
+
+
+def fraction(**values: object) -> None:
+    """Check that numbers are in [0, 1): weights of the past, shares.
+
+    Args:
+        values: Numbers by the name of their argument.
+
+    Raises:
+        UserError: If one is not.
+    """
+    for name, value in values.items():
+        if not (is_number(value) and 0.0 <= value < 1.0):
+            raise UserError(f"{name}={value!r}: expected a number in [0, 1)")
 
 
 @runtime_checkable
@@ -68,21 +83,17 @@ class LossBelow:
     first: float | None = None
     smoothed: float | None = None
     below: int = 0
-    seen: dict[str, Any] = field(default_factory=noise.begin, init=False, repr=False)
+    seen: noise.Noise = field(default_factory=noise.Noise, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.absolute is not None and not 0.0 < self.absolute < math.inf:
+        if self.absolute is not None and not (is_number(self.absolute) and 0.0 < self.absolute < math.inf):
             raise UserError(
-                f"interpolation={self.absolute!r}: accepted is a loss level > 0, float('inf') (phase 2 at once), "
+                f"interpolation={self.absolute!r}: expected a loss level > 0, float('inf') (phase 2 at once), "
                 "a detector, or None (2 % of the first loss)"
             )
-        for name, value, accepted in (
-            ("fraction", 0.0 < self.fraction < 1.0, "a number in (0, 1)"),
-            ("smoothing", 0.0 <= self.smoothing < 1.0, "a number in [0, 1)"),
-            ("patience", self.patience >= 1, "an integer >= 1"),
-        ):
-            if not value:
-                raise UserError(f"{name}={getattr(self, name)!r}: accepted is {accepted}")
+        positive(fraction=self.fraction)
+        fraction(fraction=self.fraction, smoothing=self.smoothing)
+        whole("patience", self.patience)
 
     @property
     def level(self) -> float | None:
@@ -146,7 +157,7 @@ class LossBelow:
             Plain numbers, nan for what is not known yet.
         """
         first, smoothed = (math.nan if number is None else number for number in (self.first, self.smoothed))
-        return {"first": first, "smoothed": smoothed, "below": self.below} | self.seen
+        return {"first": first, "smoothed": smoothed, "below": self.below} | self.seen.to_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave.
@@ -157,4 +168,4 @@ class LossBelow:
         known = [state[name] for name in ("first", "smoothed")]
         self.first, self.smoothed = (None if number is None or math.isnan(number) else number for number in known)
         self.below = state["below"]
-        self.seen = {name: state.get(name, value) for name, value in noise.begin().items()}
+        self.seen = noise.Noise.from_dict(state)

@@ -5,30 +5,18 @@ from typing import Any
 
 from torch import Tensor
 
-from groktimizer.optim import calibration, guard, store
+from groktimizer.optim import calibration, proximal, store, upkeep
 from groktimizer.optim.agreement import Scope, device_of
+from groktimizer.optim.control import Control
 from groktimizer.optim.losses import Inbox
 from groktimizer.optim.settings import Settings
-from groktimizer.penalties import L2
-
-
-def proximal(groups: list[dict[str, Any]]) -> bool:
-    """Whether some group takes proximal steps now.
-
-    Args:
-        groups: The parameter groups.
-
-    Returns:
-        True if the penalty of a group is not L2, and a schedule has not paused it.
-    """
-    return any(not isinstance(group["penalty"], L2) and float(group["lr"]) > 0.0 for group in groups)
 
 
 def exchange(
     inbox: Inbox,
     groups: list[dict[str, Any]],
     state: store.State,
-    control: dict[str, Any],
+    control: Control,
     settings: Settings,
     scope: Scope,
 ) -> tuple[list[float], list[float] | None]:
@@ -51,18 +39,18 @@ def exchange(
         return inbox.take(), None
     if scope.joining:
         return [], None
-    shrinking = control["phase"] > 1
-    turning = shrinking and proximal(groups)
+    shrinking = control.phase > 1
+    turning = shrinking and proximal.due(groups)
     probing = shrinking and scope.cut and settings.calibrates(groups) and calibration.due(control)
-    weighing = shrinking and scope.cut and control["steps"] % guard.FLUSH_EVERY == 0
-    extras: list[Tensor | float] = [control["turn"]] if turning else []
+    weighing = shrinking and scope.cut and control.steps % upkeep.FLUSH_EVERY == 0
+    extras: list[Tensor | float] = [control.turn] if turning else []
     if probing:
         extras += calibration.parts(groups, state, control, scope)
     if weighing:
-        extras.append(sum(guard.squares(groups, scope)))
+        extras.append(sum(upkeep.squares(groups, scope)))
     found, sums = inbox.agree(extras, scope, device_of([p for group in groups for p in group["params"]]))
     if turning:
-        control["turn"], sums = sums[0], sums[1:]
+        control.turn, sums = sums[0], sums[1:]
     if weighing:
-        control["norm"] = math.sqrt(float(sums[-1]))
+        control.norm = math.sqrt(float(sums[-1]))
     return found, sums[:2].tolist() if probing else None

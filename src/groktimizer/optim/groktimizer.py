@@ -9,14 +9,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from typing_extensions import override
 
-from groktimizer.optim import calibration, control, guard, losses, phase_two, restore, settings, store, switch
+from groktimizer.optim import (
+    calibration,
+    constraint,
+    guard,
+    losses,
+    phase_two,
+    proximal,
+    restore,
+    settings,
+    store,
+    switch,
+    upkeep,
+    weighing,
+)
 from groktimizer.optim import status as status_texts
 from groktimizer.optim.agreement import ALONE, Agreement, Group, Scope, check_process_group, scope_of_shards
-from groktimizer.optim.base import BaseFactory, Build, PhaseOne, default_base
+from groktimizer.optim.control import Control
 from groktimizer.optim.detector import Detector
-from groktimizer.optim.exchange import exchange, proximal
+from groktimizer.optim.exchange import exchange
 from groktimizer.optim.groups import check_options, check_parameters, check_placement
+from groktimizer.optim.phase_one import BaseFactory, Build, PhaseOne, default_base
 from groktimizer.penalties import L2, Penalty
 
 _L2 = L2()
@@ -120,7 +135,9 @@ class GROKtimizer(Optimizer):
         check_options(defaults | {"penalty": penalty})
         super().__init__(settings.listed(params), defaults)
         settings.check_groups(self.param_groups)
-        self.param_groups[0]["control"] = settings.numbers(metric) | switch.detector_numbers(self._detector)
+        self.param_groups[0]["control"] = state = constraint.fresh(metric)
+        if self._detector is not None:
+            state.detector = self._detector.state_dict()
         if at_once:
             self._enter_phase_two()
         else:
@@ -130,12 +147,12 @@ class GROKtimizer(Optimizer):
     @property
     def phase(self) -> int:
         """1 while fitting, 2 while shrinking the norm."""
-        return self._control["phase"]
+        return self._control.phase
 
     @property
     def switch_step(self) -> int | None:
         """Steps taken before phase 2 began; None in phase 1."""
-        step = self._control["switch_step"]
+        step = self._control.switch_step
         return None if step < 0 else step
 
     @property
@@ -152,7 +169,7 @@ class GROKtimizer(Optimizer):
     @property
     def extra_passes(self) -> int:
         """Forward-backward passes spent on calibration, beyond one a step."""
-        return self._control["extra_passes"]
+        return self._control.extra_passes
 
     @property
     def state_bytes(self) -> int:
@@ -161,14 +178,14 @@ class GROKtimizer(Optimizer):
         return store.nbytes(self.state) + store.nbytes(apart)
 
     @property
-    def _control(self) -> dict[str, Any]:
-        return self.param_groups[0]["control"]
+    def _control(self) -> Control:
+        return Control.of(self.param_groups)
 
     def _norm(self) -> float:
         """Norm of what is penalised; of sharded tensors as of the last reduction, since one rank may ask alone."""
         if self._shards() is None:
-            return guard.norm(self.param_groups, ALONE)
-        known = self._control["norm"]
+            return upkeep.norm(self.param_groups, ALONE)
+        known = self._control.norm
         return 0.0 if self.phase == 1 and math.isnan(known) else known
 
     def _shards(self) -> Scope | None:
@@ -179,15 +196,9 @@ class GROKtimizer(Optimizer):
         return [param for group in self.param_groups for param in group["params"]]
 
     # ---------------------------------------------------------------- parameters
+    @override
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add tensors to optimise, in the phase that is on.
-
-        Args:
-            param_group: ``{"params": ...}`` with any of lr, weight_decay, damping, beta2, eps.
-
-        Raises:
-            UserError: A tensor listed twice, complex, sparse or not floating point; an option out of range.
-        """
+        """Add tensors to optimise, with any of lr, weight_decay, damping, beta2, eps, in the phase that is on."""
         group = settings.complete(param_group, self.defaults, self._settings)
         known = {id(param) for other in self.param_groups for param in other["params"]}
         params = settings.tensors(group["params"])
@@ -222,7 +233,7 @@ class GROKtimizer(Optimizer):
             UserError: If `loss` is not one number.
         """
         self._inbox.put(loss)
-        self._control["observed"] = True
+        self._control.observed = True
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -243,26 +254,26 @@ class GROKtimizer(Optimizer):
                 loss = closure()
             if loss is not None and not self._inbox.waiting:
                 self.observe(loss)
-        asked = settings.only_asked_for_state(self.param_groups)
         state = self._control
-        state["steps"] += not asked
+        asked = settings.only_asked_for_state(self.param_groups, state)
+        state.steps += not asked
         scope = ALONE if asked else self._agreement.known or self._agreement.scope(self._params)
         if scope.joining:
             self._say(status_texts.JOINING)
         found, squares = exchange(self._inbox, self.param_groups, self.state, state, self._settings, scope)
-        action = control.Action.CONTINUE
+        action = guard.Action.CONTINUE
         for position, value in enumerate(found, start=1):
             action = self._take_in(value, scope, newest=position == len(found))
-            if action is control.Action.ROLL_BACK:
+            if action is guard.Action.ROLL_BACK:
                 break  # later losses belong to the path that is given up
-        if state["phase"] == 1:
+        if state.phase == 1:
             self._step_base(closure, loss)
-        elif action is control.Action.ROLL_BACK:
+        elif action is guard.Action.ROLL_BACK:
             guard.roll_back(self.param_groups, self.state)
-            state["age"], state["turn"] = 0.0, 0.0
+            state.age, state.turn = 0.0, 0.0
         else:
-            moving = phase_two.prepare(self.param_groups, self.state, self._settings, self._agreement.process_group)
-            if action is control.Action.KEEP:
+            moving = self._prepare()
+            if action is guard.Action.KEEP:
                 guard.keep(self.param_groups, self.state)
             if not asked:
                 self._shrink(moving, closure, scope, squares)
@@ -273,7 +284,7 @@ class GROKtimizer(Optimizer):
         return loss
 
     def _say_what_is_due(self) -> None:
-        if self._control["steps"] % status_texts.EVERY == 0:
+        if self._control.steps % status_texts.EVERY == 0:
             chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
             for text in status_texts.warnings_due(self._control, self._norm, chosen):
                 self._say(text)
@@ -283,63 +294,69 @@ class GROKtimizer(Optimizer):
             self._warned.add(text[0])
             warnings.warn(f"GROKtimizer: {text[1]}", stacklevel=4)
 
-    def _take_in(self, loss: float, scope: Scope, *, newest: bool) -> control.Action:
+    def _take_in(self, loss: float, scope: Scope, *, newest: bool) -> guard.Action:
         state = self._control
-        settings.remember(state, loss)
-        if state["phase"] == 1:
-            control.anneal(state, loss, shortens=self._factory.default)
+        state.remember(loss)
+        if state.phase == 1:
+            constraint.anneal(state, loss, shortens=self._factory.default)
             if not switch.interpolates(self._detector, state, loss):
-                return control.Action.CONTINUE
+                return guard.Action.CONTINUE
             self._enter_phase_two(scope)
-        if math.isnan(state["start_loss"]):
-            state["start_loss"] = loss
+        if math.isnan(state.start_loss):
+            state.start_loss = loss
         needed = not all(group["decay_given"] for group in self.param_groups)
         level = switch.level(self._detector, state, loss, needed=needed)
         if math.isnan(level):
-            return control.Action.CONTINUE
+            return guard.Action.CONTINUE
         reference = phase_two.reference_decay(self.param_groups, state, self._settings)
         lr = float(phase_two.numbers(self.param_groups[0], state, reference)[0])
         cap = 0.25 / lr if lr > 0.0 else math.inf
-        control.constrain(state, loss, level, math.sqrt(lr * reference), self._settings.rule, cap=cap)
+        constraint.constrain(state, loss, level, math.sqrt(lr * reference), self._settings.rule, cap=cap)
         if not self._settings.guard:
-            return control.Action.CONTINUE
-        return control.watch(state, loss, level, state["first_loss"], self._settings.rule, newest=newest)
+            return guard.Action.CONTINUE
+        return guard.watch(state, loss, level, state.first_loss, self._settings.rule, newest=newest)
 
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
         one = self._one or self._build_base()
         one.share(self.param_groups, self.state)
         for param in self._params:
             if param.grad is not None and param.grad.layout != torch.strided:
-                guard.refuse_sparse(param)
-        anneal = self._control["anneal_scale"]
+                upkeep.refuse_sparse(param)
+        anneal = self._control.anneal_scale
         one.anneal([settings.schedule_factor(group) * anneal for group in self.param_groups])
+        scales = None
+        if self._factory.default:
+            over = self._agreement.process_group
+            scales = [self._settings.known_scales(group, self.state, over) for group in self.param_groups]
+        one.step(scales, closure and losses.replay(closure, loss))
+        self._prepare()
+
+    def _prepare(self) -> list[phase_two.Moving]:
         over = self._agreement.process_group
-        scales = [self._settings.known_scales(group, self.state, over) for group in self.param_groups]
-        one.step(scales if self._factory.default else None, closure and losses.replay(closure, loss))
-        phase_two.prepare(self.param_groups, self.state, self._settings, self._agreement.process_group)
+        return phase_two.prepare(self.param_groups, self.state, self._control, self._settings, over)
 
     def _enter_phase_two(self, scope: Scope = ALONE) -> None:
         state = self._control
-        state["phase"], state["switch_step"] = 2, max(0, state["steps"] - 1)
-        control.enter(state, self._settings.rule)
+        state.phase, state.switch_step = 2, max(0, state.steps - 1)
+        constraint.enter(state, self._settings.rule)
         if self._one is not None:
             restore.hand_over(self.param_groups, self._one, self.state, self._settings.tensors(self.param_groups))
-        state["norm"] = state["start_norm"] = guard.norm(self.param_groups, scope if scope.groups else self._shards())
-        state["start_loss"] = math.nan
+        state.norm = state.start_norm = upkeep.norm(self.param_groups, scope if scope.groups else self._shards())
+        state.start_loss = math.nan
         self._one = None
 
     # ---------------------------------------------------------------- phase 2
     def _shrink(self, moving: list[phase_two.Moving], closure: Any, scope: Scope, squares: list[float] | None) -> None:
         state, groups = self._control, self.param_groups
-        if not state["probes_left"]:
-            phase_two.weigh(groups, self.state, self._settings, scope)  # a probe is a step away from where theta is
+        if not state.probes_left:
+            weighing.weigh(groups, self.state, self._settings, scope)  # a probe is a step away from where theta is
         if self._settings.calibrates(groups) and calibration.due(state):
             squares = squares or calibration.sums_of(groups, self.state, state, scope)
             if calibration.refresh(groups, self.state, state, closure, squares, scope):
                 return
         reference = phase_two.reference_decay(groups, state, self._settings)
-        flush = state["steps"] % guard.FLUSH_EVERY == 0
-        age = phase_two.restart(groups, self.state, state) if proximal(groups) else None
+        flush = state.steps % upkeep.FLUSH_EVERY == 0
+        age = proximal.restart(groups, self.state, state) if proximal.due(groups) else None
         turns: list[Tensor] = []
         for group, own in zip(groups, moving, strict=True):
             numbers = phase_two.numbers(group, state, reference)
@@ -347,52 +364,33 @@ class GROKtimizer(Optimizer):
             if turn is not None:
                 turns.append(turn)
         if turns:
-            state["turn"] = torch.stack([turn.to(turns[0].device) for turn in turns]).sum()
+            state.turn = torch.stack([turn.to(turns[0].device) for turn in turns]).sum()
 
     # ---------------------------------------------------------------- saving and loading
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The whole state, phase 1's included, as `torch.save` writes it and ``weights_only=True`` reads it.
+        """The whole state; ``param_groups[0]["control"]`` holds phase, detector, constraint and guard as numbers."""
+        return restore.pack(super().state_dict(), self._inbox.state_dict(), self._one if self.phase == 1 else None)
 
-        Returns:
-            The dict of `torch.optim.Optimizer.state_dict`; ``param_groups[0]["control"]`` holds the phase, the
-            detector, the constraint and the guard.
-        """
-        live = self._inbox.state_dict() | {name: float(self._control[name]) for name in ("age", "turn")}
-        return restore.pack(super().state_dict(), live, self._one if self.phase == 1 else None)
-
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a saved state: one of this class, or one of Adam/AdamW (its second moments are taken over).
-
-        Args:
-            state_dict: As `state_dict` gives it, also of an earlier version.
-
-        Raises:
-            UserError: If it belongs to other parameters, to the other metric or to another kind of base.
-        """
+        """Continue from a saved state of this class, or of Adam or AdamW, whose second moments are taken over."""
         own, beta2 = restore.adopt(state_dict, self.param_groups, self._settings.metric)
         super().load_state_dict(own)
         restore.renumber(own, self.param_groups, self.state)
-        state, self._one = self._control, None
-        self._inbox.load_state_dict(state)
+        saved, self._one = own["param_groups"][0]["control"], None
+        self._inbox.load_state_dict(saved)
         if self.phase == 1:
-            restore.resume_base(self.param_groups, self._build_base())
+            restore.resume_base(self.param_groups, self._build_base(), saved)
             if self._detector is None:  # somebody's phase 1, continued by an optimizer that begins in phase 2
                 self._enter_phase_two()
         elif beta2 is not None:
             restore.take_over(self.param_groups, self.state, beta2, self._settings.tensors(self.param_groups))
-        restore.settle(
-            self.param_groups,
-            self.state,
-            self._settings.tensors(self.param_groups),
-            phase=self.phase,
-            kept=state["kept"],
-        )
+        used = self._settings.tensors(self.param_groups)
+        restore.settle(self.param_groups, self.state, used, phase=self.phase, kept=self._control.kept)
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
-        """Everything that deepcopy and pickle need; phase 1 shares our state and lists, so it travels along.
-
-        Returns:
-            Attributes by name.
-        """
+        """Everything that deepcopy and pickle need; phase 1 shares our state and lists, so it travels along."""
         names = ("_settings", "_factory", "_agreement", "_inbox", "_detector", "_one", "_warned")
         return super().__getstate__() | {name: self.__dict__[name] for name in names}

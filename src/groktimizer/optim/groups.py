@@ -1,14 +1,15 @@
 """Parameter groups: which tensors the penalty touches, and what an option may be."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from groktimizer.ground.checks import not_negative, positive
 from groktimizer.ground.errors import UserError
 from groktimizer.optim.agreement import sharded
+from groktimizer.optim.detector import fraction
 from groktimizer.penalties import L2, Elastic, GroupL1
 
 _L2 = L2()
@@ -64,49 +65,33 @@ def param_groups(model: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def _number(value: object) -> float:
-    if isinstance(value, Tensor):
-        if value.numel() != 1:
-            return math.nan
-        return float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return math.nan
-    return float(value)
-
-
-POSITIVE: tuple[Callable[[float], bool], str] = (lambda x: 0.0 < x < math.inf, "a finite number > 0")
-NOT_NEGATIVE: tuple[Callable[[float], bool], str] = (lambda x: 0.0 <= x < math.inf, "a finite number >= 0")
-RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
-    "lr": (NOT_NEGATIVE[0], "a finite number >= 0, a one-element tensor, or None (found for you)"),
-    "weight_decay": (NOT_NEGATIVE[0], "a finite number >= 0, or None (found for you)"),
-    "damping": POSITIVE,
-    "beta2": (lambda x: 0.0 <= x < 1.0, "a number in [0, 1)"),
-    "eps": POSITIVE,
-}
-OPTIONAL = ("lr", "weight_decay")
+def _plain(value: object) -> Any:
+    """A one-element tensor as its number, any other as a few words."""
+    if not isinstance(value, Tensor):
+        return value
+    return float(value) if value.numel() == 1 else f"a tensor of shape {tuple(value.shape)}"
 
 
 def check_options(options: Mapping[str, object]) -> None:
     """Refuse what a group cannot have.
 
     Args:
-        options: A group's options; keys that are not in `RANGES` pass.
+        options: A group's options: lr and weight_decay (None: found for you), damping, beta2, eps, of which some may be
+            missing; others pass.
 
     Raises:
-        UserError: One line with the argument, its value and what is accepted.
+        UserError: One line with the argument, its value and what is expected.
     """
-    for name, (accepts, wanted) in RANGES.items():
-        value = options.get(name)
-        if value is None and name in OPTIONAL:
-            continue
-        if name in options and not accepts(_number(value)):
-            raise UserError(f"{name}={value!r}: accepted is {wanted}")
-    lr, weight_decay = options.get("lr"), options.get("weight_decay")
+    given = {name: _plain(value) for name, value in options.items()}
+    tuned = {name: given[name] for name in ("lr", "weight_decay") if given.get(name) is not None}
+    not_negative(**tuned)
+    positive(**{name: given[name] for name in ("damping", "eps") if name in given})
+    fraction(**{name: given[name] for name in ("beta2",) if name in given})
     l2 = isinstance(options.get("penalty", _L2), L2)
-    if l2 and lr is not None and weight_decay is not None and _number(lr) * _number(weight_decay) >= 1.0:
+    if l2 and len(tuned) > 1 and tuned["lr"] * tuned["weight_decay"] >= 1.0:
         raise UserError(
-            f"lr={lr!r} with weight_decay={weight_decay!r}: lr * weight_decay must be < 1 (one step would decay "
-            f"everything); accepted at this lr is weight_decay < {1.0 / _number(lr):g}"
+            f"lr={tuned['lr']!r} with weight_decay={tuned['weight_decay']!r}: lr * weight_decay must be < 1 (one step "
+            f"would decay everything); accepted at this lr is weight_decay < {1.0 / tuned['lr']:g}"
         )
 
 
@@ -126,16 +111,16 @@ def check_parameters(params: list[Tensor], known: set[int]) -> None:
             raise UserError(f"params[{position}] of shape {tuple(param.shape)} is listed twice: give each tensor once")
         seen.add(id(param))
         if param.is_complex():
-            raise UserError(f"params[{position}] is complex ({param.dtype}): accepted are real dense tensors")
+            raise UserError(f"params[{position}] is complex ({param.dtype}): expected real dense tensors")
         if param.layout != torch.strided:
-            raise UserError(f"params[{position}] is sparse ({param.layout}): accepted are real dense tensors")
+            raise UserError(f"params[{position}] is sparse ({param.layout}): expected real dense tensors")
         if param.dtype == torch.float16:
             raise UserError(
                 f"params[{position}] has dtype torch.float16, whose range does not hold squared gradients: accepted "
                 "are float32 (with autocast and GradScaler), float64 and bfloat16"
             )
         if not param.is_floating_point():
-            raise UserError(f"params[{position}] has dtype {param.dtype}: accepted are floating-point tensors")
+            raise UserError(f"params[{position}] has dtype {param.dtype}: expected floating-point tensors")
 
 
 def check_placement(penalty: Any, params: list[Tensor], weight_decay: float) -> None:

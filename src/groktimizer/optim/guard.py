@@ -1,103 +1,66 @@
-"""Tensor side of the guard, and the small tensor chores of phase 2."""
+"""The guard: when a state is kept, when the run goes back to it, and what both do to the tensors."""
 
 import math
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from enum import Enum
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from groktimizer.ground.errors import UserError
-from groktimizer.optim import store
-from groktimizer.optim.agreement import ALONE, Scope, device_of, local, scope_of_shards, square, sums
+from groktimizer.optim import noise, store
+from groktimizer.optim.agreement import local
+from groktimizer.optim.constraint import Rule, between, inherited, stretch
+from groktimizer.optim.control import Control
 
 
-def refuse_sparse(param: Tensor) -> NoReturn:
-    """Refuse a parameter whose gradient is sparse.
+class Action(Enum):
+    """What the guard wants done before this step's update."""
 
-    Args:
-        param: The parameter.
-
-    Raises:
-        UserError: One line with what is accepted.
-    """
-    raise UserError(
-        f"the gradient of a parameter of shape {tuple(param.shape)} is sparse: accepted are dense gradients "
-        "(build nn.Embedding with sparse=False)"
-    )
+    CONTINUE = "continue"
+    KEEP = "keep this interpolating state"
+    ROLL_BACK = "return to the kept state"
 
 
-def penalised(groups: list[dict[str, Any]]) -> list[Tensor]:
-    """The tensors that the penalty shrinks.
+def watch(state: Control, loss: float, level: float, first_loss: float, rule: Rule, *, newest: bool = True) -> Action:
+    """Decide whether to keep this state, go on, or go back: one step of the guard.
+
+    Going back is due when the loss is not finite, stays far above the level, or stays above it although lr has shrunk
+    to nothing; then lr and decay start anew, smaller.
 
     Args:
-        groups: The parameter groups.
+        state: The control numbers, changed in place.
+        loss: Training loss before this step.
+        level: Interpolation level epsilon, in units of the loss.
+        first_loss: First training loss ever seen.
+        rule: The constants.
+        newest: Whether this loss belongs to the parameters as they are; only those can be kept.
 
     Returns:
-        Trainable tensors of groups with weight_decay > 0.
+        The action; `Action.ROLL_BACK` only when a state has been kept.
     """
-    shrunk = [param for group in groups if group["weight_decay"] != 0 for param in group["params"]]
-    return [param for param in shrunk if param.requires_grad]
+    state.since_kept += 1
+    finite = math.isfinite(loss)
+    differ, factor, (low, high) = noise.proven(state.noise), stretch(state), between(state)
+    far = max(rule.far * level, rule.share * first_loss)
+    outside = not finite or (low if differ else loss) > far
+    state.outside = state.outside + 1 if outside else 0
+    lost = state.above >= rule.lost * factor and state.lr_scale < rule.dead * inherited(state, rule)[0]
+    if not finite or lost or state.outside >= rule.patience * factor:
+        return _retreat(state, rule) if state.kept else Action.CONTINUE
+    steady = high <= level and (differ or loss <= level)
+    if newest and steady and (not state.kept or state.since_kept >= rule.keep_every):
+        state.kept, state.since_kept = True, 0
+        return Action.KEEP
+    return Action.CONTINUE
 
 
-def squares(groups: list[dict[str, Any]], scope: Scope) -> list[Tensor | float]:
-    """This rank's parts of the squared norms of what the penalty shrinks.
-
-    Args:
-        groups: The parameter groups.
-        scope: Who takes part.
-
-    Returns:
-        One part per tensor.
-    """
-    return [square(param) * scope.share(param) for param in penalised(groups)]
-
-
-def norm(groups: list[dict[str, Any]], scope: Scope | None = None) -> float:
-    """Norm of all parameters that the penalty shrinks; of sharded ones a reduction, which every rank has to ask for.
-
-    Args:
-        groups: The parameter groups.
-        scope: Who takes part; None finds out.
-
-    Returns:
-        The l2 norm over trainable tensors of groups with weight_decay > 0; nan for tensors without data.
-    """
-    params = penalised(groups)
-    if any(param.is_meta for param in params):
-        return float("nan")
-    scope = scope or scope_of_shards(params) or ALONE
-    return math.sqrt(math.fsum(sums(squares(groups, scope), scope, device_of(params))))
-
-
-FLUSH_SHARE, FLUSH_BELOW = 1e-10, 1e-20
-FLUSH_EVERY = 50
-FLUSH_SPEED = 100.0  # a velocity this many times as large as a dead entry still dies with it
-NARROW = (torch.float32, torch.bfloat16)
-
-
-def flush(params: Sequence[Tensor], velocities: Sequence[Tensor]) -> None:
-    """Set to zero what decay has brought, with its velocity, below 1e-10 of a tensor's largest entry, or below 1e-20.
-
-    A direction that the loss does not use shrinks exponentially. Its products with activations and other weights reach
-    float32's subnormal range within a few hundred steps, and a CPU computes there ten times slower and more; beside
-    the largest entry such a number is a thousandth of float32's rounding. float64 is left alone, and so are devices, on
-    which subnormal numbers cost nothing.
-
-    Args:
-        params: Parameters, changed in place.
-        velocities: Their velocities, changed in place.
-    """
-    for param, velocity in zip(map(local, params), map(local, velocities), strict=True):
-        if param.dtype in NARROW and param.device.type == "cpu" and param.numel():
-            size = param.abs()
-            smallest, largest = (float(value) for value in torch.aminmax(size))
-            least = max(largest * FLUSH_SHARE, FLUSH_BELOW)
-            if smallest < least:
-                dead = (size < least) & (velocity.abs() < FLUSH_SPEED * least)
-                param.masked_fill_(dead, 0.0)
-                velocity.masked_fill_(dead, 0.0)
-            torch.hardshrink(velocity, FLUSH_BELOW, out=velocity)
+def _retreat(state: Control, rule: Rule) -> Action:
+    """Begin phase 2 again, smaller."""
+    noise.forget(state.noise)
+    state.lr_scale, state.decay_scale = inherited(state, rule)
+    state.lr_retreat *= rule.retreat
+    state.decay_retreat *= rule.retreat
+    state.mean, state.damped_time, state.returned = math.nan, 0.0, False
+    state.since_kept, state.above, state.outside, state.probes_left = 0, 0, 0, 0
+    state.rollbacks += 1
+    return Action.ROLL_BACK
 
 
 def keep(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:

@@ -1,12 +1,12 @@
 """How training losses reach the optimizer: gathered on their device, read in batches, agreed on by the ranks."""
 
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from groktimizer.ground.checks import is_number
 from groktimizer.ground.errors import UserError
 from groktimizer.optim.agreement import Scope, local, stacked
 
@@ -39,11 +39,11 @@ class Inbox:
         """
         if isinstance(loss, Tensor) and loss.numel() == 1:
             self._pending.append(local(loss.detach()).reshape(()))
-        elif isinstance(loss, numbers.Real) and not isinstance(loss, bool):
+        elif is_number(loss):
             self._pending.append(float(loss))
         else:
             kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
-            raise UserError(f"loss={kind}: accepted is one number, the training loss that was differentiated")
+            raise UserError(f"loss={kind}: expected one number, the training loss that was differentiated")
 
     @property
     def waiting(self) -> bool:
@@ -124,7 +124,7 @@ class Inbox:
         Args:
             state: Lists of plain numbers, each with its length before it.
         """
-        self._unread, self._pending = state["unread"][1:], state["pending"][1:]
+        self._unread, self._pending = (state.get(name, [0])[1:] for name in ("unread", "pending"))
 
 
 def counted(values: Sequence[float | None]) -> list[Any]:

@@ -1,7 +1,8 @@
 """The slow twin: GROKtimizer line by line as the formulas have it, in float64, one tensor after the other.
 
-It shares the scalar rules (detector, constraint, guard) with the optimizer and repeats all the rest plainly: no
-kernels, no `torch.optim`, no in-place arithmetic. `GROKtimizer` in float64 must equal it for ever.
+It shares the scalar rules (detector, constraint, guard) with the optimizer and repeats all the rest plainly, its
+untuned numbers too: no kernels, no `torch.optim`, no in-place arithmetic. `GROKtimizer` in float64 must equal it for
+ever.
 """
 
 import math
@@ -11,10 +12,55 @@ import torch
 from torch import Tensor
 
 from groktimizer.ground.errors import UserError
-from groktimizer.optim import control, settings
-from groktimizer.optim.base import BASE_LR
+from groktimizer.optim import constraint, guard
+from groktimizer.optim.constraint import Rule
+from groktimizer.optim.control import Control
 from groktimizer.optim.detector import LossBelow
 from groktimizer.penalties import L2, Penalty
+
+PHASE_ONE_LR, LR, DECAY = 1.2e-2, 4e-3, 2.0  # untuned, adaptive
+RULES = {
+    "adaptive": Rule(
+        start=1.0,
+        smoothing=0.9,
+        ring=2.0,
+        hold=6.0,
+        decay_gain=0.02,
+        growth=0.0,
+        late_gain=0.04,
+        lr_gain=0.05,
+        cooling=8.0,
+        keep_every=20,
+        far=25.0,
+        share=0.5,
+        patience=20,
+        astray=1.0,
+        lost=100,
+        dead=0.01,
+        retreat=0.5,
+        inherits=True,
+    ),
+    "euclidean": Rule(
+        start=1e-4,
+        smoothing=0.9,
+        ring=2.0,
+        hold=0.0,
+        decay_gain=0.05,
+        growth=0.05,
+        late_gain=0.0,
+        lr_gain=0.0,
+        cooling=math.inf,
+        keep_every=20,
+        far=25.0,
+        share=0.5,
+        patience=20,
+        astray=4.0,
+        lost=300,
+        dead=math.inf,
+        retreat=0.5,
+        inherits=False,
+    ),
+}
 
 
 class Reference:
@@ -58,12 +104,12 @@ class Reference:
             lr is not None,
             weight_decay is not None,
         )
-        self.lr = settings.ADAPTIVE_LR if lr is None else lr
-        self.weight_decay = settings.ADAPTIVE_DECAY if weight_decay is None else weight_decay
-        self.detector = None if level == math.inf else LossBelow(absolute=level)
+        self.lr = LR if lr is None else lr
+        self.weight_decay = DECAY if weight_decay is None else weight_decay
+        self.detector = None if level == math.inf else LossBelow(level, fraction=0.02, smoothing=0.5, patience=2)
         self.phase = 2 if self.detector is None else 1
-        self.rule = settings.RULES[metric]
-        self.numbers = control.begin(self.rule)
+        self.rule = RULES[metric]
+        self.numbers = Control(metric, decay_scale=self.rule.start)
         self.first = [torch.zeros_like(t) for t in self.theta]
         self.second = [torch.zeros_like(t) for t in self.theta]
         self.velocity = [torch.zeros_like(t) for t in self.theta]
@@ -71,7 +117,7 @@ class Reference:
         self.first_loss: float | None = None
         self.count = 0
         rms = [math.sqrt(float((t**2).mean())) for t in self.theta]
-        self.scale = [round(min(max(r / settings.SCALE_UNIT, 1.0), settings.SCALE_MAX), 6) for r in rms]
+        self.scale = [round(min(max(r / 0.1, 1.0), 10.0), 6) for r in rms]
         if metric == "euclidean" or self.lr_given:
             self.scale = [1.0] * len(self.theta)
 
@@ -85,42 +131,38 @@ class Reference:
         action = self._decide(loss)
         if self.phase == 1:
             self._adam(grads)
-        elif action is control.Action.ROLL_BACK and self.snapshot is not None:
+        elif action is guard.Action.ROLL_BACK and self.snapshot is not None:
             self.theta = [tensor.clone() for tensor in self.snapshot]
             self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
             self.second = [torch.zeros_like(tensor) for tensor in self.theta]
             self.count, self.age = 0, 1
         else:
-            if action is control.Action.KEEP:
+            if action is guard.Action.KEEP:
                 self.snapshot = [tensor.clone() for tensor in self.theta]
             self._shrink(grads)
 
-    def _decide(self, loss: float) -> control.Action:
+    def _decide(self, loss: float) -> guard.Action:
         self.first_loss = loss if self.first_loss is None else self.first_loss
         if self.detector is None:
-            return control.Action.CONTINUE
+            return guard.Action.CONTINUE
         if self.phase == 1:
-            control.anneal(self.numbers, loss)
+            constraint.anneal(self.numbers, loss)
             if not self.detector.update(loss):
-                return control.Action.CONTINUE
+                return guard.Action.CONTINUE
             self.phase = 2
-            control.enter(self.numbers, self.rule)
+            constraint.enter(self.numbers, self.rule)
         level = self.detector.level
         if level is None:
-            return control.Action.CONTINUE
+            return guard.Action.CONTINUE
         lr, decay = self._lr(), self._pace()
-        control.constrain(self.numbers, loss, level, math.sqrt(lr * decay), self.rule, cap=0.25 / lr)
-        return control.watch(self.numbers, loss, level, self.first_loss, self.rule)
+        constraint.constrain(self.numbers, loss, level, math.sqrt(lr * decay), self.rule, cap=0.25 / lr)
+        return guard.watch(self.numbers, loss, level, self.first_loss, self.rule)
 
     def _lr(self) -> float:
-        return self.lr * self.numbers["lr_retreat"] * (1.0 if self.lr_given else self.numbers["lr_scale"])
+        return self.lr * self.numbers.lr_retreat * (1.0 if self.lr_given else self.numbers.lr_scale)
 
     def _decay(self) -> float:
-        return (
-            self.weight_decay
-            * self.numbers["decay_retreat"]
-            * (1.0 if self.decay_given else self.numbers["decay_scale"])
-        )
+        return self.weight_decay * self.numbers.decay_retreat * (1.0 if self.decay_given else self.numbers.decay_scale)
 
     def _adam(self, grads: Sequence[Tensor]) -> None:
         self.count += 1
@@ -129,13 +171,13 @@ class Reference:
             self.second[i] = 0.98 * self.second[i] + 0.02 * grad**2
             mean = self.first[i] / (1.0 - 0.9**self.count)
             size = torch.sqrt(self.second[i] / (1.0 - 0.98**self.count)) + 1e-8
-            lr = BASE_LR * self.scale[i] * self.numbers["anneal_scale"]
+            lr = PHASE_ONE_LR * self.scale[i] * self.numbers.anneal_scale
             self.theta[i] = self.theta[i] - lr * mean / size
 
     def _pace(self) -> float:
         if self.penalty is None:
             return self._decay()
-        return (settings.ADAPTIVE_DECAY if self.metric == "adaptive" else 1.0) * self.numbers["decay_retreat"]
+        return (DECAY if self.metric == "adaptive" else 1.0) * self.numbers.decay_retreat
 
     def _shrink(self, grads: Sequence[Tensor]) -> None:
         self.count += 1
@@ -152,7 +194,7 @@ class Reference:
                 self.velocity[i] = momentum * self.velocity[i] + force + decay * self.theta[i]
                 self.theta[i] = self.theta[i] - eta * self.velocity[i]
                 continue
-            critical = max(0.0, 1.0 - self.damping * math.sqrt(lr * settings.ADAPTIVE_DECAY)) ** 2
+            critical = max(0.0, 1.0 - self.damping * math.sqrt(lr * DECAY)) ** 2
             momentum = critical if size is not None else (self.age - 1) / (self.age + 2)
             ahead = self.theta[i] - eta * momentum * self.velocity[i]
             width: float | Tensor = eta * decay

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
-from groktimizer.optim.base import NO_OPTIONS, OWN_GROUPS, PhaseOne, second_moments
-from groktimizer.optim.settings import VERSION, numbers
+from groktimizer.optim.control import VERSION, Control
+from groktimizer.optim.phase_one import NO_OPTIONS, OWN_GROUPS, PhaseOne, second_moments
 from groktimizer.optim.version_one import is_version_one, upgraded
 
 ADAM_KEYS = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
@@ -50,9 +50,10 @@ def begin_phase_two(group: dict[str, Any], state: store.State, names: tuple[str,
         if not entry:
             continue
         store.rest(entry, param, names)
-        for name in names:
-            if name in (store.VELOCITY, store.MOMENT) and not (name == store.MOMENT and id(param) in counted):
-                store.use(entry, param, name).zero_()
+        store.wake(entry, param, names)
+        entry[store.VELOCITY].zero_()
+        if store.MOMENT in names and id(param) not in counted:
+            entry[store.MOMENT].zero_()
 
 
 def pack(packed: dict[str, Any], live: dict[str, Any], one: PhaseOne | None) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def pack(packed: dict[str, Any], live: dict[str, Any], one: PhaseOne | None) -> 
 
     Args:
         packed: `torch.optim.Optimizer.state_dict()`.
-        live: Control numbers that are kept elsewhere (losses on their way, what a tensor counts on its device).
+        live: Losses on their way.
         one: Phase 1, if it is on.
 
     Returns:
@@ -69,7 +70,8 @@ def pack(packed: dict[str, Any], live: dict[str, Any], one: PhaseOne | None) -> 
     groups = [{key: _copied(value) for key, value in group.items()} for group in packed["param_groups"]]
     for group in groups:
         group["penalty"] = repr(group["penalty"])  # a text, which weights_only=True can read
-    groups[0]["control"] |= live | {"base": "" if one is None else type(one.optimizer).__name__}
+    kind = "" if one is None else type(one.optimizer).__name__
+    groups[0]["control"] = Control.of(groups).to_dict() | live | {"base": kind, "base_state": {}}
     if one is not None and not one.shares:
         groups[0]["control"]["base_state"] = one.optimizer.state_dict()
     elif one is not None and not one.aligned:
@@ -84,24 +86,24 @@ def _copied(value: Any) -> Any:
     return deepcopy(value) if isinstance(value, (dict, list, Tensor)) else value
 
 
-def resume_base(groups: Groups, one: PhaseOne) -> None:
+def resume_base(groups: Groups, one: PhaseOne, control: dict[str, Any]) -> None:
     """Give a fresh base what the saved one's groups held.
 
     Args:
         groups: The loaded groups.
         one: Phase 1.
+        control: The control numbers as they were saved.
 
     Raises:
         UserError: If it was saved with another kind of base.
     """
-    kind, saved = type(one.optimizer).__name__, groups[0]["control"]["base"]
+    kind, saved = type(one.optimizer).__name__, control.get("base", "")
     if saved not in ("", kind):
-        raise UserError(f"state_dict was saved with base {saved}: accepted is {kind}, this optimizer's")
+        raise UserError(f"state_dict was saved with base {saved}: expected {kind}, this optimizer's")
     if not one.shares:
-        one.optimizer.load_state_dict(groups[0]["control"]["base_state"])
+        one.optimizer.load_state_dict(control.get("base_state", {}))
     else:
         one.restore([group["base"] for group in groups])
-    groups[0]["control"]["base_state"] = {}
     for group in groups:
         group["base"] = deepcopy(NO_OPTIONS)
 
@@ -123,7 +125,7 @@ def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict
     saved = state_dict["param_groups"]
     if len(saved) != len(groups):
         raise UserError(
-            f"state_dict has {len(saved)} parameter groups: accepted is {len(groups)}, as this optimizer has; give it "
+            f"state_dict has {len(saved)} parameter groups: expected {len(groups)}, as this optimizer has; give it "
             "the groups that the other optimizer had (such as model.parameters())"
         )
     if saved and "control" in saved[0]:
@@ -138,6 +140,7 @@ def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict
         {key: _copied(value) for key, value in group.items() if key != "params"} | {"params": theirs["params"]}
         for group, theirs in zip(groups, saved, strict=True)
     ]
+    ours[0]["control"] = Control.of(groups).to_dict()
     entries = {
         index: {key: value for key, value in entry.items() if key in ADAM_KEYS}
         for index, entry in state_dict["state"].items()
@@ -149,12 +152,12 @@ def adopt(state_dict: dict[str, Any], groups: Groups, metric: str) -> tuple[dict
 def _check_control(control: dict[str, Any], metric: str) -> None:
     if control["version"] > VERSION:
         raise UserError(
-            f"state_dict of version {control['version']}: accepted are 1 to {VERSION}; it was saved by a later "
+            f"state_dict of version {control['version']}: expected 1 to {VERSION}; it was saved by a later "
             "groktimizer, which can read it"
         )
     if control["metric"] != metric:
         raise UserError(
-            f"state_dict was saved with metric={control['metric']!r}: accepted is {metric!r}, this optimizer's"
+            f"state_dict was saved with metric={control['metric']!r}: expected {metric!r}, this optimizer's"
         )
 
 
@@ -173,10 +176,9 @@ def _with_ours(saved: Groups, groups: Groups) -> Groups:
         text = theirs.get("penalty", ours["penalty"])
         text = text if isinstance(text, str) else repr(text)
         if text != repr(ours["penalty"]):
-            raise UserError(f"state_dict was saved with penalty={text}: accepted is {ours['penalty']!r}, this group's")
+            raise UserError(f"state_dict was saved with penalty={text}: expected {ours['penalty']!r}, this group's")
         missing = {key: _copied(value) for key, value in ours.items() if key not in theirs and key != "params"}
         result.append(missing | theirs | {"penalty": ours["penalty"]})
-    result[0]["control"] = numbers(groups[0]["control"]["metric"]) | result[0]["control"]
     return result
 
 

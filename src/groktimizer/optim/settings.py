@@ -8,14 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
+from groktimizer.ground.checks import whole, word
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
 from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, local, root_mean_squares, scope_of_shards
-from groktimizer.optim.base import NO_OPTIONS
-from groktimizer.optim.control import Rule, begin
+from groktimizer.optim.constraint import RULES, Rule
+from groktimizer.optim.control import Control
+from groktimizer.optim.phase_one import NO_OPTIONS
 from groktimizer.penalties import L2, Penalty
 
-VERSION = 2  # of state dicts
 METRICS = ("adaptive", "euclidean")
 ADAPTIVE_LR = 4e-3
 ADAPTIVE_DECAY = 2.0
@@ -23,23 +24,6 @@ ADAPTIVE_DECAY = 2.0
 SEPARABLE_PULL, JOINT_PULL = 0.1, 0.4
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
 SCALE_UNIT, SCALE_MAX = 0.1, 10.0
-
-RULES = {
-    "adaptive": Rule(),
-    "euclidean": Rule(
-        start=1e-4,
-        hold=0.0,
-        decay_gain=0.05,
-        growth=0.05,
-        lr_gain=0.0,
-        late_gain=0.0,
-        cooling=math.inf,
-        inherits=False,
-        astray=4.0,
-        lost=300,
-        dead=math.inf,
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -64,21 +48,20 @@ class Settings:
         Raises:
             UserError: One line with the argument, its value and what is accepted.
         """
-        if self.metric not in METRICS:
-            raise UserError(f"metric={self.metric!r}: accepted are 'adaptive' and 'euclidean'")
+        word("metric", self.metric, METRICS)
         check_penalty(self.penalty)
         if capturable:
             raise UserError("capturable=True is not supported: the host decides the phase switch; accepted: False")
         if differentiable:
             raise UserError("differentiable=True is not supported: the update runs in place; accepted: False")
         if foreach and fused:
-            raise UserError("foreach=True with fused=True: accepted is one of them")
+            raise UserError("foreach=True with fused=True: expected one of them")
         if fused and self.adaptive:
             raise UserError("fused=True with metric='adaptive': PyTorch has no such kernel; accepted: compiled=True")
         if self.compiled and not self.adaptive:
             raise UserError("compiled=True with metric='euclidean': accepted there is fused=True")
-        if self.poll is not None and (isinstance(self.poll, bool) or not isinstance(self.poll, int) or self.poll < 1):
-            raise UserError(f"poll={self.poll!r}: accepted is an integer >= 1, or None")
+        if self.poll is not None:
+            whole("poll", self.poll, also="or None")
 
     @property
     def adaptive(self) -> bool:
@@ -180,7 +163,7 @@ def check_penalty(penalty: object) -> None:
         UserError: One line with what is accepted.
     """
     if not isinstance(penalty, Penalty):
-        raise UserError(f"penalty={penalty!r}: accepted are L2(), L1(), GroupL1(), Nuclear() and Elastic()")
+        raise UserError(f"penalty={penalty!r}: expected L2(), L1(), GroupL1(), Nuclear() or Elastic()")
 
 
 def listed(params: Any) -> Any:
@@ -196,7 +179,7 @@ def listed(params: Any) -> Any:
         UserError: If there are none, or they come in a set.
     """
     if isinstance(params, (set, frozenset)):
-        raise UserError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
+        raise UserError("params is a set, whose order changes from run to run: expected a list or an iterator")
     entries = params if isinstance(params, Tensor) else list(params)
     if len(entries) == 0:
         raise UserError("params=[]: the parameter list is empty; accepted are tensors that require grad")
@@ -231,7 +214,7 @@ def complete(param_group: dict[str, Any], defaults: dict[str, Any], settings: Se
         UserError: If params is a set, whose order is not reproducible.
     """
     if isinstance(param_group.get("params"), (set, frozenset)):
-        raise UserError("params is a set, whose order changes from run to run: accepted is a list or an iterator")
+        raise UserError("params is a set, whose order changes from run to run: expected a list or an iterator")
     group = defaults | param_group
     params = group["params"]
     group["params"] = [params] if isinstance(params, Tensor) else list(params)
@@ -316,71 +299,19 @@ def schedule_factor(group: dict[str, Any]) -> float:
     return float(group["lr"]) / group["nominal_lr"] if group["nominal_lr"] > 0.0 else 1.0
 
 
-def only_asked_for_state(groups: list[dict[str, Any]]) -> bool:
+def only_asked_for_state(groups: list[dict[str, Any]], control: Control) -> bool:
     """Whether a step is no step: lr 0 and gradients 0 before the first one, by which frameworks ask for the state.
 
     ``torch.distributed.checkpoint`` calls ``step`` so, in order to have every key there.
 
     Args:
         groups: The parameter groups, gradients set.
+        control: The control numbers.
 
     Returns:
         True if nothing was observed, no step was taken and all lr and gradients are 0.
     """
-    control = groups[0]["control"]
-    if control["steps"] or control["observed"] or any(float(group["lr"]) for group in groups):
+    if control.steps or control.observed or any(float(group["lr"]) for group in groups):
         return False
     grads = [param.grad for group in groups for param in group["params"] if param.grad is not None]
     return bool(grads) and not any(bool(local(grad).any()) for grad in grads)
-
-
-def numbers(metric: str) -> dict[str, Any]:
-    """The control numbers of a fresh optimizer: flat, each of one type for ever; nan and -1 stand for "not yet".
-
-    Args:
-        metric: The optimizer's.
-
-    Returns:
-        What `constrain` and `watch` move, and what the status text says.
-    """
-    return begin(RULES[metric]) | {
-        "version": VERSION,
-        "metric": metric,
-        "phase": 1,
-        "steps": 0,
-        "switch_step": -1,
-        "level": math.nan,
-        "first_loss": math.nan,
-        "best_loss": math.nan,
-        "best_step": 0,
-        "last_loss": math.nan,
-        "start_norm": math.nan,
-        "start_loss": math.nan,
-        "norm": math.nan,
-        "extra_passes": 0,
-        "calibrated": 1.0,
-        "curvature": math.nan,
-        "probes_left": 0,
-        "probe_reach": 0.0,
-        "age": 0.0,
-        "turn": 0.0,
-        "observed": False,
-        "unread": [0],
-        "pending": [0],
-        "base": "",
-        "base_state": {},  # of a base that keeps its state its own way
-    }
-
-
-def remember(state: dict[str, Any], loss: float) -> None:
-    """Note a training loss for the status text.
-
-    Args:
-        state: The control numbers, changed in place.
-        loss: A training loss.
-    """
-    state["last_loss"] = loss
-    if math.isnan(state["first_loss"]):
-        state["first_loss"] = loss
-    if math.isnan(state["best_loss"]) or loss < 0.99 * state["best_loss"]:
-        state["best_loss"], state["best_step"] = loss, state["steps"]

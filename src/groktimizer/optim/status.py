@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from groktimizer.optim.control import Control
 
 COLLAPSED = 1e-3  # of the norm at the switch
 FALLEN = 0.25  # of the norm at the switch, with a loss far above its start
@@ -54,7 +55,7 @@ class Chosen:
         )
 
 
-def describe(control: dict[str, Any], norm: float, chosen: Chosen) -> str:
+def describe(control: Control, norm: float, chosen: Chosen) -> str:
     """One or two sentences on the state of a run.
 
     Args:
@@ -70,12 +71,12 @@ def describe(control: dict[str, Any], norm: float, chosen: Chosen) -> str:
             f"not finite: parameters are inf or nan; {chosen.less_lr}, or give interpolation a level so that the guard "
             "acts"
         )
-    return _fitting(control, chosen) if control["phase"] == 1 else _shrinking(control, norm, chosen)
+    return _fitting(control, chosen) if control.phase == 1 else _shrinking(control, norm, chosen)
 
 
-def _fitting(control: dict[str, Any], chosen: Chosen) -> str:
-    steps, last = control["steps"], control["last_loss"]
-    if not control["observed"]:
+def _fitting(control: Control, chosen: Chosen) -> str:
+    steps, last = control.steps, control.last_loss
+    if not control.observed:
         if steps == 0:
             return "phase 1: no step yet"
         return (
@@ -86,32 +87,32 @@ def _fitting(control: dict[str, Any], chosen: Chosen) -> str:
         return "phase 1: the training loss is not finite; lower the base's lr or check the data"
     if _stalled(control):
         return (
-            f"never interpolated: the training loss {last:.3g} has not improved for {steps - control['best_step']} "
+            f"never interpolated: the training loss {last:.3g} has not improved for {steps - control.best_step} "
             f"steps; train longer, use a larger model, or {chosen.reachable}"
         )
     return f"phase 1: fitting, training loss {last:.3g}"
 
 
-def _stalled(control: dict[str, Any]) -> bool:
-    steps = control["steps"]
-    return control["observed"] and steps - control["best_step"] >= max(STALLED, steps // 2)
+def _stalled(control: Control) -> bool:
+    steps = control.steps
+    return control.observed and steps - control.best_step >= max(STALLED, steps // 2)
 
 
-def _fell_to_nothing(control: dict[str, Any], shrunk: float) -> bool:
+def _fell_to_nothing(control: Control, shrunk: float) -> bool:
     """Whether the fit went with the norm: both far from where phase 2 began."""
-    last, start, level = control["last_loss"], control["start_loss"], control["level"]
+    last, start, level = control.last_loss, control.start_loss, control.level
     if math.isnan(last) or math.isnan(start) or shrunk > FALLEN:
         return False
     return last > 10.0 * (0.0 if math.isnan(level) else level) and last > 25.0 * start
 
 
-def _shrinking(control: dict[str, Any], norm: float, chosen: Chosen) -> str:
-    text = f"phase 2 since step {control['switch_step']}"
-    if control["rollbacks"]:
-        times = "once" if control["rollbacks"] == 1 else f"{control['rollbacks']} times"
+def _shrinking(control: Control, norm: float, chosen: Chosen) -> str:
+    text = f"phase 2 since step {control.switch_step}"
+    if control.rollbacks:
+        times = "once" if control.rollbacks == 1 else f"{control.rollbacks} times"
         text += f", rolled back {times}"
-    known = not math.isnan(control["start_norm"])
-    start = control["start_norm"] if known else norm
+    known = not math.isnan(control.start_norm)
+    start = control.start_norm if known else norm
     if norm == 0.0 and not start:
         remedy = "a lower weight_decay" if chosen.weight_decay else "weight_decay= a small number"
         return text + (
@@ -120,10 +121,10 @@ def _shrinking(control: dict[str, Any], norm: float, chosen: Chosen) -> str:
         )
     if norm < COLLAPSED * start or _fell_to_nothing(control, norm / start if start else 1.0):
         return text + f": collapsed, the norm fell from {start:.3g} to {norm:.3g}; {chosen.less_decay}"
-    last, level = control["last_loss"], control["level"]
-    if not control["observed"]:
+    last, level = control.last_loss, control.level
+    if not control.observed:
         return text + ": no training loss observed, so neither the constraint nor the guard acts"
-    if math.isinf(last) or (math.isnan(last) and control["observed"] and not math.isnan(control["first_loss"])):
+    if math.isinf(last) or (math.isnan(last) and control.observed and not math.isnan(control.first_loss)):
         return text + f": the training loss is not finite; {chosen.less_lr}"
     if not math.isnan(level) and last > FAR * level:
         return text + (
@@ -146,7 +147,7 @@ def _grew(norm: float, start: float, chosen: Chosen) -> str:
     )
 
 
-def warnings_due(control: dict[str, Any], norm: Callable[[], float], chosen: Chosen) -> Iterator[tuple[str, str]]:
+def warnings_due(control: Control, norm: Callable[[], float], chosen: Chosen) -> Iterator[tuple[str, str]]:
     """What a user should hear without asking, each thing once.
 
     Args:
@@ -157,20 +158,20 @@ def warnings_due(control: dict[str, Any], norm: Callable[[], float], chosen: Cho
     Yields:
         A key, and the text.
     """
-    if not control["observed"] and control["steps"] >= SILENT and (control["phase"] == 1 or not chosen.weight_decay):
-        what = "phase 2 never begins" if control["phase"] == 1 else "neither constraint nor guard acts"
+    if not control.observed and control.steps >= SILENT and (control.phase == 1 or not chosen.weight_decay):
+        what = "phase 2 never begins" if control.phase == 1 else "neither constraint nor guard acts"
         yield (
             "silent",
             (
-                f"no training loss observed in {control['steps']} steps, so {what}: call opt.observe(loss) before "
+                f"no training loss observed in {control.steps} steps, so {what}: call opt.observe(loss) before "
                 "opt.step(), or opt.step(closure)"
             ),
         )
-    if control["phase"] == 1:
+    if control.phase == 1:
         if _stalled(control):
             yield "stalled", _fitting(control, chosen)
         return
-    if control["rollbacks"]:
+    if control.rollbacks:
         yield (
             "left",
             (
@@ -178,11 +179,11 @@ def warnings_due(control: dict[str, Any], norm: Callable[[], float], chosen: Cho
                 f"lr and decay halved; if that goes on, {chosen.less_decay}"
             ),
         )
-    elif not math.isnan(control["level"]) and control["last_loss"] > FAR * control["level"] and not control["kept"]:
+    elif not math.isnan(control.level) and control.last_loss > FAR * control.level and not control.kept:
         yield "left", _shrinking(control, norm(), chosen)
-    measured = not math.isnan(control["level"]) and not math.isnan(control["start_norm"])
-    look = control["steps"] // EVERY
+    measured = not math.isnan(control.level) and not math.isnan(control.start_norm)
+    look = control.steps // EVERY
     if chosen.adaptive and chosen.weight_decay and measured and look & (look - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
-        grew = _grew(norm(), control["start_norm"], chosen)
+        grew = _grew(norm(), control.start_norm, chosen)
         if grew:
             yield "grown", grew.removeprefix(": ")

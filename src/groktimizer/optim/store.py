@@ -88,6 +88,19 @@ def use(entry: Entry, param: Tensor, name: str) -> Tensor:
     return value
 
 
+def wake(entry: Entry, param: Tensor, names: Iterable[str]) -> None:
+    """Give velocity and second moment, where they are used, memory of their own.
+
+    Args:
+        entry: The state of a parameter, changed in place.
+        param: The parameter.
+        names: Keys of the tensors that these settings use.
+    """
+    for name in names:
+        if name in (VELOCITY, MOMENT):
+            use(entry, param, name)
+
+
 def begin(entry: Entry, param: Tensor, names: Iterable[str], scale: float, unit: float) -> None:
     """Complete the state of a parameter: the keys that it lacks, idle.
 

@@ -3,7 +3,9 @@
 import math
 from typing import Any
 
+from groktimizer.ground.checks import is_number
 from groktimizer.ground.errors import UserError
+from groktimizer.optim.control import Control
 from groktimizer.optim.detector import Detector, LossBelow
 from groktimizer.optim.status import Chosen
 
@@ -26,7 +28,7 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
     """
     if isinstance(interpolation, Detector):
         return interpolation
-    if isinstance(interpolation, (int, float)) and not isinstance(interpolation, bool) and interpolation == math.inf:
+    if is_number(interpolation) and interpolation == math.inf:
         return None
     if maximize:
         raise UserError(
@@ -34,9 +36,7 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
         )
     if interpolation is None:
         return LossBelow()
-    if isinstance(interpolation, bool) or not isinstance(interpolation, (int, float)):
-        raise UserError(f"interpolation={interpolation!r}: accepted is a level > 0, float('inf'), a detector, None")
-    return LossBelow(absolute=float(interpolation))
+    return LossBelow(absolute=float(interpolation) if is_number(interpolation) else interpolation)
 
 
 def chosen(groups: list[dict[str, Any]], detector: Detector | None, *, adaptive: bool) -> Chosen:
@@ -58,20 +58,7 @@ def chosen(groups: list[dict[str, Any]], detector: Detector | None, *, adaptive:
     )
 
 
-def detector_numbers(detector: Detector | None) -> dict[str, Any]:
-    """What a detector remembers, as control numbers.
-
-    Args:
-        detector: The detector, if there is one.
-
-    Returns:
-        Its state under names that begin with ``detector_``.
-    """
-    known = {} if detector is None else detector.state_dict()
-    return {f"detector_{name}": value for name, value in known.items()}
-
-
-def interpolates(detector: Detector | None, control: dict[str, Any], loss: float) -> bool:
+def interpolates(detector: Detector | None, control: Control, loss: float) -> bool:
     """Ask the detector, whose memory is in the control numbers.
 
     Args:
@@ -85,13 +72,13 @@ def interpolates(detector: Detector | None, control: dict[str, Any], loss: float
     if detector is None:
         return False
     fresh = detector.state_dict()
-    detector.load_state_dict({name: control.get(f"detector_{name}", value) for name, value in fresh.items()})
+    detector.load_state_dict({name: control.detector.get(name, value) for name, value in fresh.items()})
     reached = detector.update(loss)
-    control.update(detector_numbers(detector))
+    control.detector = detector.state_dict()
     return reached
 
 
-def level(detector: Detector | None, control: dict[str, Any], loss: float, *, needed: bool) -> float:
+def level(detector: Detector | None, control: Control, loss: float, *, needed: bool) -> float:
     """The interpolation level; a model taken on without one gets it from its own loss.
 
     Args:
@@ -103,13 +90,13 @@ def level(detector: Detector | None, control: dict[str, Any], loss: float, *, ne
     Returns:
         The level, nan while there is none.
     """
-    if math.isnan(control["level"]):
+    if math.isnan(control.level):
         if detector is not None:
             found = detector.level
-            control["level"] = math.nan if found is None else found
+            control.level = math.nan if found is None else found
         elif needed and math.isfinite(loss):
-            control["level"] = level_taken_on(loss)
-    return control["level"]
+            control.level = level_taken_on(loss)
+    return control.level
 
 
 def level_taken_on(loss: float) -> float:

@@ -1,11 +1,12 @@
-"""The two phase-2 updates, each over a list of tensors. Formulas only: what moves lr and decay lives in `control`.
+"""The update rule of phase 2 under L2, each metric over a list of tensors; `constraint` moves lr and decay.
 
 Euclidean::   b <- mu b + g + lambda theta                        theta <- theta - eta b
 Adaptive::    n <- beta2 n + (1 - beta2) g^2
               b <- mu b + clip(g / (sqrt(n / c) + eps)) + lambda theta      theta <- theta - eta b
 
 with c the bias correction ``1 - beta2^t``. The clip to [-1, 1] costs nothing extra: dividing by
-``max(sqrt(n / c) + eps, |g|)`` is the same thing.
+``max(sqrt(n / c) + eps, |g|)`` is the same thing. It stands here three times, as kernels need it: over lists of
+tensors, over one tensor in place, and without anything in place for the compiler (and once more in `proximal`).
 """
 
 # torch._foreach_* are the documented way to one kernel over many tensors; their names are private all the same.
@@ -102,15 +103,7 @@ def adaptive_step(
 def adaptive_loop(
     params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
 ) -> None:
-    """`adaptive_step`, one tensor after the other.
-
-    Args:
-        params: Parameters theta, moved in place.
-        grads: Gradients of the training loss, one per parameter; read only.
-        velocities: Velocities b, one per parameter, updated in place.
-        moments: Second moments n, one per parameter, updated in place.
-        scalars: The numbers of this step.
-    """
+    """`adaptive_step`, one tensor after the other."""
     for param, grad, velocity, moment in zip(params, grads, velocities, moments, strict=True):
         _advance(param, grad, velocity, moment, scalars)
 
@@ -133,15 +126,7 @@ BLOCK = 1 << 16  # elements; the operands of a block this long stay in a core's 
 def adaptive_blocked(
     params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
 ) -> None:
-    """`adaptive_step` for a CPU: large contiguous tensors in blocks that stay in the cache, the others by foreach.
-
-    Args:
-        params: Parameters theta, moved in place.
-        grads: Gradients of the training loss, one per parameter; read only.
-        velocities: Velocities b, one per parameter, updated in place.
-        moments: Second moments n, one per parameter, updated in place.
-        scalars: The numbers of this step.
-    """
+    """`adaptive_step` for a CPU: large contiguous tensors in blocks that stay in the cache, the others by foreach."""
     small: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for operands in zip(params, grads, velocities, moments, strict=True):
         if (
@@ -199,15 +184,7 @@ def _compiled(layout: Layout) -> Any:
 def adaptive_compiled(
     params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
 ) -> None:
-    """`adaptive_step` as one kernel of `torch.compile`; the scalars travel in a tensor, so no change recompiles.
-
-    Args:
-        params: Parameters theta, moved in place.
-        grads: Gradients of the training loss, one per parameter; read only.
-        velocities: Velocities b, one per parameter, updated in place.
-        moments: Second moments n, one per parameter, updated in place.
-        scalars: The numbers of this step.
-    """
+    """`adaptive_step` as one kernel of `torch.compile`; the scalars travel in a tensor, so no change recompiles."""
     numbers = torch.tensor(
         [
             scalars.lr,

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from groktimizer.optim import store
+from groktimizer.optim.constraint import fresh
 from groktimizer.optim.losses import counted
-from groktimizer.optim.phase_two import weighs_itself
-from groktimizer.optim.settings import numbers
+from groktimizer.optim.weighing import weighs_itself
 
 STEP_SIZES = ("lr", "nominal_lr", "factor")  # of the base: those of tensors with a scale held it
 
@@ -72,7 +72,7 @@ def _renamed(entry: store.Entry) -> store.Entry:
 def _control(
     old: dict[str, Any], base: dict[str, Any] | None, detector: dict[str, Any] | None, inbox: dict[str, Any] | None
 ) -> dict[str, Any]:
-    control = numbers(old["metric"])
+    control = fresh(old["metric"]).to_dict()
     age = old.pop("momentum_age", None)
     for name, value in old.items():
         control[name] = value if value is not None else control.get(name)

@@ -143,7 +143,7 @@ def raised(theta: Tensor) -> Tensor:
         UserError: If it holds integers or complex numbers.
     """
     if not theta.is_floating_point():
-        raise UserError(f"theta of type {theta.dtype}: accepted are floating-point tensors")
+        raise UserError(f"theta of type {theta.dtype}: expected floating-point tensors")
     return theta.float() if theta.dtype in {torch.bfloat16, torch.float16} else theta
 
 
@@ -171,7 +171,7 @@ def check_order(shape: torch.Size, owner: str) -> None:
         UserError: If there are fewer than two dims.
     """
     if len(shape) < 2:
-        raise UserError(f"{owner} of a tensor of shape {tuple(shape)}: accepted are tensors with at least 2 dimensions")
+        raise UserError(f"{owner} of a tensor of shape {tuple(shape)}: expected tensors with at least 2 dimensions")
 
 
 def matrices(theta: Tensor, batched: bool, owner: str) -> Tensor:

@@ -96,7 +96,7 @@ class Nuclear(Penalty):
         check_order(param.shape, repr(self))
         if any(not place.is_replicate() for place in getattr(param, "placements", ())):
             shape = tuple(param.shape)
-            raise UserError(f"{self!r} of a sharded DTensor of shape {shape}: accepted are tensors held whole")
+            raise UserError(f"{self!r} of a sharded DTensor of shape {shape}: expected tensors held whole")
 
     def _matrix(self, theta: Tensor, batched: bool) -> Tensor:
         return matrices(raised(theta), batched, repr(self))

@@ -19,7 +19,7 @@ OWN_GROUPS = "groups"  # the name under which a base with groups of its own has 
 Build: TypeAlias = Callable[[Groups], Optimizer]
 
 
-BASE_LR = 1.2e-2
+BASE_LR, BASE_BETAS = 1.2e-2, (0.9, 0.98)
 
 
 def default_base(groups: Groups) -> Optimizer:
@@ -31,7 +31,7 @@ def default_base(groups: Groups) -> Optimizer:
     Returns:
         The phase-1 optimizer.
     """
-    return Adam(groups, lr=BASE_LR, betas=(0.9, 0.98))
+    return Adam(groups, lr=BASE_LR, betas=BASE_BETAS)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class BaseFactory:
         base = self.build(inner_groups(groups))
         if not isinstance(base, Optimizer):
             raise UserError(
-                f"base={self.build!r} returned {type(base).__name__}: accepted is "
+                f"base={self.build!r} returned {type(base).__name__}: expected "
                 "callable(param_groups) -> torch.optim.Optimizer"
             )
         if maximize:
