@@ -48,9 +48,8 @@ class Trajectory:
 
     def crossing(self, pieces: Sequence[Piece], level: float, budget: float) -> Crossing:
         """First and settled step with a loss within a level; see `clock.search`."""
-        return crossing(
-            [Below(piece, level) for piece in pieces], [piece.modes.segment.start for piece in pieces], budget
-        )
+        starts = [segment.start for segment in self.segments]
+        return crossing(lambda place: Below(pieces[place], level), starts, budget)
 
     def theta(self, t: npt.ArrayLike) -> Array:
         """Parameters at steps t; shape ``t.shape + (m,)``."""
