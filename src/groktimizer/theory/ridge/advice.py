@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from groktimizer.dynamics import Phase, stability_limit
+from groktimizer.dynamics import stability_limit
+from groktimizer.ground.checks import positive
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_positive, check_vector
 from groktimizer.theory.clock.exponentials import lowest
 from groktimizer.theory.clock.search import LATEST
+from groktimizer.theory.ridge.modal import Start
 from groktimizer.theory.ridge.problem import Momentum, Ridge
 from groktimizer.theory.ridge.times import GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory
@@ -70,7 +71,7 @@ class StoppingAdvice:
 
 def recommend(
     ridge: Ridge,
-    theta0: npt.ArrayLike,
+    theta0: npt.ArrayLike | Start,
     train_tolerance: float,
     test_tolerance: float,
     *,
@@ -103,19 +104,18 @@ def recommend(
     Raises:
         UserError: If not exactly one wish is given, or no decay grants it.
     """
-    eta = 1 / ridge.sharpness if lr is None else lr
-    check_positive("lr", eta)
+    eta, start = 1 / ridge.sharpness if lr is None else lr, ridge.start(theta0)
     _check_stable(ridge, eta)
 
     def times(decay: float) -> GrokkingTime:
-        return ridge.grokking_time(theta0, eta, decay, train_tolerance, test_tolerance, momentum)
+        return ridge.grokking_time(start, eta, decay, train_tolerance, test_tolerance, momentum)
 
     if (max_delay is None) == (amplify is None):
         raise UserError("max_delay, amplify: accepted is exactly one of them")
     if max_delay is not None:
         reason, wish = f"delay at most {max_delay} steps, least bias", float(max_delay)
     else:
-        check_positive("amplify", amplify or math.nan)
+        positive(amplify=amplify)
         if weight_decay is None:
             raise UserError("weight_decay: None, accepted with amplify is the decay to start from")
         base = _delay(times(weight_decay))
@@ -124,12 +124,13 @@ def recommend(
         reason, wish = f"delay {amplify:g} times that at weight_decay={weight_decay:g}", amplify * base
     decay = _least_decay(times, wish, ridge, eta, test_tolerance)
     return DecayAdvice(
-        reason, eta, decay, times(decay), ridge.floors(decay).bias, ridge.trajectory(theta0, eta, decay, momentum)
+        reason, eta, decay, times(decay), ridge.floors(decay).bias, ridge.trajectory(start, eta, decay, momentum)
     )
 
 
 def _check_stable(ridge: Ridge, lr: float) -> None:
     """Refuse a step size with which gradient descent without decay diverges."""
+    positive(lr=lr)
     limit = stability_limit(0.0) / ridge.sharpness
     if lr >= limit:
         raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
@@ -243,7 +244,7 @@ def _least_decay(
     )
 
 
-def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAdvice:
+def early_stopping(ridge: Ridge, theta0: npt.ArrayLike | Start, lr: float) -> StoppingAdvice:
     """The optimal stopping step of gradient descent without decay, against the best ridge estimator.
 
     Args:
@@ -254,10 +255,8 @@ def early_stopping(ridge: Ridge, theta0: npt.ArrayLike, lr: float) -> StoppingAd
     Returns:
         Both optima; the step is exact, found by branch and bound.
     """
-    check_positive("lr", lr)
     _check_stable(ridge, lr)
-    start = ridge.modal.locate(check_vector("theta0", theta0, ridge.m))
-    curve = ridge.modal.trajectory(start, [Phase(0, lr, 0.0)], flow=False)
+    curve = ridge.trajectory(theta0, lr, 0.0)
     step, loss = lowest(curve.population_pieces[0])
     decay, decay_loss = best_weight_decay(ridge)
     return StoppingAdvice(None if step == LATEST else step, loss, decay, decay_loss, curve)

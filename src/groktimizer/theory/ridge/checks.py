@@ -1,12 +1,11 @@
 """What a ridge problem accepts, said in one line when it does not."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground.checks import not_negative, positive, whole, word
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_finite, check_not_negative, check_numbers, check_positive
+from groktimizer.theory.clock.checks import check_finite, check_numbers
 from groktimizer.theory.ridge.spectrum import Features, column_blocks
 
 
@@ -48,24 +47,15 @@ def check_settings(
     Raises:
         UserError: Naming the first that is not accepted.
     """
-    check_positive("lr", lr)
-    check_positive("damping", damping)
-    check_not_negative("weight_decay", weight_decay)
+    positive(lr=lr, damping=damping)
+    not_negative(weight_decay=weight_decay)
     if isinstance(momentum, str):
-        if momentum != "critical":
-            raise UserError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
+        word("momentum", momentum, ["critical", "a number in [0, 1)"])
         if weight_decay == 0:
             raise UserError("weight_decay=0: momentum='critical' needs weight_decay > 0")
     elif not 0 <= momentum < 1:
-        raise UserError(f"momentum={momentum!r}: accepted are numbers in [0, 1) and 'critical'")
+        raise UserError(f"momentum={momentum!r}: expected a number in [0, 1) or critical")
     if flow and momentum != 0:
         raise UserError(f"momentum={momentum!r}: gradient flow takes momentum 0")
-    if switch is not None and not _is_step(switch):
-        raise UserError(f"switch={switch!r}: accepted are None and whole steps >= 0")
-
-
-def _is_step(value: object) -> bool:
-    """Whether it is a whole number from 0 on."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer):
-        return False
-    return bool(math.isfinite(value) and value >= 0 and int(value) == value)
+    if switch is not None:
+        whole("switch", switch, least=0, also="or None")

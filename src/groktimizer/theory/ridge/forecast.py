@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import critical_momentum
+from groktimizer.ground.checks import positive
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_positive
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.clock.search import LATEST
 from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
 from groktimizer.theory.ridge.bounds import predicted_generalisation
+from groktimizer.theory.ridge.modal import Start
 from groktimizer.theory.ridge.problem import Momentum, Ridge
 from groktimizer.theory.ridge.times import GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory
@@ -102,9 +103,9 @@ def forecast(
     Returns:
         The forecast.
     """
-    check_positive("weight_decay", weight_decay)
-    check_positive("lr", lr)
+    positive(weight_decay=weight_decay, lr=lr)
     _check_length(lr, weight_decay)
+    start = ridge.start(theta0)
     critical = critical_momentum(lr, weight_decay) if 0 < lr * weight_decay < 1 else 0.0
     kinds: dict[str, tuple[float, Momentum]] = {
         GRADIENT_DESCENT: (0.0, 0.0),
@@ -114,27 +115,27 @@ def forecast(
     methods = {
         name: Method(
             mu,
-            ridge.grokking_time(theta0, lr, weight_decay, train_tolerance, test_tolerance, kind, switch),
-            ridge.trajectory(theta0, lr, weight_decay, kind, switch),
+            ridge.grokking_time(start, lr, weight_decay, train_tolerance, test_tolerance, kind, switch),
+            ridge.trajectory(start, lr, weight_decay, kind, switch),
         )
         for name, (mu, kind) in kinds.items()
     }
-    facts = ridge.facts(theta0, lr, weight_decay, train_tolerance, test_tolerance)
+    facts = ridge.facts(start, lr, weight_decay, train_tolerance, test_tolerance)
     return Forecast(
         lr,
         weight_decay,
         methods,
-        ridge.bounds(theta0, lr, weight_decay, train_tolerance, test_tolerance, init_variance=init_variance),
+        ridge.bounds(start, lr, weight_decay, train_tolerance, test_tolerance, init_variance=init_variance),
         predicted_generalisation(facts),
-        _recommendation(ridge, theta0, lr, (train_tolerance, test_tolerance), max_delay, methods[CRITICAL].times),
-        early_stopping(ridge, theta0, lr),
+        _recommendation(ridge, start, lr, (train_tolerance, test_tolerance), max_delay, methods[CRITICAL].times),
+        early_stopping(ridge, start, lr),
         (_zero_loss(ridge, lr), float(ridge.covariance.loss(-ridge.teacher))),
     )
 
 
 def _zero_loss(ridge: Ridge, lr: float) -> float:
     """Train loss of theta = 0."""
-    return float(ridge.trajectory(np.zeros(ridge.m), lr, 0.0).train_loss(0))
+    return float(ridge.trajectory(ridge.modal.zero, lr, 0.0).train_loss(0))
 
 
 def _check_length(lr: float, weight_decay: float) -> None:
@@ -148,7 +149,7 @@ def _check_length(lr: float, weight_decay: float) -> None:
 
 def _recommendation(
     ridge: Ridge,
-    theta0: npt.ArrayLike,
+    theta0: Start,
     lr: float,
     tolerances: tuple[float, float],
     wish: int | None,

@@ -23,19 +23,21 @@ _ROUNDING = 1e-13  # relative length of a remainder that is rounding
 
 @dataclass(frozen=True)
 class Start:
-    """A vector split along the data.
+    """A vector that was checked and split along the data, once for all that is asked of it.
 
     Args:
+        theta: The vector, shape (m,).
         coordinates: Along the right singular vectors, shape (rank,).
         flat: Null-space component, shape (m,).
     """
 
+    theta: Array
     coordinates: Array
     flat: Array
 
     def scaled(self, factor: float) -> "Start":
         """The same direction, `factor` times as long."""
-        return Start(self.coordinates * factor, self.flat * factor)
+        return Start(self.theta * factor, self.coordinates * factor, self.flat * factor)
 
 
 class Modal:
@@ -69,8 +71,14 @@ class Modal:
         """Split a vector (m,); without a null space its component there is exactly 0."""
         coordinates = self.system.project(vector)
         if self.rank == vector.size:
-            return Start(coordinates, np.zeros_like(vector))
-        return Start(coordinates, vector - self.system.expand(coordinates))
+            return Start(vector, coordinates, np.zeros_like(vector))
+        return Start(vector, coordinates, vector - self.system.expand(coordinates))
+
+    @cached_property
+    def zero(self) -> Start:
+        """The zero vector, which needs no projection."""
+        nothing = np.zeros_like(self.teacher.theta)
+        return Start(nothing, np.zeros(self.rank), nothing)
 
     def distance(self, weight_decay: float) -> Array:
         """Fixed point minus teacher along the data: bias plus noise; shape (rank,)."""

@@ -1,6 +1,5 @@
 """Ridge regression with a linear teacher: the problem, its trajectories and its grokking times."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -8,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
+from groktimizer.ground.checks import not_negative, positive
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_not_negative, check_positive, check_vector
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Facts
 from groktimizer.theory.ridge.checks import check_features, check_settings
 from groktimizer.theory.ridge.covariance import Sample, covariance_of
-from groktimizer.theory.ridge.modal import Modal
+from groktimizer.theory.ridge.modal import Modal, Start
 from groktimizer.theory.ridge.spectrum import Features, spectrum
 from groktimizer.theory.ridge.times import Floors, GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory
@@ -114,9 +114,22 @@ class Ridge:
         """Whether the features leave a null space; without one nothing is left for decay to do, and nothing groks."""
         return self.rank < self.m
 
+    def start(self, theta0: npt.ArrayLike | Start) -> Start:
+        """Check initial parameters and split them along the data.
+
+        Args:
+            theta0: Initial parameters, shape (m,), or what this has made of them already.
+
+        Returns:
+            What every method here takes for them as well.
+        """
+        if isinstance(theta0, Start):
+            return theta0
+        return self.modal.locate(check_vector("theta0", theta0, self.m))
+
     def trajectory(
         self,
-        theta0: npt.ArrayLike,
+        theta0: npt.ArrayLike | Start,
         lr: float,
         weight_decay: float,
         momentum: Momentum = 0.0,
@@ -141,36 +154,20 @@ class Ridge:
         Returns:
             The trajectory.
         """
-        phases = self.phases(lr, weight_decay, momentum, switch, flow, damping, carry_velocity)
-        return self.modal.trajectory(self.modal.locate(check_vector("theta0", theta0, self.m)), phases, flow)
+        phases = self._phases(lr, weight_decay, momentum, switch, flow, damping, carry_velocity)
+        return self.modal.trajectory(self.start(theta0), phases, flow)
 
-    def phases(
+    def _phases(
         self,
         lr: float,
         weight_decay: float,
-        momentum: Momentum = 0.0,
-        switch: int | None = None,
-        flow: bool = False,
-        damping: float = 1.0,
-        carry_velocity: bool = False,
+        momentum: Momentum,
+        switch: int | None,
+        flow: bool,
+        damping: float,
+        carry_velocity: bool,
     ) -> list[Phase]:
-        """Checked settings as phases.
-
-        Args:
-            lr: Step size eta.
-            weight_decay: lambda >= 0.
-            momentum: mu in [0, 1), or "critical".
-            switch: Step from which decay and momentum act.
-            flow: Gradient flow.
-            damping: Ratio zeta of the critical momentum.
-            carry_velocity: Keep the velocity at the switch.
-
-        Returns:
-            One phase, or two when there is a switch.
-
-        Raises:
-            UserError: If a setting is not accepted.
-        """
+        """Settings of `trajectory`, checked, as one phase, or two when there is a switch."""
         check_settings(lr, weight_decay, momentum, switch, flow, damping)
         mu = critical_momentum(lr, weight_decay, damping) if isinstance(momentum, str) else float(momentum)
         top = self.sharpness + weight_decay
@@ -183,7 +180,7 @@ class Ridge:
 
     def grokking_time(
         self,
-        theta0: npt.ArrayLike,
+        theta0: npt.ArrayLike | Start,
         lr: float,
         weight_decay: float,
         train_tolerance: float,
@@ -214,11 +211,10 @@ class Ridge:
         Returns:
             The four times, the losses' limits and the terms they come from.
         """
-        check_positive("train_tolerance", train_tolerance)
-        check_positive("test_tolerance", test_tolerance)
-        place = check_vector("theta0", theta0, self.m)
+        positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
+        start = self.start(theta0)
         path = self.trajectory(
-            place, lr, weight_decay, momentum, switch, flow, damping=damping, carry_velocity=carry_velocity
+            start, lr, weight_decay, momentum, switch, flow, damping=damping, carry_velocity=carry_velocity
         )
         train = path.crossing(path.train_pieces, train_tolerance, budget)
         test = path.crossing(path.population_pieces, test_tolerance, budget)
@@ -230,13 +226,13 @@ class Ridge:
             generalised_settled=test.settled,
             train_tolerance=train_tolerance,
             test_tolerance=test_tolerance,
-            limits=partial(self.floors, weight_decay, place),
+            limits=partial(self.floors, weight_decay, start),
             unresolved=tuple(unresolved),
-            theta0=place,
+            theta0=start.theta,
             overparameterised=self.overparameterised,
         )
 
-    def floors(self, weight_decay: float, theta0: npt.ArrayLike | None = None) -> Floors:
+    def floors(self, weight_decay: float, theta0: npt.ArrayLike | Start | None = None) -> Floors:
         """Limits of both losses, and how much of the population loss comes from where.
 
         Args:
@@ -246,13 +242,12 @@ class Ridge:
         Returns:
             The limits; bias is what decay (and the null space) costs with clean labels.
         """
-        check_not_negative("weight_decay", weight_decay)
-        start = np.zeros(self.m) if theta0 is None else check_vector("theta0", theta0, self.m)
-        return self.modal.floors(weight_decay, self.modal.locate(start))
+        not_negative(weight_decay=weight_decay)
+        return self.modal.floors(weight_decay, self.modal.zero if theta0 is None else self.start(theta0))
 
     def bounds(
         self,
-        theta0: npt.ArrayLike,
+        theta0: npt.ArrayLike | Start,
         lr: float,
         weight_decay: float,
         train_tolerance: float,
@@ -280,41 +275,51 @@ class Ridge:
         Raises:
             UserError: If a setting is not accepted.
         """
-        if init_variance is not None:
-            check_not_negative("init_variance", init_variance)
-        if feature_bound is not None:
-            check_positive("feature_bound", feature_bound)
-        if not 0 < failure < 1:
-            raise UserError(f"failure={failure!r}: accepted are numbers in (0, 1)")
-        facts = self.facts(theta0, lr, weight_decay, train_tolerance, test_tolerance)
-        facts = replace(
-            facts,
-            init_variance=facts.init_variance if init_variance is None else init_variance,
-            feature_bound=facts.feature_bound if feature_bound is None else feature_bound,
-            failure=failure,
-        )
+        facts = self.facts(
+            theta0, lr, weight_decay, train_tolerance, test_tolerance,
+            init_variance=init_variance, feature_bound=feature_bound, failure=failure,
+        )  # fmt: skip
         return tuple(bound(facts) for bound in TIME_BOUNDS)
 
     def facts(
-        self, theta0: npt.ArrayLike, lr: float, weight_decay: float, train_tolerance: float, test_tolerance: float
+        self,
+        theta0: npt.ArrayLike | Start,
+        lr: float,
+        weight_decay: float,
+        train_tolerance: float,
+        test_tolerance: float,
+        *,
+        init_variance: float | None = None,
+        feature_bound: float | None = None,
+        failure: float = 0.05,
     ) -> Facts:
         """What the theorems need to know of this problem.
 
         Args:
-            theta0: Initial parameters, shape (m,).
+            theta0: As in `bounds`, as are all others.
             lr: Step size eta.
             weight_decay: lambda > 0.
             train_tolerance: epsilon.
             test_tolerance: c.
+            init_variance: nu^2.
+            feature_bound: b.
+            failure: delta.
 
         Returns:
-            The facts, with nu^2 the mean square of theta0 and b the largest norm among the samples.
+            The facts.
+
+        Raises:
+            UserError: If a setting is not accepted.
         """
-        numbers = {"lr": lr, "weight_decay": weight_decay, "train_tolerance": train_tolerance}
-        for name, value in (numbers | {"test_tolerance": test_tolerance}).items():
-            check_positive(name, value)
-        start = check_vector("theta0", theta0, self.m)
-        hidden = self.modal.locate(start).flat
+        positive(
+            lr=lr, weight_decay=weight_decay, train_tolerance=train_tolerance, test_tolerance=test_tolerance,
+            feature_bound=1.0 if feature_bound is None else feature_bound,
+        )  # fmt: skip
+        not_negative(init_variance=0.0 if init_variance is None else init_variance)
+        if not 0 < failure < 1:
+            raise UserError(f"failure={failure!r}: expected a number in (0, 1)")
+        start = self.start(theta0)
+        square = float(start.theta @ start.theta)
         unseen = float(np.linalg.norm(self.covariance.targets)) if isinstance(self.covariance, Sample) else 0.0
         squares = self.modal.system.left**2 @ self.modal.system.values**2
         return Facts(
@@ -324,14 +329,15 @@ class Ridge:
             weight_decay=weight_decay,
             train_tolerance=train_tolerance,
             test_tolerance=test_tolerance,
-            init_variance=float(start @ start) / self.m,
-            initial_square=float(start @ start),
+            init_variance=square / self.m if init_variance is None else init_variance,
+            initial_square=square,
             teacher_norm=float(np.linalg.norm(self.teacher)),
             mean_square=float(self.modal.curvature.sum()),
             least_gram=float(self.modal.system.values[-1] ** 2),
             least_covariance=self.covariance.least(),
-            feature_bound=float(np.sqrt(squares.max())),
+            feature_bound=float(np.sqrt(squares.max())) if feature_bound is None else feature_bound,
             sharpness=self.sharpness,
-            hidden_square=float(hidden @ hidden),
+            hidden_square=float(start.flat @ start.flat),
             misfit=max(float(np.linalg.norm(self.noise)) / self.n**0.5, unseen),
+            failure=failure,
         )
