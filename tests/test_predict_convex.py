@@ -9,7 +9,7 @@ import torch
 
 from groktimizer.sweeps import make_spec, run_spec
 from groktimizer.tasks import MatrixTask, SparseTask
-from groktimizer.theory.clock.descent import grid
+from groktimizer.theory.clock.forecast import grid
 from groktimizer.theory.lasso import Lasso, solve
 from groktimizer.theory.lasso import forecast as sparse
 from groktimizer.theory.lasso.solvers import Method

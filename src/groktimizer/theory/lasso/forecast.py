@@ -10,7 +10,7 @@ import numpy.typing as npt
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import Transition
 from groktimizer.theory.clock.claims import Bound, at_most, stated
-from groktimizer.theory.clock.descent import Array, Descent, grid, known
+from groktimizer.theory.clock.forecast import Array, Descent, better_weight, grid, known, until_rest
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
 from groktimizer.theory.lasso.checks import FARTHEST, check_positive, check_settings, check_vector
@@ -22,12 +22,11 @@ from groktimizer.theory.lasso.times import LassoTimes, times_along
 
 PROXIMAL, ACCELERATED = "proximal (ISTA)", "accelerated"
 _ROOM = 1e-12  # relative, by which alpha L may pass 1
-_FIRST, _MORE = 10, 4  # steps over 1 / sqrt(alpha beta) of the first accelerated run, and factor of the next
+_FIRST = 10  # steps over 1 / sqrt(alpha beta) of the first accelerated run
 _WORK = 2e10  # products that an accelerated run may cost: a minute
 _REST = 1e-3  # distance from the limit, over what the tolerance allows, that counts as there
 _SPREAD = 2.0  # measured: t2 takes up to so many times Theorem 3.3's law
 _DRAWN = 2  # the curve of ISTA is drawn up to so many times its last time
-_WORTH = 2.0  # factor between two weights that is worth a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,45 +181,25 @@ def _proximal(path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
     ends = [times.settled or 0, times.memorised_settled or 0]
     last = path.events[-1].step if path.n_events else 1
     steps = grid(min(_DRAWN * max(*ends, last), FARTHEST))
-    return Descent(
-        PROXIMAL,
-        times.memorised,
-        times.memorised_settled,
-        times.generalised,
-        times.settled,
-        steps,
-        path.train_error(steps),
-        path.error(steps, teacher),
-        taken=None,
-        resting=True,
-    )
+    clocks = (times.memorised, times.memorised_settled, times.generalised, times.settled)
+    train, recovery = path.train_error(steps), path.error(steps, teacher)
+    return Descent(*clocks, PROXIMAL, steps, train, recovery, taken=None, resting=True)
 
 
 def _accelerated(problem: Lasso, path: LassoPath, teacher: Array, times: LassoTimes) -> Descent:
-    """The accelerated run, anew with four times as many steps until it rests at the estimator, which is known."""
-    most = max(int(_WORK / problem.features.size), 1000)
-    limit, steps = path.limit, min(math.ceil(_FIRST / math.sqrt(path.lr * path.weight)), most)
-    while True:
+    """The accelerated run, until it rests at the estimator, which is known."""
+
+    def run(steps: int) -> Descent:
         runs = solve(
             problem.features, problem.targets, path.at(0), path.lr, path.weight, grid(steps), teacher,
             method=ACCELERATED, train_tolerance=times.train_tolerance, test_tolerance=times.test_tolerance,
         )  # fmt: skip
-        resting = _rests(problem, runs, limit, teacher, times)
-        if resting or steps >= most:
-            break
-        steps = min(_MORE * steps, most)
-    return Descent(
-        ACCELERATED,
-        known(int(runs.memorised)),
-        known(int(runs.memorised_settled)),
-        known(int(runs.generalised)),
-        known(int(runs.generalised_settled)),
-        runs.steps,
-        runs.train_error,
-        runs.recovery_error,
-        taken=steps,
-        resting=resting,
-    )
+        clocks = known(runs.memorised, runs.memorised_settled, runs.generalised, runs.generalised_settled)
+        resting = _rests(problem, runs, path.limit, teacher, times)
+        return Descent(*clocks, ACCELERATED, runs.steps, runs.train_error, runs.recovery_error, steps, resting)
+
+    most = max(int(_WORK / problem.features.size), 1000)
+    return until_rest(run, _FIRST / math.sqrt(path.lr * path.weight), most)
 
 
 def _rests(problem: Lasso, runs: Runs, limit: Array, teacher: Array, times: LassoTimes) -> bool:
@@ -260,31 +239,13 @@ def _better_weight(
     """The largest weight found that keeps both tolerances, with ISTA's exact times; nothing if it is about this one."""
     if times.recovery_floor > times.test_tolerance and times.attainable > times.test_tolerance:
         return ()
-    room = min(
-        tolerance / max(floor, np.finfo(np.float64).tiny)
-        for tolerance, floor in (
-            (times.train_tolerance, times.train_floor),
-            (times.test_tolerance, times.recovery_floor),
-        )
-    )
-    weight = min(path.weight * room, problem.max_weight) / 2
-    kept = room > 1
-    for _ in range(10):
-        weight = float(f"{weight:.1e}")
-        if kept and weight < _WORTH * path.weight:
-            return ()
-        other = times_along(
-            problem.trajectory(path.at(0), path.lr, weight),
-            teacher,
-            times.train_tolerance,
-            times.test_tolerance,
-            recovery,
-        )
-        if other.memorised_settled is not None and other.settled is not None:
-            both = max(other.settled, other.memorised_settled)
-            return (
-                f"weight {weight:g} keeps both tolerances{' as well' if kept else ''}: {PROXIMAL} within both for good "
-                f"from step {both:,}, recovery error {other.recovery_floor:.3g} in the end",
-            )
-        weight /= 2
-    return ()
+
+    def run(weight: float) -> LassoTimes:
+        other = problem.trajectory(path.at(0), path.lr, weight)
+        return times_along(other, teacher, times.train_tolerance, times.test_tolerance, recovery)
+
+    def told(other: LassoTimes, weight: float, both: int) -> str:
+        ends = f"recovery error {other.recovery_floor:.3g} in the end"
+        return f"{PROXIMAL} within both for good from step {both:,}, {ends}"
+
+    return better_weight(path.weight, problem.max_weight, times.ends, run, told)

@@ -1,11 +1,12 @@
 """What `Lasso.grokking_time` returns, and what to call the transition that it saw."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from groktimizer.measures import Clocks, Errors, Transition, judge
+from groktimizer.theory.clock.forecast import End, broken
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.answers import interpolant
 from groktimizer.theory.lasso.checks import FARTHEST
@@ -46,28 +47,22 @@ class LassoTimes(Clocks):
         return judge(self, Errors(*ends))
 
     @property
-    def advice(self) -> tuple[str, ...]:
-        """One line for each tolerance that cannot be kept."""
-        lines: list[str] = []
-        if self.train_floor > self.train_tolerance:
-            lines.append(
-                f"train_tolerance={self.train_tolerance:g} cannot be kept: the train error ends at "
-                f"{self.train_floor:.6g}, the bias of weight; a smaller weight lowers it"
-            )
-        if self.recovery_floor > self.test_tolerance:
-            if self.attainable <= self.test_tolerance:
-                more = "the bias of weight; a smaller weight lowers it"
-            elif math.isfinite(self.attainable):
-                more = (
+    def ends(self) -> dict[str, End]:
+        """Where both errors end, and why."""
+        train, test = End(self.train_floor, self.train_tolerance), End(self.recovery_floor, self.test_tolerance)
+        if self.attainable > self.test_tolerance:
+            why = "a smaller weight lowers it if the samples allow that (see `recovery`)"
+            if math.isfinite(self.attainable):
+                why = (
                     f"with small weights at {self.attainable:.6g}, as the samples do not single out a* (see `recovery`)"
                 )
-            else:
-                more = "a smaller weight lowers it if the samples allow that (see `recovery`)"
-            lines.append(
-                f"test_tolerance={self.test_tolerance:g} cannot be kept: the recovery error ends at "
-                f"{self.recovery_floor:.6g}, {more}"
-            )
-        return tuple(lines)
+            test = replace(test, why=why)
+        return {"train": train, "test": test}
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """One line for each tolerance that cannot be kept."""
+        return tuple(broken(self.ends))
 
 
 def times_along(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from groktimizer.measures import Clocks
 from groktimizer.theory.clock.checks import check_positive
-from groktimizer.theory.clock.descent import Descent, grid, known
+from groktimizer.theory.clock.forecast import Descent, End, better_weight, broken, grid, known, until_rest
 from groktimizer.theory.low_rank.problem import LowRank, TimeLaw, numbers
 from groktimizer.theory.low_rank.recoverable import Outcome, Recoverability
 from groktimizer.theory.low_rank.solvers import PATIENCE, solve
@@ -16,9 +17,8 @@ PROXIMAL, ACCELERATED = "proximal (SVT)", "accelerated"
 MOST_STEPS = 200_000  # of one method, unless more are asked for: a minute for a 10 x 10 matrix
 BEYOND = "small weights end beyond the tolerance of A*"
 SPREAD = 9  # measured: an error of 1e-2 takes up to so many times the paper's law
-_FIRST, _MORE = 20, 4  # steps over 1 / sqrt(alpha beta) of the first accelerated run, and factor of the next
+_FIRST = 20  # steps over 1 / sqrt(alpha beta) of the first accelerated run
 _REST = 1e-2  # relative change of the error over the second half of a run that counts as rest
-_WORTH = 2.0  # factor between two weights that is worth a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = 
         The forecast.
     """
     most = math.inf if iterate else MOST_STEPS
-    fast = _until_rest(problem, start, seen, most)
+    fast = _accelerated(problem, start, seen, most)
     skipped = _reason(seen, most)
     slow = None
     if not skipped:
@@ -171,63 +171,40 @@ def _run(problem: LowRank, start: Tensor, seen: Outlook, name: str, steps: int, 
     done, kept = int(runs.steps), runs.grid.numpy()
     train, recovery = runs.train_errors[0].numpy(), runs.recovery_errors[0].numpy()
     middle, end = float(recovery[np.searchsorted(kept, half)]), float(runs.recovery_error)
-    # A run that has settled stops soon after: where it ends is then no question for its times.
-    resting = int(runs.settled) >= 0 or abs(middle - end) <= _REST * end
-    seen_to = kept < done
+    before = kept < done
     return Descent(
+        *known(runs.memorised, runs.memorised_settled, runs.generalised, runs.settled),
         name,
-        known(int(runs.memorised)),
-        known(int(runs.memorised_settled)),
-        known(int(runs.generalised)),
-        known(int(runs.settled)),
-        np.append(kept[seen_to], done),
-        np.append(train[seen_to], float(runs.train_error)),
-        np.append(recovery[seen_to], end),
+        np.append(kept[before], done),
+        np.append(train[before], float(runs.train_error)),
+        np.append(recovery[before], end),
         taken=done,
-        resting=resting,
+        # A run that has settled stops soon after: where it ends is then no question for its times.
+        resting=int(runs.settled) >= 0 or abs(middle - end) <= _REST * end,
     )
 
 
-def _until_rest(problem: LowRank, start: Tensor, seen: Outlook, most: float, weight: float | None = None) -> Descent:
-    """The accelerated run, anew with four times as many steps until it rests."""
-    drift = seen.lr * (seen.weight if weight is None else weight)
-    steps = min(math.ceil(_FIRST / math.sqrt(drift)) + PATIENCE, most)
-    while True:
-        found = _run(problem, start, seen, ACCELERATED, int(steps), weight)
-        if found.resting or steps >= most:
-            return found
-        steps = min(_MORE * steps, most)
+def _accelerated(problem: LowRank, start: Tensor, seen: Outlook, most: float, weight: float | None = None) -> Descent:
+    """The accelerated run, until it rests."""
+    first = _FIRST / math.sqrt(seen.lr * (seen.weight if weight is None else weight)) + PATIENCE
+    return until_rest(lambda steps: _run(problem, start, seen, ACCELERATED, steps, weight), first, most)
 
 
 def _advice(problem: LowRank, start: Tensor, seen: Outlook, fast: Descent, most: float) -> tuple[str, ...]:
     """A tolerance that cannot be kept, and the weight that keeps both or that is faster."""
     if not fast.resting:
         return ()
-    ends = {
-        "train": (float(fast.train_error[-1]), seen.train_tolerance),
-        "test": (float(fast.recovery_error[-1]), seen.test_tolerance),
-    }
-    lines = [
-        f"{name}_tolerance={tolerance:g} cannot be kept: the error ends at {end:.3g}, the bias of weight; a smaller "
-        "weight lowers it"
-        for name, (end, tolerance) in ends.items()
-        if end > tolerance and not (seen.hopeless and name == "test")
-    ]
+    train, test = (float(f"{errors[-1]:.3g}") for errors in (fast.train_error, fast.recovery_error))
+    ends = {"train": End(train, seen.train_tolerance), "test": End(test, seen.test_tolerance)}
+    lines = broken({"train": ends["train"]} if seen.hopeless else ends)
     if seen.hopeless:
         return tuple(lines)
-    room = min(tolerance / max(end, np.finfo(np.float64).tiny) for end, tolerance in ends.values())
-    weight = min(seen.weight * room, problem.weight_limit) / 2
-    for _ in range(6):
-        weight = float(f"{weight:.1e}")
-        if not lines and weight < _WORTH * seen.weight:
-            break
-        other = _until_rest(problem, start, seen, most, weight)
-        if other.settled is not None and other.memorised_settled is not None:
-            law = problem.time_law(seen.lr, weight, start, tolerance=seen.test_tolerance)
-            lines.append(
-                f"weight {weight:g} keeps both tolerances{'' if lines else ' as well'}: {ACCELERATED} within both from "
-                f"step {max(other.settled, other.memorised_settled):,}, law of {PROXIMAL} t2 ~ {law.generalised:,.0f}"
-            )
-            break
-        weight /= 2
-    return tuple(lines)
+
+    def told(_: Clocks, weight: float, both: int) -> str:
+        law = problem.time_law(seen.lr, weight, start, tolerance=seen.test_tolerance)
+        return f"{ACCELERATED} within both from step {both:,}, law of {PROXIMAL} t2 ~ {law.generalised:,.0f}"
+
+    def run(weight: float) -> Clocks:
+        return _accelerated(problem, start, seen, most, weight)
+
+    return (*lines, *better_weight(seen.weight, problem.weight_limit, ends, run, told))
