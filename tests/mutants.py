@@ -71,7 +71,8 @@ def noticed(root: Path) -> bool:
         os.dup2(silence, 2)
         sys.path.insert(0, str(root))
         sys.dont_write_bytecode = True
-        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--noconftest", str(JUDGE)]))
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--noconftest", "--assert=plain", str(JUDGE)]))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != pytest.ExitCode.OK
 
 
