@@ -1,10 +1,11 @@
 """Options of ``predict`` and ``reproduce``. Nothing heavy is imported here."""
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from groktimizer.cli.parser import OUT, Parser, names, whole
+from groktimizer.cli.words import OUT, Parser, names, whole
 
 
 class Commands(Protocol):
@@ -25,11 +26,8 @@ def add_clocks(commands: Commands) -> None:
     parser.description = "Say when training will memorise and when it will generalise, without training."
     parser.allow_abbrev = False
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
-    _ridge(kinds.add_parser("ridge", help="ridge regression: exact times, bounds, advice"))
-    _linear(kinds.add_parser("linear-estimator", help="teacher and student, both linear, Gaussian inputs"))
-    _network(kinds.add_parser("network", help="networks, from recorded runs of the same kind"))
-    _sparse(kinds.add_parser("sparse", help="sparse vectors under the l1 norm: exact times, laws, verdict"))
-    _low_rank(kinds.add_parser("low-rank", help="low-rank matrices under the nuclear norm: verdict, law, times"))
+    for name, (summary, add) in PREDICTIONS.items():
+        add(kinds.add_parser(name, help=summary))
     _reproduce(commands.add_parser("reproduce", help="a paper's figures, with a verdict for each claim"))
 
 
@@ -157,7 +155,7 @@ def _reproduce(parser: argparse.ArgumentParser) -> None:
     )
     parser.allow_abbrev = False
     add = parser.add_argument
-    add("name", metavar="NAME", help="ridge (arXiv 2601.19791), beyond-l2 (2506.05718), or all")
+    add("name", metavar="NAME", help="a name of `groktimizer list studies`, or all")
     add("--figures", type=names, metavar="A,B", help="only these figures, such as 2,4 (default: all)")
     add("--quick", action="store_true", help="fewer seeds, runs and cells, marked as such: minutes")
     add("--full", action="store_true", help="the papers' whole grids of networks: days, not hours")
@@ -171,3 +169,13 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=whole(0), default=0, metavar="N", help="seed of everything drawn")
     add("--out", type=Path, default=OUT, metavar="DIR", help="where pictures (and records) go")
     add("--json", type=Path, metavar="FILE", help="write the whole result as JSON")
+
+
+# What can be predicted, with one line and its options; `groktimizer list predictions` shows them.
+PREDICTIONS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "ridge": ("ridge regression: exact times, bounds, advice", _ridge),
+    "linear-estimator": ("teacher and student, both linear, Gaussian inputs", _linear),
+    "network": ("networks, from recorded runs of the same kind", _network),
+    "sparse": ("sparse vectors under the l1 norm: exact times, laws, verdict", _sparse),
+    "low-rank": ("low-rank matrices under the nuclear norm: verdict, law, times", _low_rank),
+}

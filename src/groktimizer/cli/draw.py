@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from groktimizer.cli.lines import line
-from groktimizer.cli.parser import OUT
+from groktimizer.cli.words import OUT
 from groktimizer.ground.errors import UserError
 from groktimizer.results import Record, Store, make_directory, read
 

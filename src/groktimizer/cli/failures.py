@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from groktimizer.ground.errors import MissingExtra, UserError, place
+from groktimizer.ground.own import FILES
 
 BAD_INPUT, BUG = 2, 70
 _MEMORY = re.compile(
@@ -27,17 +28,20 @@ def explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
         words: The command line.
 
     Returns:
-        The line, without line breaks, and 2, or 70 for a mistake of ours.
+        The line, without line breaks, and 2, or 70 for a mistake of ours, or in code of the user's own.
     """
     told = " ".join(str(error).split())
     name = type(error).__name__
-    if isinstance(error, MissingExtra | OSError | UserError):
+    own = place(error, FILES)
+    if isinstance(error, MissingExtra | UserError) or (isinstance(error, OSError) and own is None):
         return f"error: {told}", BAD_INPUT
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("groktimizer"):
         return f"error: {error.name} is not installed: pip install 'groktimizer[lab]'", BAD_INPUT
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | ValueError) and _MEMORY.search(told)):
         given = ", ".join(_numbers(words, lambda value: value >= _LARGE))
         return f"error: out of memory{given and f' with {given}'}; choose smaller sizes", BAD_INPUT
+    if own is not None:
+        return f"error in your own code: {name}: {told[:300]} ({own})", BUG
     computed = isinstance(error, RuntimeError | ValueError) and _NUMBERS.search(f"{name} {told}")
     if isinstance(error, ArithmeticError) or computed:
         given = ", ".join(_numbers(words, lambda value: value != 0 and not 1 / _FAR < abs(value) < _FAR))

@@ -9,14 +9,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Generator, Sequence
+from importlib import import_module
 
 from groktimizer.cli.failures import explain
-from groktimizer.cli.parser import build_parser
+from groktimizer.cli.parser import COMMANDS, build_parser
 from groktimizer.ground.errors import FAILURES, UnknownName, UserError
 from groktimizer.ground.names import unknown
 
 INTERRUPTED, UNREAD = 130, 141
-COMMANDS = ("run", "compare", "predict", "reproduce", "draw", "data")
 ENDINGS = ("SIGTERM", "SIGHUP")  # sent when a job is pre-empted and when a terminal closes; Windows has no SIGHUP
 TWICE = {"penalty": "penalty", "weight": "weight_decay"}
 
@@ -119,26 +119,5 @@ def _dispatch(words: list[str]) -> int:
     arguments = build_parser().parse_args(words)
     arguments.words = words
     _check_conflicts(arguments)
-    if arguments.command == "run":
-        from groktimizer.cli.run import run
-
-        return run(arguments)
-    if arguments.command == "predict":
-        from groktimizer.cli.predict import predict
-
-        return predict(arguments)
-    if arguments.command == "reproduce":
-        from groktimizer.cli.reproduce import reproduce
-
-        return reproduce(arguments)
-    if arguments.command == "draw":
-        from groktimizer.cli.draw import draw
-
-        return draw(arguments)
-    if arguments.command == "data":
-        from groktimizer.cli.data import data
-
-        return data(arguments)
-    from groktimizer.cli.compare import compare
-
-    return compare(arguments)
+    name = COMMANDS[arguments.command]
+    return getattr(import_module(f"groktimizer.cli.{name}"), name)(arguments)

@@ -1,5 +1,6 @@
 """What can be wrong: with what the user gave, with what is installed, or with a program, and where in it."""
 
+from collections.abc import Container
 from pathlib import Path
 
 # What a program raises when it is wrong, or when the machine is too small: told in one line where a command ends. Not
@@ -34,12 +35,22 @@ class MissingExtra(ImportError):
     """An optional package is not installed; the text says which extra brings it."""
 
 
-def place(error: BaseException) -> str:
-    """Say where an error was raised, as in ``tasks/ridge.py:12 in build``."""
-    trace = error.__traceback__
-    if trace is None:
-        return "nowhere"
-    while trace.tb_next is not None:
+def place(error: BaseException, files: Container[str] | None = None) -> str | None:
+    """Say where an error was raised.
+
+    Args:
+        error: What was caught.
+        files: Only in these files; None for any.
+
+    Returns:
+        The innermost place, as in ``tasks/ridge.py:12 in build``; None if there is none.
+    """
+    found, trace = None, error.__traceback__
+    if isinstance(error, SyntaxError) and error.filename and (files is None or error.filename in files):
+        return f"{Path(error.filename).name}:{error.lineno}"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if files is None or code.co_filename in files:
+            found = f"{'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"
         trace = trace.tb_next
-    code = trace.tb_frame.f_code
-    return f"{'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"
+    return found

@@ -90,9 +90,8 @@ def kinds_of(annotation: object) -> tuple[type, ...]:
     Returns:
         The types, in the order in which they are written.
     """
-    if get_origin(annotation) in {Union, UnionType}:
-        return tuple(part for part in get_args(annotation) if isinstance(part, type))
-    return (annotation,) if isinstance(annotation, type) else (str,)
+    parts = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return tuple(part if isinstance(part, type) else get_origin(part) or object for part in parts)
 
 
 def _from_text(text: str, kind: type) -> object:

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Generator, Iterable
@@ -15,6 +15,7 @@ from groktimizer.ground.errors import UnknownName, UserError
 from groktimizer.ground.names import unknown
 
 COLON = ":"
+FILES: set[str] = set()  # what was imported because its name was given: an error raised there is not one of ours
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def own_names(group: str) -> list[str]:
 def _import(kind: str, name: str, module: str) -> ModuleType:
     try:
         with _working_directory_last():
+            spec = importlib.util.find_spec(module)
+            FILES.add((spec and spec.origin) or "")
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if f"{module}.".startswith(f"{error.name}."):

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from groktimizer.ground.checks import whole
 from groktimizer.ground.errors import FAILURES, MissingExtra, UserError, place
+from groktimizer.ground.own import FILES
 from groktimizer.results import Record, Store
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.sweeps.work import forget, record_of, recorded, run_spec
@@ -288,9 +289,9 @@ def _work(pipe: Pipe, spec: RunSpec, checkpoint: Path, checkpoint_every: int | N
 def _told(error: Exception) -> str:
     """A failure in one line; where it was raised, unless it is a mistake of the user."""
     told = " ".join(f"{error}".split())
-    if isinstance(error, UserError | MissingExtra | OSError):
+    if isinstance(error, UserError | MissingExtra) or (isinstance(error, OSError) and place(error, FILES) is None):
         return told
-    return f"{type(error).__name__}{told and ': '}{told} ({place(error)})"
+    return f"{type(error).__name__}{told and ': '}{told} ({place(error, FILES) or place(error)})"
 
 
 def _follow_the_asking_process() -> None:

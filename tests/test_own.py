@@ -1,0 +1,196 @@
+"""Tasks and optimizers of the user's own: the page that tells how, followed literally; one line for each mistake."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from groktimizer.cli import main
+from groktimizer.ground.errors import UserError
+from groktimizer.peers import resolve
+from groktimizer.results import Store
+from groktimizer.sweeps import execute, make_spec
+from groktimizer.tasks import Batch, Problem, RidgeTask, Task, make_problem, make_task
+from groktimizer.training import train
+from pages import ROOT, blocks
+
+PAGE = (ROOT / "docs" / "add-your-own.md").read_text()
+SAVED = re.compile(r"[Ss]ave (?:it|this) as `(\w+\.py)`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS = re.compile(r"^groktimizer (.+)$", re.MULTILINE)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with the files of the page, and a random.py that nobody names."""
+    monkeypatch.chdir(tmp_path)
+    for name, source in SAVED.findall(PAGE):
+        (tmp_path / name).write_text(source)
+    (tmp_path / "random.py").write_text("open('ran', 'w')\nraise SystemExit(9)\n")
+    for name in ("parity", "mine", "broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+def test_the_page_followed_literally(here: Path):
+    """As an installed program does: without the working directory among the places of modules."""
+    commands = COMMANDS.findall("\n".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)))
+    assert [len(SAVED.findall(PAGE)), len(commands), len(blocks(PAGE))] == [2, 4, 4]
+    for command in commands:
+        program = [sys.executable, "-P", "-m", "groktimizer", *command.split()]
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        done = subprocess.run(program, capture_output=True, text=True, check=False, env=env)
+        assert done.returncode == 0, done.stderr
+    assert not (here / "ran").exists()
+    names = {
+        (record.spec["task"]["name"], record.spec["optimizer"]["name"])
+        for record in Store("groktimizer-results").query()
+    }
+    assert {("parity:Parity", name) for name in ("groktimizer", "adamw", "mine:nadam", "mine:TUNABLE")} == names
+
+
+def test_a_changed_file_is_another_run(here: Path):
+    first = make_spec("parity:Parity", "adamw", steps=5)
+    assert make_spec("parity:Parity", "adamw", steps=5).identity == first.identity
+    with open(here / "parity.py", "a") as file:
+        file.write("\nX = 1\n")
+    assert make_spec("parity:Parity", "adamw", steps=5).identity != first.identity
+    assert "own" not in make_spec("ridge", "adamw").canonical()
+
+
+def test_entry_points_are_names(here: Path, tmp_path, monkeypatch, capsys):
+    about = tmp_path / "site" / "theirs-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    toml = PAGE.partition("```toml\n")[2].partition("```")[0]
+    (about / "entry_points.txt").write_text(re.sub(r'"|project\.entry-points\.', "", toml))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert make_task("parity", {"k": "3"}).options() == {"n": 8, "k": 3, "n_train": 128}
+    assert resolve("nadam", {"lr": "0.1"})[1] == {"lr": 0.1, "weight_decay": 0.0}
+    assert main(["list"]) == 0
+    told = capsys.readouterr().out
+    assert "  parity  " in told and "  nadam  " in told
+    with pytest.raises(UserError, match="did you mean 'parity'"):
+        make_task("pariti")
+
+
+def test_a_bug_of_the_users_own_shows_its_file_and_line(here: Path, capsys, tmp_path):
+    source = (here / "parity.py").read_text().replace("order = torch", "order = undefined * torch")
+    (here / "broken.py").write_text(source)
+    line = source[: source.index("undefined")].count("\n") + 1
+    assert main(["run", "broken:Parity", "--steps", "3", "--out", str(tmp_path / "o")]) == 70
+    told = capsys.readouterr().err
+    assert f"broken.py:{line} in build" in told and "mistake of ours" not in told and told.count("\n") == 1
+    outcome = execute([make_spec("broken:Parity", "adamw", steps=3)], Store(tmp_path / "o"), workers=1)[0]
+    assert f"NameError: name 'undefined' is not defined ({here.name}/broken.py:{line} in build)" in str(outcome.error)
+    (here / "broken.py").write_text("def (")
+    sys.modules.pop("broken")
+    assert main(["run", "broken:Parity"]) == 70
+    assert "broken.py:1" in capsys.readouterr().err
+
+
+NOT_DATACLASS = "from groktimizer.tasks import Task\nclass A(Task): pass\ndef f(model, lr): pass\nB = 3\n"
+NOT_DATACLASS += "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C(Task):\n    n: int = 1\n"
+NOT_DATACLASS += "class D(C):\n    memorised = generalised = build = None\n"
+NOT_DATACLASS += "@dataclass(frozen=True)\nclass E(D):\n    k: list[int] = ()\n"
+NOT_DATACLASS += "def g(model, lr=1.0):\n    return model\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "nothing:Here"], "there is no nothing.py or nothing/ in "),
+        (["run", "parity:Party"], "parity.py has no Party"),
+        (["run", "parity:"], "expected module:Name, such as mine:Parity"),
+        (["run", "../parity:Parity"], "expected module:Name"),
+        (["run", "random:Task"], "random.py has no Task"),
+        (["run", "broken:A"], "expected a frozen dataclass derived from groktimizer.tasks.Task"),
+        (["run", "broken:B"], "expected a frozen dataclass derived from groktimizer.tasks.Task"),
+        (["run", "broken:C"], "C does not say build, generalised, memorised"),
+        (["run", "broken:E"], "option k is a list, expected bool, int, float or str"),
+        (["run", "parity:Parity", "--set", "q=1"], "unknown option 'q'"),
+        (["run", "parity:Parity", "--set", "k=x"], "k='x': expected a whole number"),
+        (["run", "parity:Parity", "--set", "n_train=0"], "parity:Parity, train: 0 samples"),
+        (["run", "parity:Parity", "--optimizer", "broken:f"], "option lr needs a default"),
+        (["run", "parity:Parity", "--optimizer", "broken:B"], "expected a function from a network to an optimizer"),
+        (["run", "parity:Parity", "--optimizer", "broken:g"], "gave a MLP, expected a torch.optim.Optimizer"),
+        (["compare", "ridge", "--optimizers", "adamw", "--tune", "--tune-methods", "mine:nadam"], "has no tuning grid"),
+    ],
+)  # fmt: skip
+def test_what_is_none_of_it_is_one_line(words, told, here: Path, refused):
+    (here / "broken.py").write_text(NOT_DATACLASS)
+    assert told in refused(words)
+    assert not (here / "ran").exists()
+
+
+class Wrong(RidgeTask):
+    """Ridge whose problem is changed before it is given."""
+
+    def build(self, seed: int, **options: Any) -> Problem:
+        return CHANGES[self.name](super().build(seed, **options))
+
+
+def changed(problem: Problem, **changes: object) -> Problem:
+    return Problem(**{**vars(problem), **changes})  # pyright: ignore[reportArgumentType]
+
+
+def labelled(label: int) -> Any:
+    """Three classes, and one label."""
+    network, batch = torch.nn.Linear(40, 3), Batch(torch.zeros(2, 40), torch.tensor([0, label]))
+    return lambda p: changed(p, model=network, train=batch, test=batch)
+
+
+CHANGES = {
+    "no samples": lambda p: changed(p, train=Batch(p.train.inputs[:0], p.train.targets[:0])),
+    "no test samples": lambda p: changed(p, test=Batch(p.train.inputs[:0], p.train.targets[:0])),
+    "fewer targets": lambda p: changed(p, train=Batch(p.train.inputs, p.train.targets[1:])),
+    "a NaN": lambda p: changed(p, train=Batch(p.train.inputs * torch.nan, p.train.targets)),
+    "an infinity": lambda p: changed(p, test=Batch(p.train.inputs, p.train.targets / 0)),
+    "a label above": labelled(3),
+    "a label below": labelled(-1),
+    "no batch": lambda p: changed(p, batch_size=0),
+    "no problem": lambda p: p.model,
+    "no column": lambda p: changed(p, measure=lambda _: {"train_loss": 1.0}),
+}
+TOLD = {
+    "no samples": "no samples, train: 0 samples",
+    "no test samples": "no test samples, test: 0 samples",
+    "fewer targets": "train: 10 inputs and 9 targets",
+    "a NaN": "train: inputs hold values that are not finite",
+    "an infinity": "test: targets hold values that are not finite",
+    "a label above": "labels from 0 to 3, the network has 3 outputs",
+    "a label below": "labels from -1 to 0, the network has 3 outputs",
+    "no batch": "batch_size=0: expected a whole number",
+    "no problem": "build gave a LinearModel, expected a Problem",
+    "no column": "measure gives no test_loss",
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_wrong_problem_is_refused_by_one_check_that_all_tasks_pass(name: str):
+    task = Wrong(n=10, m=40, name=name)
+    with pytest.raises(UserError, match=TOLD[name]) as caught:
+        train(task, lambda model: torch.optim.SGD(model.parameters()), steps=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_check_leaves_no_trace():
+    """Dropout draws nothing and batch statistics stay, in the modes that the network was in."""
+
+    class Traced(RidgeTask):
+        def build(self, seed: int, **options: Any) -> Problem:
+            layers = torch.nn.Linear(40, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5)
+            batch = Batch(torch.ones(2, 40), torch.tensor([0, 2]))
+            return changed(super().build(seed), model=torch.nn.Sequential(*layers), train=batch)
+
+    task: Task = Traced(n=10, m=40)
+    torch.manual_seed(1)
+    model, before = make_problem(task, 0).model, torch.get_rng_state()
+    torch.manual_seed(1)
+    task.build(0)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(module.training for module in model.modules()) and not model[1].num_batches_tracked  # pyright: ignore[reportIndexIssue]
