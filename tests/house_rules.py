@@ -30,7 +30,7 @@ FLOORS_0_TO_4: dict[str, frozenset[str]] = {
 FLOOR_5: dict[str, frozenset[str]] = {
     "studies": frozenset({"sweeps", "training", "tasks", "peers", "results", "theory", "measures"}),
     "papers": frozenset({"sweeps", "tasks", "results", "theory", "measures"}),
-    "report": frozenset({"results", "measures", "theory"}),
+    "report": frozenset({"results", "measures"}),
     "estimators": frozenset({"optim", "training", "models"}),
     "integrations": frozenset({"optim", "measures"}),
 }
