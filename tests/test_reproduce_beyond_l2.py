@@ -15,7 +15,7 @@ from groktimizer.papers import beyond_l2_depth as depth
 from groktimizer.papers import beyond_l2_matrix as matrix
 from groktimizer.papers import beyond_l2_networks as networks
 from groktimizer.papers import beyond_l2_sparse as sparse
-from groktimizer.papers.reproduction import Effort, falling, train
+from groktimizer.papers.reproduction import Effort, falling, time, train
 from groktimizer.results import Record, Store
 from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.theory.low_rank import TimeLaw
@@ -216,10 +216,10 @@ def test_the_law_of_theorem_3_3_holds_within_a_factor_of_two():
 def test_groktimizer_beats_ista_a_hundredfold_on_one_draw(tmp_path: Path):
     one = next(sparse.recoverable(sparse.ROBUST, 0))
     spec = networks.proximal_groktimizer("sparse-recovery", "l1", 1e-5, [one.seed], {"N": 40})
-    record = train(spec, Effort(workers=1), Store(tmp_path), "x")[0]
+    record = train({"x": spec}, Effort(workers=1, store=Store(tmp_path)), "x")["x"][0]
     slow = one.times().generalised
     assert slow is not None
-    assert 100 * networks.time(record, "generalised") < slow
+    assert 100 * time(record, "generalised") < slow
 
 
 def test_the_command_prints_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -92,7 +92,8 @@ def sparse(arguments: argparse.Namespace, told: Told) -> Prediction:
 
 
 def _tell_laws(found: SparseForecast, told: Told) -> None:
-    told.say(f"transition   {_transition(found)}")
+    verdict, reason = found.transition.verdict, found.transition.reason
+    told.say(f"transition   {verdict}: {verdict.advice}; {reason}")
     told.say(f"events       {found.times.n_events:,} changes of support or sign on the way of {found.proximal.name}")
     floors = f"train error {found.times.train_floor:.3g}, recovery error {found.times.recovery_floor:.3g}"
     told.say(f"ends         {floors} (the Lasso estimator of this weight)")
@@ -101,11 +102,6 @@ def _tell_laws(found: SparseForecast, told: Told) -> None:
         told.say(f"  {name:<24}{bound(law)}")
     for text in found.advice:
         told.say(f"advice       {text}")
-
-
-def _transition(found: SparseForecast) -> str:
-    verdict, reason = found.transition.verdict, found.transition.reason
-    return f"{verdict}: {verdict.advice}; {reason}"
 
 
 def _content(found: SparseForecast) -> dict[str, Any]:

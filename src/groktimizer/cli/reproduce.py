@@ -11,17 +11,9 @@ from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
-from groktimizer.papers import beyond_l2, ridge
+from groktimizer.papers import PAPERS
 from groktimizer.papers.reproduction import Effort, Reproduced
 from groktimizer.results import FIGURE, Record, Store, provenance
-
-PAPERS = {
-    "ridge": (ridge.reproduce, "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression"),
-    "beyond-l2": (
-        beyond_l2.reproduce,
-        "arXiv 2506.05718, Grokking Beyond the Euclidean Norm of Model Parameters",
-    ),
-}
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
@@ -53,17 +45,18 @@ def reproduce(arguments: argparse.Namespace) -> int:
             full=arguments.full,
             workers=arguments.workers,
             say=bars.say,
+            store=store,
         )
-        for name, (make, paper) in chosen.items():
+        for name, paper in chosen.items():
             began = time.monotonic()
-            figures = make(effort, store, arguments.figures or [])
-            pictures = [_keep(figure, name, paper, effort, store) for figure in figures]
+            figures = [make(effort) for make in paper.chosen(arguments.figures or [])]
+            pictures = [_keep(figure, name, paper.reference, effort, store) for figure in figures]
             seconds = time.monotonic() - began
             told = [
                 {**figure.content(), "picture": str(picture)} for figure, picture in zip(figures, pictures, strict=True)
             ]
-            content[name] = {"paper": paper, "seconds": seconds, "quick": arguments.quick, "figures": told}
-            _tell(paper, figures, pictures, seconds)
+            content[name] = {"paper": paper.reference, "seconds": seconds, "quick": arguments.quick, "figures": told}
+            _tell(paper.reference, figures, pictures, seconds)
             whole &= all(figure.verdict != "FAIL" for figure in figures)
     write_result(arguments.json, content)
     return 0 if whole else 1

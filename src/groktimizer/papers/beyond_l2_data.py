@@ -1,12 +1,11 @@
 """arXiv 2506.05718, Figures 10, 11 and 35: teacher and student with and without Jacobians; 1,000 images of MNIST."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from groktimizer.papers.beyond_l2_networks import step_text, time
-from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Reproduced, count, train
-from groktimizer.results import Record, Store
+from groktimizer.papers.reproduction import STEP, Check, Effort, Panel, Reproduced, count, curve, step_text, time, train
+from groktimizer.results import Record
 from groktimizer.sweeps import RunSpec, make_spec
 
 ADAM = "adam-subgradient"
@@ -14,47 +13,40 @@ LEVEL = 0.35  # relative error
 LIFTED = 0.85  # test accuracy
 
 
-def _spec(
-    task: str, options: dict[str, object], penalty: str, lr: float, weight: float, seed: int, steps: int
-) -> RunSpec:
-    own = {"penalty": penalty, "lr": lr, "weight_decay": weight}
-    return make_spec(
-        task, ADAM, task_options=options, optimizer_options=own, seed=seed, steps=steps, every=50, stop_on_settled=False
-    )
+def _runs(
+    task: str, options: Mapping[str, object], cell: tuple[str, float], seeds: Sequence[int], steps: int
+) -> list[RunSpec]:
+    """Adam at α = 1e-3 under a penalty of a weight, one run a seed."""
+    own = {"penalty": cell[0], "lr": 1e-3, "weight_decay": cell[1]}
+    rest = {"optimizer_options": own, "steps": steps, "every": 50, "stop_on_settled": False}
+    return [make_spec(task, ADAM, task_options=options, seed=seed, **rest) for seed in seeds]
 
 
 def _last(runs: list[Record], column: str) -> np.ndarray:
     return np.array([run.history[column][-1] for run in runs])
 
 
-def figure_11(effort: Effort, store: Store) -> Reproduced:
+def figure_11(effort: Effort) -> Reproduced:
     """Figures 10 and 11: outputs alone do not tell the teacher from 100 samples, outputs with slopes do."""
-    steps = 1_500 if effort.quick else 1_000_000 if effort.full else 20_000
-    seeds = range(effort.seed, effort.seed + (1 if effort.quick else 2))
+    steps, seeds = effort.pick(1_500, 20_000, 1_000_000), effort.seeds(1, 2)
     settings = {
-        "outputs": ({}, 1e-3, 1e-5),
-        "outputs and Jacobians": ({"sobolev": 1.0}, 1e-3, 1e-5),
-        "outputs and Jacobians, ℓ1 ten times larger": ({"sobolev": 1.0}, 1e-3, 1e-4),
+        "outputs": ({}, 1e-5),
+        "outputs and Jacobians": ({"sobolev": 1.0}, 1e-5),
+        "outputs and Jacobians, ℓ1 ten times larger": ({"sobolev": 1.0}, 1e-4),
     }
-    specs = [
-        _spec("relu-teacher", dict(options), "l1", lr, weight, seed, steps)
-        for options, lr, weight in settings.values()
-        for seed in seeds
-    ]
-    made = iter(train(specs, effort, store, "Figure 11"))
-    found = {name: [next(made) for _ in seeds] for name in settings}
+    specs = {
+        name: _runs("relu-teacher", options, ("l1", weight), seeds, steps)
+        for name, (options, weight) in settings.items()
+    }
+    found = train(specs, effort, "Figure 11")
     plain, slopes, more = (_last(runs, "test_error") for runs in found.values())
-    lines = [
-        Line(name, run.history["step"][1:], run.history["test_error"][1:], "faint", colour)
-        for colour, (name, runs) in enumerate(found.items())
-        for run in runs
-    ]
+    lines = [curve(run, name, "test_error", k) for k, (name, runs) in enumerate(found.items()) for run in runs]
     checks = (
         count("with Jacobians the relative test error ends below 0.35", np.concatenate([slopes, more]) < LEVEL),
         Check("without them it ends higher on every seed", f"{plain.min():.2f} at least", bool((plain > slopes).all())),
     )
     changed = (f"α = 1e-3, two weights, {steps:,} steps of the paper's 1e6", *not_reproduced(*found.values()))
-    panel = Panel("two-layer ReLU, d = 100, r = 500, N = 100, ℓ1", "step", "relative test error", tuple(lines))
+    panel = Panel("two-layer ReLU, d = 100, r = 500, N = 100, ℓ1", STEP, "relative test error", tuple(lines))
     return Reproduced("Figure 11", "teacher and student, Sobolev training", (panel,), checks, changed)
 
 
@@ -81,10 +73,9 @@ def not_reproduced(plain: list[Record], *slopes: list[Record]) -> tuple[str, ...
     return tuple(lines)
 
 
-def figure_35(effort: Effort, store: Store) -> Reproduced:
+def figure_35(effort: Effort) -> Reproduced:
     """Every complexity lifts the test accuracy long after the fit; the larger weight does it sooner."""
-    steps = 1_500 if effort.quick else 20_000 if effort.full else 6_000
-    seeds = range(effort.seed, effort.seed + (1 if effort.quick else 2))
+    steps, seeds = effort.pick(1_500, 6_000, 20_000), effort.seeds(1, 2)
     cells = {
         "none": ("l1", 0.0),
         "ℓ1, β = 1e-4": ("l1", 1e-4),
@@ -92,37 +83,30 @@ def figure_35(effort: Effort, store: Store) -> Reproduced:
         "½ℓ2², β = 3e-3": ("l2", 3e-3),
         "nuclear, β = 1e-3": ("nuclear", 1e-3),
     }
-    specs = [
-        _spec("mnist", {}, penalty, 1e-3, weight, seed, steps) for penalty, weight in cells.values() for seed in seeds
-    ]
-    specs += [
-        make_spec(
-            "mnist", "groktimizer", optimizer_options={"penalty": "nuclear"}, seed=seed, steps=1_500, every=50,
-            stop_on_settled=False,
-        )
-        for seed in seeds
-    ]  # fmt: skip
-    made = iter(train(specs, effort, store, "Figure 35"))
-    found = {name: [next(made) for _ in seeds] for name in (*cells, "GROKtimizer, nuclear, untuned")}
+    ours, own = "GROKtimizer, nuclear, untuned", {"optimizer_options": {"penalty": "nuclear"}, "steps": 1_500}
+    specs = {name: _runs("mnist", {}, cell, seeds, steps) for name, cell in cells.items()}
+    specs[ours] = [make_spec("mnist", "groktimizer", seed=s, every=50, stop_on_settled=False, **own) for s in seeds]
+    found = train(specs, effort, "Figure 35")
     end = {name: _last(runs, "test_accuracy") for name, runs in found.items()}
     told = ", ".join(f"{name} {values.mean():.3f}" for name, values in end.items())
-    penalised = [name for name in cells if name != "none"]
     checks = (
         Check(
-            "each complexity ends above none on every seed", told, all((end[n] > end["none"]).all() for n in penalised)
+            "each complexity ends above none on every seed",
+            told,
+            all((end[name] > end["none"]).all() for name in cells if name != "none"),
         ),
         sooner([found["ℓ1, β = 1e-4"], found["ℓ1, β = 3e-5"]]),
         Check(
             "GROKtimizer (nuclear, untuned) after 1,500 steps is above Adam with the nuclear norm",
             told,
-            bool((end["GROKtimizer, nuclear, untuned"] > end["nuclear, β = 1e-3"]).all()),
+            bool((end[ours] > end["nuclear, β = 1e-3"]).all()),
         ),
     )
     lines = [
-        Line(name, runs[0].history["step"][1:], 1 - runs[0].history["test_accuracy"][1:], "solid", colour)
-        for colour, (name, runs) in enumerate(found.items())
+        curve(runs[0], name, "test_accuracy", "groktimizer" if name == ours else place + 1, "solid", rest=True)
+        for place, (name, runs) in enumerate(found.items())
     ]
-    panel = Panel("MNIST, 1,000 images, initial weights × 8", "step", "test error (share)", tuple(lines))
+    panel = Panel("MNIST, 1,000 images, initial weights × 8", STEP, "test error (share)", tuple(lines))
     changed = (
         f"width 256, α = 1e-3, {steps:,} steps: the paper gives none of them",
         f"most pass a best and fall again: {', '.join(_best(name, runs) for name, runs in found.items())}",

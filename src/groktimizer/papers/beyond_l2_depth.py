@@ -3,17 +3,21 @@
 All runs of one depth are iterated side by side as one batch. Vectors are multiplied entry by entry, matrices as such.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from groktimizer.papers.reproduction import Array, Check, Effort, Line, Panel, Reproduced
+from groktimizer.papers.reproduction import STEP, Array, Check, Effort, Line, Panel, Reproduced
 from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.tasks.matrix import MatrixData
 from groktimizer.tasks.sparse import SparseData
+
+Measured = tuple[Tensor, Tensor, Tensor]  # relative train errors, relative recovery errors, norms, each (runs,)
+S = TypeVar("S")
 
 LR = 0.1
 TRAIN, TEST = 1e-2, 5e-2  # relative errors: without a penalty the fit itself is slow
@@ -66,19 +70,17 @@ def descend(drawn: Sequence[SparseData], steps: int, *, decay: float = 0.0, poin
     factors = torch.stack([torch.stack(data.factors) for data in drawn], 1)  # depth, runs, n
     curvature = LR * features.mT @ features
     pulled = LR * features.mT @ targets.unsqueeze(2)
-    grid = np.unique(np.geomspace(1, steps, points).round()).astype(int)
-    curves: list[tuple[Tensor, Tensor, Tensor]] = []
-    done = 0
-    for goal in grid:
-        for _ in range(goal - done):
-            pull = torch.baddbmm(pulled, curvature, factors.prod(0).unsqueeze(2), beta=-1).squeeze(2)
-            factors = (1 - 2 * LR * decay) * factors - pull * _others(factors)
-        done = int(goal)
+
+    def step(factors: Tensor) -> Tensor:
+        pull = torch.baddbmm(pulled, curvature, factors.prod(0).unsqueeze(2), beta=-1).squeeze(2)
+        return (1 - 2 * LR * decay) * factors - pull * _others(factors)
+
+    def measure(factors: Tensor) -> Measured:
         vector = factors.prod(0)
         error = (features @ vector.unsqueeze(2)).squeeze(2) - targets
-        curves.append((_relative(error, targets), _relative(vector - teacher, teacher), vector.norm(dim=1)))
-    train, recovery, norm = (torch.stack(column, 1).numpy() for column in zip(*curves, strict=True))
-    return Deep(grid.astype(np.float64), train, recovery, norm)
+        return _relative(error, targets), _relative(vector - teacher, teacher), vector.norm(dim=1)
+
+    return _watched(factors, step, measure, np.geomspace(1, steps, points))
 
 
 def complete(drawn: Sequence[MatrixData], steps: int, *, points: int = 60) -> Deep:
@@ -97,24 +99,26 @@ def complete(drawn: Sequence[MatrixData], steps: int, *, points: int = 60) -> De
     for run, data in enumerate(drawn):
         seen[run, data.inputs[:, 0], data.inputs[:, 1]] = 1.0
     factors = [torch.stack(parts) for parts in zip(*(data.factors for data in drawn), strict=True)]
-    grid = np.unique(np.geomspace(1, steps, points).round()).astype(int)
-    curves: list[tuple[Tensor, Tensor, Tensor]] = []
-    done = 0
-    for goal in grid:
-        for _ in range(goal - done):
-            factors = _matrix_step(factors, seen, teacher)
-        done = int(goal)
+
+    def measure(factors: Sequence[Tensor]) -> Measured:
         matrix = _product(factors)[-1]
-        error = matrix - teacher
-        curves.append(
-            (
-                _relative((seen * error).flatten(1), (seen * teacher).flatten(1)),
-                _relative(error.flatten(1), teacher.flatten(1)),
-                matrix.flatten(1).norm(dim=1),
-            )
-        )
+        fit, error = seen * (matrix - teacher), matrix - teacher
+        train = _relative(fit.flatten(1), (seen * teacher).flatten(1))
+        return train, _relative(error.flatten(1), teacher.flatten(1)), matrix.flatten(1).norm(dim=1)
+
+    return _watched(factors, lambda now: _matrix_step(now, seen, teacher), measure, np.geomspace(1, steps, points))
+
+
+def _watched(state: S, step: Callable[[S], S], measure: Callable[[S], Measured], at: Array) -> Deep:
+    """Iterate to the last of some steps, and measure at each of them."""
+    steps = np.unique(at.round()).astype(int)
+    curves: list[Measured] = []
+    for count in np.diff(steps, prepend=0):
+        for _ in range(count):
+            state = step(state)
+        curves.append(measure(state))
     train, recovery, norm = (torch.stack(column, 1).numpy() for column in zip(*curves, strict=True))
-    return Deep(grid.astype(np.float64), train, recovery, norm)
+    return Deep(steps.astype(np.float64), train, recovery, norm)
 
 
 def _product(factors: Sequence[Tensor]) -> list[Tensor]:
@@ -153,7 +157,7 @@ def _others(factors: Tensor) -> Tensor:
 
 def figure_9(effort: Effort) -> Reproduced:
     """Depth alone recovers what a shallow model never does; then small ℓ2 from a large start."""
-    seeds = range(effort.seed, effort.seed + (2 if effort.quick else 5))
+    seeds = effort.seeds(2, 5)
     steps = 1_000_000 if effort.full else 200_000
     found: dict[int, Deep] = {}
     for depth in DEPTHS:
@@ -170,7 +174,7 @@ def figure_9(effort: Effort) -> Reproduced:
         _over_size("vectors, no regularisation, at the end", SIZES, medians),
         Panel(
             f"L = 2, N = {LARGE[0]}, no regularisation",
-            "step",
+            STEP,
             "relative error",
             (
                 Line("train", example.steps, example.train[first], "solid", 0),
@@ -247,7 +251,7 @@ def no_delay(depth: int, run: Deep, seeds: int) -> Check:
 
 def _matrices(effort: Effort) -> tuple[Panel, tuple[Check, ...]]:
     """Completion by a product of L matrices."""
-    seeds = range(effort.seed, effort.seed + (3 if effort.quick else 10))
+    seeds = effort.seeds(3, 10)
     steps = 10_000 if effort.quick else 30_000
     medians: dict[int, Array] = {}
     for depth, scale in MATRIX_SCALES.items():
@@ -269,7 +273,7 @@ def _large_start(effort: Effort, seeds: range) -> tuple[Panel, Check]:
     effort.say("Figure 9: large start with ℓ2")
     panel = Panel(
         "L = 2, N = 60, ζ = 10, β₂ = 1e-3",
-        "step",
+        STEP,
         "relative error",
         tuple(
             Line(name, run.steps, curve, "faint", colour)

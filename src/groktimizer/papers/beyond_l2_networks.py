@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from groktimizer.measures import median_with_dnf
-from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Reproduced, train
-from groktimizer.results import Record, Store
+from groktimizer.papers.reproduction import STEP, Check, Effort, Line, Panel, Reproduced, curve, step_text, time, train
+from groktimizer.results import Record
 from groktimizer.sweeps import RunSpec, make_spec
 
 TASK = "modular-addition"
@@ -56,52 +56,33 @@ def proximal_groktimizer(
         "weight_decay": weight,
         "interpolation": float("inf"),
     }
-    return [
-        make_spec(
-            task,
-            "groktimizer",
-            task_options=task_options,
-            optimizer_options=options,
-            seed=seed,
-            steps=20_000,
-            every=1,
-            precision="fp64",
-        )
-        for seed in seeds
-    ]
+    rest = {"optimizer_options": options, "steps": 20_000, "every": 1, "precision": "fp64"}
+    return [make_spec(task, "groktimizer", task_options=task_options, seed=seed, **rest) for seed in seeds]
 
 
-def time(record: Record, name: str) -> float:
-    """One of a run's times; infinite if it is missing."""
-    value = record.summary["times"][name]
-    return np.inf if value is None else float(value)
-
-
-def figure_30(effort: Effort, store: Store) -> Reproduced:
+def figure_30(effort: Effort) -> Reproduced:
     """Each complexity groks; smaller lr times weight later; under ℓ1 the ℓ2 norm goes its own way."""
-    steps = 4_000 if effort.quick else 100_000 if effort.full else 20_000
-    seeds = range(effort.seed, effort.seed + (1 if effort.quick else 2))
+    steps, seeds = effort.pick(4_000, 20_000, 100_000), effort.seeds(1, 2)
     chosen = {
         penalty: tuple((lr, weight) for lr in RATES for weight in WEIGHTS[penalty]) if effort.full else cells
         for penalty, cells in CORNERS.items()
     }
-    specs = [
-        subgradient(penalty, cell, seed, steps, stop=False)
+    specs = {
+        (penalty, cell): [subgradient(penalty, cell, seed, steps, stop=False) for seed in seeds]
         for penalty, cells in chosen.items()
         for cell in cells
-        for seed in seeds
-    ]
-    made = iter(train(specs, effort, store, "Figure 30"))
-    found = {penalty: {cell: [next(made) for _ in seeds] for cell in cells} for penalty, cells in chosen.items()}
+    }
+    found = train(specs, effort, "Figure 30")
     panels: list[Panel] = []
     checks: list[Check] = []
-    for penalty, cells in found.items():
-        panels.append(_accuracies(penalty, cells))
-        fast, *slow = CORNERS[penalty]
-        checks.append(memorises_first(SYMBOLS[penalty], cells[fast]))
-        checks += [later(SYMBOLS[penalty], (fast, cells[fast]), (cell, cells[cell])) for cell in slow]
-    checks.append(own_way(found["l1"][CORNERS["l1"][0]]))
-    panels.append(_norms(found["l1"][CORNERS["l1"][0]][0]))
+    for penalty, (fast, *slow) in CORNERS.items():
+        runs = {cell: group for (name, cell), group in found.items() if name == penalty}
+        panels.append(_accuracies(penalty, runs))
+        checks.append(memorises_first(SYMBOLS[penalty], runs[fast]))
+        checks += [later(SYMBOLS[penalty], (fast, runs[fast]), (cell, runs[cell])) for cell in slow]
+    sparse = found["l1", CORNERS["l1"][0]]
+    checks.append(own_way(sparse))
+    panels.append(_norms(sparse[0]))
     changed = [OTHER_NETWORK, f"{steps:,} steps at most"] + ([] if effort.full else ["three cells a penalty"])
     return Reproduced("Figure 30", "modular addition beyond ℓ2", tuple(panels), tuple(checks), tuple(changed))
 
@@ -153,10 +134,9 @@ def _accuracies(penalty: str, cells: Mapping[tuple[float, float], Sequence[Recor
     lines: list[Line] = []
     for index, (lr, weight) in enumerate(cell for cell in CORNERS[penalty] if cell in cells):
         run = cells[(lr, weight)][0]
-        label = f"α = {lr:g}, β = {weight:g}"
-        lines.append(Line(label, run.history["step"][1:], run.history["test_accuracy"][1:], "solid", index + 1))
-        lines.append(Line("train", run.history["step"][1:], run.history["train_accuracy"][1:], "faint", 0))
-    return Panel(f"{SYMBOLS[penalty]}: accuracy", "step", "accuracy", tuple(lines), y_log=False)
+        lines.append(curve(run, f"α = {lr:g}, β = {weight:g}", "test_accuracy", index + 1, "solid"))
+        lines.append(curve(run, "train", "train_accuracy", 0))
+    return Panel(f"{SYMBOLS[penalty]}: accuracy", STEP, "accuracy", tuple(lines), y_log=False)
 
 
 def _norms(run: Record) -> Panel:
@@ -166,7 +146,7 @@ def _norms(run: Record) -> Panel:
         values = run.history[name]
         known = np.isfinite(values) & (run.history["step"] > 0)  # the nuclear norm: a few times a decade of steps
         lines.append(Line(label, run.history["step"][known], values[known] / values[known][0], "solid", colour))
-    return Panel("norms under ℓ1, relative to the start", "step", "norm / its first value", tuple(lines))
+    return Panel("norms under ℓ1, relative to the start", STEP, "norm / its first value", tuple(lines))
 
 
 def own_way(runs: Sequence[Record]) -> Check:
@@ -191,24 +171,25 @@ def own_way(runs: Sequence[Record]) -> Check:
     return Check("under ℓ1 the ℓ2 norm ends ≥ 1 % above its value at t2, and test accuracy stays", told, passed)
 
 
-def against_groktimizer(effort: Effort, store: Store) -> Reproduced:
+def against_groktimizer(effort: Effort) -> Reproduced:
     """GROKtimizer untuned against Adam + subgradient tuned over the paper's grid: steps to generalise."""
     budget, longest = (1_500, 2_500) if effort.quick else (3_000, 6_000)
     tuning, fresh = 1, range(201, 203 if effort.quick else 206)
     panels: list[Panel] = []
     checks: list[Check] = []
     for penalty in ("l1", "nuclear"):
-        weights = WEIGHTS[penalty][-2:] if effort.quick else WEIGHTS[penalty]
-        grid = [(lr, weight) for lr in RATES[1:] for weight in weights]
-        if not effort.quick:
-            grid += [(RATES[0], weight) for weight in weights]
-        tried = train([subgradient(penalty, c, tuning, budget) for c in grid], effort, store, f"tuning, {penalty}")
-        scores = [time(run, "generalised") for run in tried]
-        best = grid[int(np.argmin(scores))]
-        theirs = train([subgradient(penalty, best, s, longest) for s in fresh], effort, store, f"tuned, {penalty}")
-        mine = train([ours(penalty, s, 1_500) for s in fresh], effort, store, f"GROKtimizer, {penalty}")
+        weights, rates = (
+            (WEIGHTS[penalty][-2:], RATES[1:]) if effort.quick else (WEIGHTS[penalty], (*RATES[1:], RATES[0]))
+        )
+        grid = {(lr, w): [subgradient(penalty, (lr, w), tuning, budget)] for lr in rates for w in weights}
+        tried = train(grid, effort, f"tuning, {penalty}")
+        best = min(grid, key=lambda cell: time(tried[cell][0], "generalised"))
+        duel = {
+            "theirs": [subgradient(penalty, best, seed, longest) for seed in fresh],
+            "ours": [ours(penalty, seed, 1_500) for seed in fresh],
+        }
+        theirs, mine = train(duel, effort, f"on fresh seeds, {penalty}").values()
         pairs = [(time(a, "generalised"), time(b, "generalised")) for a, b in zip(mine, theirs, strict=True)]
-        told = "; ".join(f"{step_text(a)} against {step_text(b)}" for a, b in pairs)
         name = SYMBOLS[penalty]
         settled = sum(record.summary["times"]["settled"] is not None for record in mine)
         reached = [bool(np.isfinite(a)) for a, _ in pairs]
@@ -220,26 +201,15 @@ def against_groktimizer(effort: Effort, store: Store) -> Reproduced:
             ),
             Check(
                 f"{name}: in fewer steps than Adam + subgradient at its best cell (α = {best[0]:g}, β = {best[1]:g})",
-                told,
+                "; ".join(f"{step_text(a)} against {step_text(b)}" for a, b in pairs),
                 all(a < b for a, b in pairs),
             ),
         ]
-        panels.append(_duel(name, mine, theirs))
+        lines = [curve(run, "GROKtimizer", "test_accuracy", "groktimizer") for run in mine]
+        lines += [curve(run, "Adam + subgradient, tuned", "test_accuracy", "adam-subgradient") for run in theirs]
+        panels.append(Panel(f"{name}: test accuracy", STEP, "accuracy", tuple(lines), y_log=False))
     changed = (
         OTHER_NETWORK,
         f"peer tuned on seed {tuning} within {budget:,} steps, then given {longest:,} on fresh seeds",
     )
     return Reproduced("GROKtimizer", "ℓ1 and nuclear norm on modular addition", tuple(panels), tuple(checks), changed)
-
-
-def step_text(value: float) -> str:
-    """A time in words."""
-    return f"{value:,.0f}" if np.isfinite(value) else "never"
-
-
-def _duel(name: str, mine: Sequence[Record], theirs: Sequence[Record]) -> Panel:
-    lines: list[Line] = []
-    for label, colour, runs in (("GROKtimizer", 1, mine), ("Adam + subgradient, tuned", 0, theirs)):
-        for run in runs:
-            lines.append(Line(label, run.history["step"][1:], run.history["test_accuracy"][1:], "faint", colour))
-    return Panel(f"{name}: test accuracy", "step", "accuracy", tuple(lines), y_log=False)

@@ -12,8 +12,9 @@ from itertools import islice
 import numpy as np
 
 from groktimizer.measures import Clocks, Errors, Verdict, judge, wilson_interval
-from groktimizer.papers.beyond_l2_networks import proximal_groktimizer, time
+from groktimizer.papers.beyond_l2_networks import proximal_groktimizer
 from groktimizer.papers.reproduction import (
+    STEP,
     Array,
     Check,
     Effort,
@@ -21,20 +22,21 @@ from groktimizer.papers.reproduction import (
     Panel,
     Reproduced,
     count,
+    late,
     near,
     number,
     rising,
     slope,
+    time,
     train,
 )
-from groktimizer.results import Store
 from groktimizer.tasks import SparseTask
 from groktimizer.theory.lasso import Lasso, LassoTimes, recovery, solve, theorem_3_6
+from groktimizer.theory.lasso.solvers import Method, Runs
 
 LR, WEIGHT = 0.1, 1e-5
 TRAIN, TEST = 1e-3, 1e-2
 ROBUST = SparseTask(N=40)
-STEPS = "step"
 FEWER = 100  # times
 FLAT, PERCENT = 0.2, 0.01
 ERROR = "relative error"
@@ -65,6 +67,13 @@ class Instance:
     def law(self, lr: float, weight: float) -> float:
         """Theorem 3.3: the largest entry of the fit's error over lr times weight."""
         return self.problem.laws(self.start, lr, weight, self.teacher)[0].value
+
+    def iterate(self, method: Method, steps: int, weight: float | Array, lr: float | Array = LR) -> Runs:
+        """So many steps of a method, one by one; both clocks at `TEST`."""
+        return solve(
+            self.problem.features, self.problem.targets, self.start, lr, weight, [0, steps], self.teacher,
+            method=method, train_tolerance=TEST, test_tolerance=TEST,
+        )  # fmt: skip
 
 
 def draw(task: SparseTask, seed: int) -> Instance:
@@ -102,9 +111,8 @@ def figure_3(effort: Effort) -> Reproduced:
     ratios = [
         (number(t.generalised) - number(t.memorised)) / one.law(LR, WEIGHT) for one, t in zip(drawn, times, strict=True)
     ]
-    late = [number(t.generalised) / number(t.memorised) for t in times]
     checks = (
-        Check("t2 ≥ 100 t1 in every run", f"least t2/t1 {min(late):,.0f}", bool(min(late) >= 100)),
+        late([number(t.generalised) / number(t.memorised) for t in times], 100),
         Check(
             "t2 − t1 is ‖â−a*‖∞/(αβ) within a factor of 2 in every run",
             ", ".join(f"{ratio:.2f}" for ratio in ratios),
@@ -114,7 +122,7 @@ def figure_3(effort: Effort) -> Reproduced:
         count("recovery settles for good", [t.settled is not None for t in times]),
     )
     effort.say("Figure 3: done")
-    panel = Panel("n = 100, s = 5, N = 40, α = 0.1, β = 1e-5", STEPS, ERROR, curves)
+    panel = Panel("n = 100, s = 5, N = 40, α = 0.1, β = 1e-5", STEP, ERROR, curves)
     return Reproduced("Figure 3", "sparse recovery under ℓ1", (panel,), checks, _shorter(effort, ROBUST_N))
 
 
@@ -123,19 +131,14 @@ def _variants(drawn: Sequence[Instance]) -> Check:
     weight, spread = 1e-4, []
     for one in drawn:
         exact = number(one.times(weight=weight, train=TEST).generalised)
-        found = [exact]
-        for method in ("subgradient", "projected"):
-            runs = solve(
-                one.problem.features, one.problem.targets, one.start, LR, weight, [0, int(1.5 * exact)], one.teacher,
-                method=method, train_tolerance=TEST, test_tolerance=TEST,
-            )  # fmt: skip
-            found.append(float(runs.generalised))
+        kinds: tuple[Method, ...] = ("subgradient", "projected")
+        found = [exact, *(float(one.iterate(kind, int(1.5 * exact), weight).generalised) for kind in kinds)]
         spread.append(max(found) / min(found) if min(found) > 0 else np.inf)
     told = f"largest / smallest {max(spread):.3f}"
     return Check("subgradient, projected and proximal descent: t2 within 5 %, β = 1e-4", told, max(spread) <= 1.05)
 
 
-def figure_4(effort: Effort, store: Store) -> Reproduced:
+def figure_4(effort: Effort) -> Reproduced:
     """t2 and the final error over the grid of step sizes and weights; the square-root law beside them."""
     rates = np.array([0.01, 0.1] if effort.quick else [0.005, 0.01, 0.0275, 0.055, 0.0825, 0.1])
     weights = np.geomspace(1e-7, 1e-3, 5)
@@ -153,7 +156,7 @@ def figure_4(effort: Effort, store: Store) -> Reproduced:
     left = Panel(
         "t2 over αβ",
         "αβ",
-        STEPS,
+        STEP,
         (
             Line("proximal descent", product[order], t2[order], "solid", 1),
             Line("‖â−a*‖∞/(αβ)", product[order], law[order], "dashed", 1),
@@ -168,24 +171,20 @@ def figure_4(effort: Effort, store: Store) -> Reproduced:
         near("slope of ln t2 over ln αβ, accelerated", slope(weights, fast), -0.5, 0.05),
         near("slope of ln (final error) over ln β at fixed α", slope(weights, floor), 1, 0.05),
         subgradient_floor(drawn),
-        *_groktimizer(drawn, effort, store),
+        *_groktimizer(drawn, effort),
     )
     effort.say("Figure 4: done")
     return Reproduced("Figure 4", "small αβ: later, but closer", (left, right), checks, _shorter(effort, ROBUST_N))
 
 
-def _groktimizer(drawn: Sequence[Instance], effort: Effort, store: Store) -> tuple[Check, ...]:
+def _groktimizer(drawn: Sequence[Instance], effort: Effort) -> tuple[Check, ...]:
     """GROKtimizer itself on the same problems, ISTA's times by fast-forward."""
-    weights = (1e-3, 1e-4, 1e-5)
-    times: list[list[float]] = []
-    for weight in weights:
-        specs = proximal_groktimizer("sparse-recovery", "l1", weight, [one.seed for one in drawn], {"N": ROBUST.N})
-        times.append(
-            [time(record, "generalised") for record in train(specs, effort, store, f"Figure 4, β = {weight:g}")]
-        )
-    slow = [number(one.times(LR, weights[-1]).generalised) for one in drawn]
-    told = ", ".join(f"{a:,.0f} against {b:,.0f}" for a, b in zip(times[-1], slow, strict=True))
-    fewer = float(np.median([b / a for a, b in zip(times[-1], slow, strict=True)]))
+    weights, seeds = (1e-3, 1e-4, 1e-5), [one.seed for one in drawn]
+    specs = {w: proximal_groktimizer("sparse-recovery", "l1", w, seeds, {"N": ROBUST.N}) for w in weights}
+    times = [[time(run, "generalised") for run in runs] for runs in train(specs, effort, "Figure 4").values()]
+    pairs = list(zip(times[-1], [number(one.times(LR, weights[-1]).generalised) for one in drawn], strict=True))
+    fewer = float(np.median([slow / fast for fast, slow in pairs]))
+    told = ", ".join(f"{fast:,.0f} against {slow:,.0f}" for fast, slow in pairs)
     return (
         near("slope of ln t2 over ln β, GROKtimizer (ℓ1)", slope(weights, np.median(times, axis=1)), -0.5, 0.05),
         Check(
@@ -200,12 +199,8 @@ def _accelerated(drawn: Sequence[Instance], weight: float) -> float:
     """Median t2 of accelerated proximal steps with restart at α = 0.1."""
     found = []
     for one in drawn:
-        limit = int(60 * weight**-0.5) + 2000
-        runs = solve(
-            one.problem.features, one.problem.targets, one.start, LR, weight, [0, limit], one.teacher,
-            method="accelerated", train_tolerance=TEST, test_tolerance=TEST,
-        )  # fmt: skip
-        found.append(float(runs.generalised) if runs.generalised >= 0 else np.nan)
+        t2 = float(one.iterate("accelerated", int(60 * weight**-0.5) + 2000, weight).generalised)
+        found.append(t2 if t2 >= 0 else np.nan)
     return float(np.median(found))
 
 
@@ -222,10 +217,7 @@ def subgradient_floor(drawn: Sequence[Instance], steps: int = 400_000) -> Check:
     rates, weight = np.array([0.025, 0.05, 0.1]), 1e-3
     over: list[float] = []
     for one in drawn:
-        runs = solve(
-            one.problem.features, one.problem.targets, one.start, rates, np.full(3, weight), [0, steps], one.teacher,
-            method="subgradient",
-        )  # fmt: skip
+        runs = one.iterate("subgradient", steps, np.full(3, weight), rates)
         over.append(slope(rates, runs.recovery_error[:, -1]))
     claim = "not the paper's αβ: the subgradient's final error hardly follows α at fixed β (|slope| ≤ 0.2 in every run)"
     return Check(claim, ", ".join(f"{value:.3f}" for value in over), max(map(abs, over)) <= FLAT)
@@ -233,14 +225,14 @@ def subgradient_floor(drawn: Sequence[Instance], steps: int = 400_000) -> Check:
 
 def figure_7(effort: Effort) -> Reproduced:
     """Large initialisation and only ℓ2: a transition that recovers nothing, where ℓ1 recovers."""
-    decay, runs = 1e-5, 2 if effort.quick else 5
+    decay = 1e-5
     task = replace(ROBUST, N=30, init_scale=100.0)
     steps = np.unique(np.geomspace(1, 1e8, 200).round())
     lines: list[Line] = []
     verdicts: list[bool] = []
     falls, ends, least = [], [], []
     sparse: list[tuple[bool, float]] = []
-    for seed in range(effort.seed, effort.seed + runs):
+    for seed in effort.seeds(2, 5):
         one = draw(task, seed)
         train, error = l2_path(one, decay, steps)
         fits = train <= TRAIN
@@ -269,7 +261,7 @@ def figure_7(effort: Effort) -> Reproduced:
         Check("the error falls late all the same, ≥ 10 times", f"least {min(falls):.1f} times", min(falls) >= 10),
     )
     effort.say("Figure 7: done")
-    panel = Panel("ζ = 100, N = 30, α = 0.1, ½‖Xa−y‖² + 1e-5‖a‖²", STEPS, ERROR, tuple(lines))
+    panel = Panel("ζ = 100, N = 30, α = 0.1, ½‖Xa−y‖² + 1e-5‖a‖²", STEP, ERROR, tuple(lines))
     return Reproduced("Figure 7", "ℓ2 alone: a mirage, not grokking", (panel,), checks, _shorter(effort, SCALED))
 
 

@@ -1,8 +1,8 @@
-"""What a reproduction consists of: figures as data, and claims that were checked. `report` draws, `cli` prints."""
+"""What a reproduction consists of: figures as values, and claims that were checked. `report` draws, `cli` prints."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from groktimizer.sweeps import RunSpec, SweepEvent, execute
 Array = npt.NDArray[np.float64]
 Style = Literal["solid", "dashed", "faint"]
 Say = Callable[[str], None]
+K = TypeVar("K")
+T = TypeVar("T")
+STEP = "step"
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,14 @@ class Line:
         x: Abscissae.
         y: Ordinates; not-a-number leaves a gap.
         style: "solid" for what was measured, "dashed" for what a theorem says, "faint" for single runs.
-        colour: Index of the colour: 0 train or t1, 1 population or t2, others free.
+        colour: Index of the colour: 0 train or t1, 1 population or t2, others free; or the name of a method.
     """
 
     label: str
     x: npt.NDArray[Any]
     y: npt.NDArray[Any]
     style: Style = "solid"
-    colour: int = 0
+    colour: int | str = 0
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Effort:
         full: The paper's whole grids where a part is the default.
         workers: Processes that train at a time, None for one per core.
         say: Called with a line of progress.
+        store: Where the trained networks' records go and come from; figures that train nothing do without.
     """
 
     seed: int = 0
@@ -122,34 +126,56 @@ class Effort:
     full: bool = False
     workers: int | None = None
     say: Say = field(default=lambda _: None)
+    store: Store | None = None
+
+    def seeds(self, quick: int, whole: int) -> range:
+        """So many seeds, from the first."""
+        return range(self.seed, self.seed + (quick if self.quick else whole))
+
+    def pick(self, quick: T, usual: T, full: T) -> T:
+        """What belongs to this effort."""
+        return quick if self.quick else full if self.full else usual
 
 
-def chosen(makers: Mapping[str, Callable[[], Reproduced]], only: Sequence[str]) -> list[Callable[[], Reproduced]]:
-    """The figures that were asked for.
+Maker = Callable[[Effort], Reproduced]
 
-    Args:
-        makers: What makes each figure, by name.
-        only: Names; empty for all.
 
-    Returns:
-        Makers, in their order.
+@dataclass(frozen=True)
+class Paper:
+    """A paper whose figures are made again.
 
-    Raises:
-        UserError: If a name is unknown.
+    Attributes:
+        reference: Its number and its title.
+        figures: What makes each of them, by name.
     """
-    for name in only:
-        if name not in makers:
-            raise UserError(f"--figures {name}: expected some of {', '.join(makers)}")
-    return [make for name, make in makers.items() if not only or name in only]
+
+    reference: str
+    figures: Mapping[str, Maker]
+
+    def chosen(self, only: Sequence[str]) -> list[Maker]:
+        """The figures that were asked for.
+
+        Args:
+            only: Names, such as "4"; empty for all.
+
+        Returns:
+            Makers, in their order.
+
+        Raises:
+            UserError: If a name is unknown.
+        """
+        for name in only:
+            if name not in self.figures:
+                raise UserError(f"--figures {name}: expected some of {', '.join(self.figures)}")
+        return [make for name, make in self.figures.items() if not only or name in only]
 
 
-def train(specs: Sequence[RunSpec], effort: Effort, store: Store, what: str) -> list[Record]:
-    """Train every specification, or take what is recorded.
+def train(cells: Mapping[K, Sequence[RunSpec]], effort: Effort, what: str) -> dict[K, list[Record]]:
+    """Train the runs of every cell, all side by side, or take what is recorded.
 
     Args:
-        specs: What to train.
-        effort: Workers, progress.
-        store: Records.
+        cells: What to train, by cell.
+        effort: Store, workers, progress.
         what: Name of the figure, for the progress.
 
     Returns:
@@ -158,20 +184,59 @@ def train(specs: Sequence[RunSpec], effort: Effort, store: Store, what: str) -> 
     Raises:
         UserError: If a run failed.
     """
-    ended: set[str] = set()
+    assert effort.store is not None
+    specs = [spec for group in cells.values() for spec in group]
+    wanted, ended = {spec.identity for spec in specs}, set[str]()
 
     def tell(event: SweepEvent) -> None:
         if event.outcome is not None:
             ended.add(event.spec.identity)
-            effort.say(f"{what}: {len(ended)} of {len({spec.identity for spec in specs})} networks")
+            effort.say(f"{what}: {len(ended)} of {len(wanted)} networks")
 
-    outcomes = execute(specs, store, workers=effort.workers, fresh=effort.fresh, on_event=tell)
-    records: list[Record] = []
-    for outcome in outcomes:
+    outcomes = iter(execute(specs, effort.store, workers=effort.workers, fresh=effort.fresh, on_event=tell))
+
+    def record() -> Record:
+        outcome = next(outcomes)
         if outcome.record is None:
             raise UserError(f"{what}: a run failed: {outcome.error}")
-        records.append(outcome.record)
-    return records
+        return outcome.record
+
+    return {cell: [record() for _ in group] for cell, group in cells.items()}
+
+
+def curve(
+    run: Record, label: str, column: str, colour: int | str, style: Style = "faint", *, rest: bool = False
+) -> Line:
+    """A column of a run's history over its steps after the start; with `rest`, one minus it."""
+    values = run.history[column][1:]
+    return Line(label, run.history["step"][1:], 1 - values if rest else values, style, colour)
+
+
+def sweep(symbol: str, values: Sequence[float], *lines: tuple[str, npt.ArrayLike, Style, int | str]) -> Panel:
+    """Times over the values of one knob.
+
+    Args:
+        symbol: The knob's.
+        values: Its values.
+        lines: Label, steps at each value, style and colour of each curve.
+
+    Returns:
+        The panel.
+    """
+    x = np.array(values, dtype=np.float64)
+    drawn = tuple(Line(label, x, np.asarray(y), style, colour) for label, y, style, colour in lines)
+    return Panel(f"over {symbol}", symbol, STEP, drawn, marks=True)
+
+
+def time(record: Record, name: str) -> float:
+    """One of a run's times; infinite if it is missing."""
+    value = record.summary["times"][name]
+    return np.inf if value is None else float(value)
+
+
+def step_text(value: float) -> str:
+    """A time in words."""
+    return f"{value:,.0f}" if np.isfinite(value) else "never"
 
 
 def number(time: int | None) -> float:
@@ -200,6 +265,13 @@ def near(claim: str, value: float, wanted: float, allowed: float) -> Check:
     """A claim about a number: passed if it is within `allowed` of `wanted`."""
     text = f"{claim}: {wanted:g} ± {allowed:g}"
     return Check(text, f"{value:.4f}", bool(abs(value - wanted) <= allowed))
+
+
+def late(ratios: npt.ArrayLike, least: float, *, prefix: str = "", digits: int = 0) -> Check:
+    """A claim that the second clock is late: the smallest t2/t1 is at least so much; not-a-number fails."""
+    smallest = float(np.min(ratios))
+    told = f"least t2/t1 {smallest:,.{digits}f}"
+    return Check(f"{prefix}t2 ≥ {least:g} t1 in every run", told, bool(smallest >= least))
 
 
 def rising(claim: str, values: npt.ArrayLike) -> Check:

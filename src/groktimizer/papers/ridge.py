@@ -9,27 +9,27 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from groktimizer.papers.reproduction import (
+    STEP,
     Array,
     Check,
     Effort,
     Line,
     Panel,
+    Paper,
     Reproduced,
-    chosen,
     count,
+    late,
     level,
     near,
     number,
     slope,
+    sweep,
 )
 from groktimizer.papers.ridge_features import LEVEL, figure_3, figure_5, figure_6, figure_7
 from groktimizer.papers.ridge_networks import figure_1_right, figure_4
-from groktimizer.results import Store
 from groktimizer.tasks import RidgeTask
 from groktimizer.theory.ridge import Ridge, predicted_generalisation, theorem_4_1
 from groktimizer.theory.ridge.bounds import eq_8_generalised, eq_8_memorised
-
-STEPS = "step"
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,20 @@ def _cell(problem: Ridge, theta: Array, nu: float, decay: float, critical: bool)
 
 def figure_1_left(effort: Effort) -> tuple[Panel, tuple[Check, ...], tuple[str, ...]]:
     """Zero teacher, n = 100, m = 10,000, λ = 1e-5, ν² = 1, η = 1, 50 runs."""
-    runs, decay = 10 if effort.quick else 50, 1e-5
+    seeds, decay = effort.seeds(10, 50), 1e-5
     task = RidgeTask(m=10_000)
     steps = np.unique(np.geomspace(1, 1e6, 160).round())
     lines: list[Line] = []
-    late: list[float] = []
+    ratios: list[float] = []
     held: list[bool] = []
-    for seed in range(effort.seed, effort.seed + runs):
+    for done, seed in enumerate(seeds, 1):
         features, _, start = (part.numpy() for part in task.draw(seed))
         problem = Ridge(features, np.zeros(task.m), covariance=1 / task.m)
         curve = problem.trajectory(start, 1.0, decay)
         train, population = curve.train_loss(steps), curve.population_loss(steps)
         lines += [Line("train", steps, train, "faint", 0), Line("population", steps, population, "faint", 1)]
         times = problem.grokking_time(start, 1.0, decay, LEVEL, LEVEL)
-        late.append(number(times.generalised) / number(times.memorised_settled))
+        ratios.append(number(times.generalised) / number(times.memorised_settled))
         facts = replace(problem.facts(start, 1.0, decay, LEVEL, LEVEL), init_variance=1.0)
         curves, _ = theorem_4_1(facts, steps)
         upper, lower, norm = curves.values()
@@ -110,26 +110,25 @@ def figure_1_left(effort: Effort) -> tuple[Panel, tuple[Check, ...], tuple[str, 
         floor = 1e-25  # far below, the loss is what rounding leaves
         held.append(bool((train <= upper * slack + floor).all() and (population * slack >= lower).all()))
         held[-1] &= bool((curve.norm(steps) ** 2 <= norm * slack).all())
-        if seed == effort.seed:
+        if done == 1:
             lines += [
                 Line("Theorem 4.1 (i), first run", steps, upper, "dashed", 0),
                 Line("Theorem 4.1 (ii), first run", steps, lower, "dashed", 1),
             ]
-        if (seed - effort.seed) % 10 == 9:
-            effort.say(f"Figure 1, left: {seed - effort.seed + 1} of {runs} runs")
-    least = float(np.min(late))  # not-a-number if one run never generalised
+        if done % 10 == 0:
+            effort.say(f"Figure 1, left: {done} of {len(seeds)} runs")
     checks = (
-        Check("ridge: t2 ≥ 100 t1 in every run", f"least t2/t1 {least:,.0f}", least >= 100),
+        late(ratios, 100, prefix="ridge: "),
         count("ridge: Theorem 4.1 (i) to (iii) at every step of every run", held),
     )
-    panel = Panel("ridge, zero teacher", STEPS, "loss", tuple(lines))
-    return panel, checks, ((f"{runs} runs, not 50",) if effort.quick else ())
+    panel = Panel("ridge, zero teacher", STEP, "loss", tuple(lines))
+    return panel, checks, ((f"{len(seeds)} runs, not 50",) if effort.quick else ())
 
 
-def figure_1(effort: Effort, store: Store) -> Reproduced:
+def figure_1(effort: Effort) -> Reproduced:
     """Both panels: ridge, exact; the two-layer network, trained."""
     left, checks, changed = figure_1_left(effort)
-    right, more, also = figure_1_right(effort, store)
+    right, more, also = figure_1_right(effort)
     return Reproduced("Figure 1", "memorising early, generalising late", (left, right), checks + more, changed + also)
 
 
@@ -143,23 +142,18 @@ SWEEPS: dict[str, tuple[str, Sequence[float]]] = {
 
 def figure_2(effort: Effort) -> Reproduced:
     """Four sweeps around n = 100, m = 1,000, ν² = 1, λ = 1e-4, η = 1, ‖θ*‖ = 1."""
-    seeds = range(effort.seed, effort.seed + (1 if effort.quick else 5))
+    seeds = effort.seeds(1, 5)
     found = {knob: [_swept(knob, value, seeds) for value in values] for knob, (_, values) in SWEEPS.items()}
-    panels = [_panel(knob, found[knob]) for knob in SWEEPS]
-    critical = [_swept("weight_decay", value, seeds, critical=True) for value in SWEEPS["weight_decay"][1]]
     decays = np.array(SWEEPS["weight_decay"][1])
-    panels[0] = Panel(
-        panels[0].title,
-        panels[0].x,
-        panels[0].y,
-        (*panels[0].lines, Line("CDM: settled", decays, _median(critical, "settled"), "solid", 2)),
-        marks=True,
-    )
+    critical = _median([_swept("weight_decay", value, seeds, critical=True) for value in decays], "settled")
+    panels = [_panel(knob, found[knob]) for knob in SWEEPS]
+    damped = Line("CDM: settled", decays, critical, "solid", 2)
+    panels[0] = replace(panels[0], lines=(*panels[0].lines, damped))
     every = [one for cells in found.values() for group in cells for one in group]
     plain, default = _median(found["weight_decay"], "t2"), found["weight_decay"][4]
     checks = (
         near("slope of ln t2 over ln λ, gradient descent", slope(decays[:-1], plain[:-1]), -1, 0.005),
-        near("slope of ln settled over ln λ, CDM", slope(decays, _median(critical, "settled")), -0.5, 0.02),
+        near("slope of ln settled over ln λ, CDM", slope(decays, critical), -0.5, 0.02),
         count(
             "Eq (8), t1 and t2, in every cell",
             [one.t1 <= one.t1_bound and (one.t2 >= one.t2_bound or np.isnan(one.t2_bound)) for one in every],
@@ -204,37 +198,17 @@ def _wider(cells: Sequence[Sequence[Cell]]) -> Check:
 
 def _panel(knob: str, cells: Sequence[Sequence[Cell]]) -> Panel:
     symbol, values = SWEEPS[knob]
-    x = np.array(values, dtype=np.float64)
-    lines = (
-        Line("t1", x, _median(cells, "t1"), "solid", 0),
-        Line("t2", x, _median(cells, "t2"), "solid", 1),
-        Line("Eq (8): t1 ≤", x, _median(cells, "t1_bound"), "dashed", 0),
-        Line("Eq (8): t2 ≥", x, _median(cells, "t2_bound"), "dashed", 1),
+    return sweep(
+        symbol,
+        values,
+        ("t1", _median(cells, "t1"), "solid", 0),
+        ("t2", _median(cells, "t2"), "solid", 1),
+        ("Eq (8): t1 ≤", _median(cells, "t1_bound"), "dashed", 0),
+        ("Eq (8): t2 ≥", _median(cells, "t2_bound"), "dashed", 1),
     )
-    return Panel(f"over {symbol}", symbol, STEPS, lines, marks=True)
 
 
-def reproduce(effort: Effort, store: Store, only: Sequence[str] = ()) -> list[Reproduced]:
-    """Do all figures.
-
-    Args:
-        effort: How much.
-        store: Where the trained networks' records go and come from.
-        only: Numbers of the figures wanted, such as "2"; empty for all.
-
-    Returns:
-        The figures, in order.
-
-    Raises:
-        UserError: If there is no such figure.
-    """
-    makers = {
-        "1": lambda: figure_1(effort, store),
-        "2": lambda: figure_2(effort),
-        "3": lambda: figure_3(effort),
-        "4": lambda: figure_4(effort, store),
-        "5": lambda: figure_5(effort),
-        "6": lambda: figure_6(effort),
-        "7": lambda: figure_7(effort),
-    }
-    return [make() for make in chosen(makers, only)]
+PAPER = Paper(
+    "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression",
+    {"1": figure_1, "2": figure_2, "3": figure_3, "4": figure_4, "5": figure_5, "6": figure_6, "7": figure_7},
+)

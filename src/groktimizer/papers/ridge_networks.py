@@ -10,24 +10,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from groktimizer.papers.reproduction import (
+    STEP,
     Check,
     Effort,
-    Line,
     Panel,
     Reproduced,
+    curve,
+    late,
     level,
     near,
     number,
     rising,
     slope,
+    sweep,
     train,
 )
-from groktimizer.results import Record, Store
+from groktimizer.results import Record
 from groktimizer.sweeps import RunSpec, make_spec
 
 LR, PAPER_LR = 4e-3, 1e-4
 LEVEL = 0.01
-STEP = "step"
 FASTER = f"η = {LR:g}, not {PAPER_LR:g}: {LR / PAPER_LR:g} times fewer steps of the same flow"
 
 
@@ -62,25 +64,9 @@ class Cell:
         )
 
 
-def trained(cells: Sequence[Cell], seeds: Sequence[int], effort: Effort, store: Store, what: str) -> list[list[Record]]:
-    """Train every cell on every seed, or take what is recorded.
-
-    Args:
-        cells: Settings.
-        seeds: Seeds.
-        effort: Workers, progress.
-        store: Records.
-        what: Name of the figure, for the progress.
-
-    Returns:
-        Records, one list a cell.
-
-    Raises:
-        UserError: If a run failed.
-    """
-    specs = [cell.spec(seed) for cell in cells for seed in seeds]
-    records = train(specs, effort, store, what)
-    return [records[k * len(seeds) : (k + 1) * len(seeds)] for k in range(len(cells))]
+def trained(cells: Sequence[Cell], seeds: Sequence[int], effort: Effort, what: str) -> list[list[Record]]:
+    """Train every cell on every seed, or take what is recorded: one list of records a cell."""
+    return list(train({cell: [cell.spec(seed) for seed in seeds] for cell in cells}, effort, what).values())
 
 
 def times(group: Sequence[Record], name: str) -> float:
@@ -88,21 +74,17 @@ def times(group: Sequence[Record], name: str) -> float:
     return float(np.median([number(record.summary["times"][name]) for record in group]))
 
 
-def figure_1_right(effort: Effort, store: Store) -> tuple[Panel, tuple[Check, ...], tuple[str, ...]]:
+def figure_1_right(effort: Effort) -> tuple[Panel, tuple[Check, ...], tuple[str, ...]]:
     """Both layers trained: d = 50, n = 50, m = 1,000, λ = 0.1, ν² = 1."""
-    runs = 3 if effort.quick else 10
-    seeds = range(effort.seed, effort.seed + runs)
-    group = trained([Cell(decay=0.1)], seeds, effort, store, "Figure 1, right")[0]
-    lines = [
-        Line(label, record.history["step"][1:], record.history[column][1:], "faint", colour)
-        for record in group
-        for label, column, colour in (("train", "train_loss", 0), ("population", "test_loss", 1))
-    ]
+    seeds = effort.seeds(3, 10)
+    (group,) = trained([Cell(decay=0.1)], seeds, effort, "Figure 1, right")
+    parts = (("train", "train_loss"), ("population", "test_loss"))
+    lines = tuple(curve(run, name, column, colour) for run in group for colour, (name, column) in enumerate(parts))
     found = [record.summary["times"] for record in group]
-    least = np.min([number(one["generalised"]) / number(one["memorised_settled"]) for one in found])  # NaN fails
-    checks = (Check("network: t2 ≥ 10 t1 in every run", f"least t2/t1 {least:.1f}", bool(least >= 10)),)
-    panel = Panel("two-layer ReLU network, zero teacher", STEP, "loss", tuple(lines))
-    return panel, checks, (FASTER, f"{runs} networks, not 50")
+    ratios = [number(one["generalised"]) / number(one["memorised_settled"]) for one in found]
+    checks = (late(ratios, 10, prefix="network: ", digits=1),)
+    panel = Panel("two-layer ReLU network, zero teacher", STEP, "loss", lines)
+    return panel, checks, (FASTER, f"{len(seeds)} networks, not 50")
 
 
 def grid(quick: bool) -> Mapping[str, tuple[str, tuple[float, ...]]]:
@@ -130,26 +112,20 @@ def _cells(knob: str, values: Sequence[float]) -> list[Cell]:
     return [Cell(n=int(value)) if knob == "n" else Cell(m=int(value)) for value in values]
 
 
-def figure_4(effort: Effort, store: Store) -> Reproduced:
+def figure_4(effort: Effort) -> Reproduced:
     """Four sweeps around n = 50, m = 1,000, d = 50, ν² = 1, λ = 0.05."""
-    seeds = range(effort.seed, effort.seed + (1 if effort.quick else 3))
-    knobs = grid(effort.quick)
+    seeds, knobs = effort.seeds(1, 3), grid(effort.quick)
     t1: dict[str, list[float]] = {}
     t2: dict[str, list[float]] = {}
     panels: list[Panel] = []
     for knob, (symbol, values) in knobs.items():
         cells = _cells(knob, values)
-        groups = trained(cells, seeds, effort, store, f"Figure 4, {symbol}")
+        groups = trained(cells, seeds, effort, f"Figure 4, {symbol}")
         t1[knob] = [times(group, "memorised_settled") for group in groups]
         t2[knob] = [times(group, "generalised") for group in groups]
-        forgotten = np.array([np.log(cell.nu2 / 2 / LEVEL) / (4 * cell.lr * cell.decay) for cell in cells])
-        x = np.array(values)
-        lines = (
-            Line("t1", x, np.array(t1[knob])),
-            Line("t2", x, np.array(t2[knob]), "solid", 1),
-            Line("ln(ν²/2c)/(4ηλ), ours", x, forgotten, "dashed", 1),
-        )
-        panels.append(Panel(f"over {symbol}", symbol, STEP, lines, marks=True))
+        forgotten = [np.log(cell.nu2 / 2 / LEVEL) / (4 * cell.lr * cell.decay) for cell in cells]
+        ours = ("ln(ν²/2c)/(4ηλ), ours", forgotten, "dashed", 1)
+        panels.append(sweep(symbol, values, ("t1", t1[knob], "solid", 0), ("t2", t2[knob], "solid", 1), ours))
     checks = [
         near("slope of ln t2 over ln λ", slope(knobs["decay"][1], t2["decay"]), -1, 0.1),
         level("t1 hardly moves with λ", t1["decay"], 1.2),
@@ -159,7 +135,7 @@ def figure_4(effort: Effort, store: Store) -> Reproduced:
         rising("ν² widens the gap", np.array(t2["nu2"]) - np.array(t1["nu2"])),
     ]
     if not effort.quick:
-        slower = trained([Cell(lr=LR / 4)], seeds, effort, store, "Figure 4, smaller step")[0]
+        slower = trained([Cell(lr=LR / 4)], seeds, effort, "Figure 4, smaller step")[0]
         ratio = times(slower, "generalised") / t2["decay"][knobs["decay"][1].index(0.05)]
         checks.append(near("a quarter of the step takes this many times the steps", ratio, 4, 0.4))
     shorter = ("1 seed and 2 to 3 values a panel", "two step sizes not compared") if effort.quick else ()
