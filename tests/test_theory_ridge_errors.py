@@ -138,14 +138,20 @@ BAD = [
         "weight_decay: least 0, accepted are positive",
     ),
     (lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, 0.1, 0.1, 0.1, failure=0), r"failure=0: .* \(0, 1\)"),
-    (lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, 0.1, 0.1, 0.1, init_variance=-1), "init_variance=-1: expected a finite number ≥ 0"),
+    (
+        lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, 0.1, 0.1, 0.1, init_variance=-1),
+        "init_variance=-1: expected a finite number ≥ 0",
+    ),
     # The null space of one direction, teacher 1 there: the population loss cannot end below 1.
     (
         lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 0.5, max_delay=9),
         "max_delay=9: no weight_decay .* the population loss ends at 1 at the least, mostly from the null space",
     ),
     (lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 0.5, amplify=-2), "amplify=-2: expected a finite number > 0"),
-    (lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 2.0, amplify=2, weight_decay=-1), "weight_decay=-1: expected a finite number ≥ 0"),
+    (
+        lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 2.0, amplify=2, weight_decay=-1),
+        "weight_decay=-1: expected a finite number ≥ 0",
+    ),
     (lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 0.1), "exactly one"),
     (lambda: effective_ranks([1.0], 2), "k=2"),
     (lambda: effective_ranks([1.0, -2.0], 1), "eigenvalues: least -2, accepted are finite numbers >= 0"),

@@ -204,8 +204,7 @@ def check_process_group(process_group: object) -> None:
         return
     if not (dist.is_available() and isinstance(process_group, dist.ProcessGroup)):
         raise UserError(
-            f"process_group={process_group!r}: expected None, False (no collective) or a "
-            "torch.distributed.ProcessGroup"
+            f"process_group={process_group!r}: expected None, False (no collective) or a torch.distributed.ProcessGroup"
         )
 
 
