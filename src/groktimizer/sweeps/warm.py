@@ -8,11 +8,11 @@ __all__ = ["load", "run_spec"]
 
 
 def load() -> None:
-    """Build and step an optimizer: PyTorch imports much of itself at the first one, and only then."""
-    weights = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.AdamW([weights])
-    weights.grad = torch.zeros(1)
-    optimizer.step()
+    """Build an optimizer: PyTorch imports much of itself at the first one, and only then.
+
+    It takes no step: where there is a GPU, a step asks CUDA something, and no process forked after that can use it.
+    """
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
 
 
 torch.set_num_threads(1)
