@@ -22,6 +22,7 @@ EXEMPT = {
     "BLOCK": "elements in a block: speed alone",
     "CHUNK": "tensors in a compiled call: speed alone",
     "VERSION": "of a format, not of a run",
+    "MATRIX": "a matrix has two dimensions",
     "Scope.size": "a process alone has no collective to use it",
     "Control.switch_step": "-1 or -2, either is not yet",
     "Scalars.beta2": "stands for what the Euclidean step does not use",

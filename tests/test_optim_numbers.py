@@ -190,6 +190,7 @@ def test_when_a_window_ends() -> None:
     assert precise[0] == 8  # 1 / count is below a fifth from 5 on, but eight it takes
     peaked = [count for count in range(1, 30) if noise.full(flat(count=count, total=float(count), peak=2.0))]
     assert peaked[0] == 10
+    assert noise.uncertainty(flat(count=10)) == pytest.approx(0.1)  # one loss as large as the first may be hidden
     vague = [count for count in range(1, 30) if noise.full(flat(losses=40, count=count, total=0.01))]
     assert vague[0] == 18  # a quarter of 40, and eight
     faded = Noise(peak=0.1, peak_before=1.0)
