@@ -22,6 +22,7 @@ EXEMPT = {
     "BLOCK": "elements in a block: speed alone",
     "CHUNK": "tensors in a compiled call: speed alone",
     "VERSION": "of a format, not of a run",
+    "MATRIX": "a matrix has two dimensions",
     "Scope.size": "a process alone has no collective to use it",
     "Control.switch_step": "-1 or -2, either is not yet",
     "Scalars.beta2": "stands for what the Euclidean step does not use",
@@ -52,14 +53,15 @@ def mutants(source: str) -> Iterator[tuple[str, str]]:
     lines = source.encode().splitlines(keepends=True)
     for name, expression in defaults(ast.parse(source)):
         for node in ast.walk(expression):
-            if name in EXEMPT or not isinstance(node, ast.Constant) or type(node.value) not in (int, float):
+            if not isinstance(node, ast.Constant):
                 continue
-            for other in (node.value / 2, node.value * 2):
-                if other != node.value:  # 0 has neither half nor double
-                    changed, row = list(lines), node.lineno - 1
-                    value = repr(type(node.value)(other)).encode()
-                    changed[row] = lines[row][: node.col_offset] + value + lines[row][node.end_col_offset :]
-                    yield f"{name}: {node.value} -> {type(node.value)(other)}", b"".join(changed).decode()
+            number = node.value
+            if name in EXEMPT or isinstance(number, bool) or not isinstance(number, (int, float)) or not number:
+                continue  # 0 has neither half nor double
+            for other in (type(number)(number / 2), number * 2):
+                changed, row = list(lines), node.lineno - 1
+                changed[row] = lines[row][: node.col_offset] + repr(other).encode() + lines[row][node.end_col_offset :]
+                yield f"{name}: {number} -> {other}", b"".join(changed).decode()
 
 
 def noticed(root: Path) -> bool:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from groktimizer import measures
 from groktimizer.measures import grokking_times, median_with_dnf, norms, paired_bootstrap, wilson_interval
 from groktimizer.tasks import Criterion
 
@@ -214,7 +213,3 @@ def test_bootstrap_is_a_pure_function_of_its_arguments():
 def test_statistics_refuse_what_makes_no_sense(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_every_public_measure_is_documented_with_its_name():
-    assert all(vars(measures)[name].__doc__ for name in measures.__all__)

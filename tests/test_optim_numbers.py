@@ -35,7 +35,8 @@ def weight(*values: float, shape: tuple[int, ...] = (-1,)) -> nn.Parameter:
 
 def moved(theta: nn.Parameter, *grads: list[float], **options: Any) -> list[float]:
     """Where a fresh optimizer takes a tensor on these gradients."""
-    opt = GROKtimizer([theta], **({"interpolation": INF} | options))
+    known: dict[str, Any] = {"interpolation": INF}
+    opt = GROKtimizer([theta], **(known | options))
     for grad in grads:
         theta.grad = torch.tensor(grad, dtype=theta.dtype).reshape(theta.shape)
         opt.step()
@@ -156,7 +157,8 @@ def test_three_losses_as_large_as_the_first_may_be_hidden(count: int, sure: bool
 # ------------------------------------------------------------------ how noisy a loss is
 def flat(**numbers: Any) -> Noise:
     """A memory whose first four losses were 1."""
-    return Noise(**({"losses": 1000, "early": 4.0, "lean": 6.0} | numbers))
+    known: dict[str, Any] = {"losses": 1000, "early": 4.0, "lean": 6.0}
+    return Noise(**(known | numbers))
 
 
 def seen(losses: list[float]) -> Noise:
@@ -190,6 +192,7 @@ def test_when_a_window_ends() -> None:
     assert precise[0] == 8  # 1 / count is below a fifth from 5 on, but eight it takes
     peaked = [count for count in range(1, 30) if noise.full(flat(count=count, total=float(count), peak=2.0))]
     assert peaked[0] == 10
+    assert noise.uncertainty(flat(count=10)) == pytest.approx(0.1)  # one loss as large as the first may be hidden
     vague = [count for count in range(1, 30) if noise.full(flat(losses=40, count=count, total=0.01))]
     assert vague[0] == 18  # a quarter of 40, and eight
     faded = Noise(peak=0.1, peak_before=1.0)
@@ -229,7 +232,8 @@ def test_how_phase_two_begins() -> None:
 
 # ------------------------------------------------------------------ constraint and guard
 def constrained(loss: float, rule: Rule = RULE, **numbers: Any) -> Control:
-    state = Control("adaptive", **({"mean": loss} | numbers))
+    known: dict[str, Any] = {"mean": loss}
+    state = Control("adaptive", **(known | numbers))
     constraint.constrain(state, loss, LEVEL, 0.1, rule, cap=INF)
     return state
 
@@ -260,7 +264,8 @@ def test_what_the_constraint_does_below_the_level() -> None:
 
 
 def watched(losses: list[float], first_loss: float = 1.0, **numbers: Any) -> list[Action]:
-    state = Control("adaptive", **({"kept": True, "mean": 1.0} | numbers))
+    known: dict[str, Any] = {"kept": True, "mean": 1.0}
+    state = Control("adaptive", **(known | numbers))
     return [watch(state, loss, LEVEL, first_loss, RULE) for loss in losses]
 
 
@@ -317,7 +322,14 @@ def test_losses_on_a_device_are_read_every_ten_steps() -> None:
 
 def test_what_a_status_says_and_when() -> None:
     def told(norm: float = 1.0, **numbers: Any) -> str:
-        known = {"phase": 2, "observed": True, "start_norm": 1.0, "first_loss": 1.0, "last_loss": 0.01, "level": 0.1}
+        known: dict[str, Any] = {
+            "phase": 2,
+            "observed": True,
+            "start_norm": 1.0,
+            "first_loss": 1.0,
+            "last_loss": 0.01,
+            "level": 0.1,
+        }
         return status.describe(Control("adaptive", **(known | numbers)), norm, Chosen())
 
     assert ["collapsed" in told(norm) for norm in (0.9e-3, 1.1e-3)] == [True, False]

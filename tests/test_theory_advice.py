@@ -43,19 +43,32 @@ def figure_2():
 def test_the_default_of_figure_2(figure_2):
     ridge, theta0 = figure_2
     times = ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01)
-    assert times.memorised_settled == 217 and times.generalised == times.settled == 23_305
+    t1, t2 = whole(times.memorised_settled), whole(times.settled)
+    path = ridge.trajectory(theta0, 1.0, 1e-4)
+    assert path.train_loss(t1) <= 0.01 < path.train_loss(t1 - 1)
+    assert path.population_loss(t2) <= 0.01 < path.population_loss(t2 - 1) and times.generalised == t2
     bounds = {
         (bound.theorem, bound.quantity): bound for bound in ridge.bounds(theta0, 1.0, 1e-4, 0.01, 0.01, init_variance=1)
     }
     upper, lower = bounds["Eq (8)", "t1 <="], bounds["Eq (8)", "t2 >="]
     assert round(upper.value) == 1452 and round(lower.value) == 11_982 and upper.guaranteed and lower.guaranteed
     facts = ridge.facts(theta0, 1.0, 1e-4, 0.01, 0.01)
-    assert abs(predicted_generalisation(facts) / 23_305 - 1) < 0.03
-    # Critical damping from step 0, and after 220 steps without decay; momentum 0.99 crosses early and settles late.
-    assert ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01, "critical").settled == 391
-    assert ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01, "critical", switch=220).settled == 611
-    heavy = ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01, 0.99)
-    assert (heavy.generalised, heavy.settled) == (223, 478)
+    assert abs(predicted_generalisation(facts) / t2 - 1) < 0.03
+    assert t1 <= upper.value and t2 >= lower.value
+
+
+@pytest.mark.parametrize(("momentum", "switch"), [("critical", None), ("critical", 220), (0.99, None)], ids=str)
+def test_settled_is_where_the_loss_falls_below_the_level_for_good(figure_2, momentum, switch):
+    """Critical damping from step 0, and after 220 steps without decay; momentum 0.99 crosses early and settles late."""
+    ridge, theta0 = figure_2
+    times = ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01, momentum, switch=switch)
+    losses = ridge.trajectory(theta0, 1.0, 1e-4, momentum, switch=switch).population_loss(np.arange(3_000))
+    above = np.flatnonzero(losses > 0.01)
+    assert times.settled == above[-1] + 1 and times.generalised == np.flatnonzero(losses <= 0.01)[0]
+    assert (times.generalised < times.settled) is (momentum == 0.99)
+    if momentum == "critical":  # sqrt(T) steps of the T that descent takes, after the switch
+        slow = whole(ridge.grokking_time(theta0, 1.0, 1e-4, 0.01, 0.01).settled)
+        assert whole(times.settled) - (switch or 0) < 4 * slow**0.5
 
 
 def test_slopes_of_the_second_clock(figure_2):

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from groktimizer.ground.checks import positive, whole
 from groktimizer.ground.errors import UserError
@@ -48,15 +49,9 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(linear(i, o, scale=init_scale, generator=generator) for i, o in pairwise(sizes))
         self.to(dtype)
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute the outputs.
-
-        Args:
-            inputs: Shape (n, sizes[0]).
-
-        Returns:
-            Shape (n, sizes[-1]).
-        """
+        """Outputs, shape (n, sizes[-1]), of inputs of shape (n, sizes[0])."""
         hidden = inputs
         for layer in self.layers[:-1]:
             hidden = torch.relu(layer(hidden))

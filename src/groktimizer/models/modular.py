@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one
 from groktimizer.ground.errors import UserError
@@ -64,15 +65,9 @@ class ModularMLP(nn.Module):
         self.output = linear(width, p, bias=biases, generator=generator)
         self.to(dtype)
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            inputs: Pairs (a, b) of integers in [0, p), shape (n, 2).
-
-        Returns:
-            Logits, shape (n, p).
-        """
+        """Logits, shape (n, p), of pairs (a, b) of integers in [0, p), shape (n, 2)."""
         left = nn.functional.embedding(inputs[:, 0], self.embedding)
         right = nn.functional.embedding(inputs[:, 1], self.embedding if self.second is None else self.second)
         if self.combine == "product":
@@ -159,15 +154,9 @@ class ModularTransformer(nn.Module):
         shares = [w.unsqueeze(-1) * v for w, v in zip(weights.unbind(1), offered, strict=True)]
         return (shares[0] + shares[1] + shares[2]).flatten(1)
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            inputs: Pairs (a, b) of integers in [0, p), shape (n, 2).
-
-        Returns:
-            Logits, shape (n, p).
-        """
+        """Logits, shape (n, p), of pairs (a, b) of integers in [0, p), shape (n, 2)."""
         last = self.embedding[-1] + self.position[-1]
         stream = last + nn.functional.linear(self._attend(inputs), self.attention_output)
         grown = torch.relu(nn.functional.linear(stream, self.expand))

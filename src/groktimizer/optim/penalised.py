@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from groktimizer.ground.checks import not_negative
 from groktimizer.ground.names import lookup
@@ -92,45 +93,30 @@ class Subgradient(Optimizer):
     def _share(self) -> None:
         self.param_groups, self.state = self.inner.param_groups, self.inner.state
 
+    @override
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add tensors to the inner optimizer; they are not penalised.
-
-        Args:
-            param_group: As the inner optimizer takes it.
-        """
+        """Add tensors to the inner optimizer; they are not penalised."""
         if self.__dict__.get("param_groups") is self.inner.param_groups:
             self.inner.add_param_group(param_group)
         else:
             super().add_param_group(param_group)  # while torch makes this object
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
-        """Everything that deepcopy and pickle need.
-
-        Returns:
-            Attributes by name.
-        """
+        """Everything that deepcopy and pickle need."""
         names = ("inner", "targets", "penalty", "weight")
         return super().__getstate__() | {name: self.__dict__[name] for name in names}
 
+    @override
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Put the content of a copy in place; state and groups are the inner optimizer's again.
-
-        Args:
-            state: As `__getstate__` gives it.
-        """
+        """Put the content of a copy in place; state and groups are the inner optimizer's again."""
         super().__setstate__(state)
         self._share()
 
     @torch.no_grad()
+    @override
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Take one step; the gradients are as they were afterwards.
-
-        Args:
-            closure: Clears the gradients, computes the loss, calls backward and returns the loss.
-
-        Returns:
-            The closure's loss, or None.
-        """
+        """Take one step; the gradients are as they were afterwards."""
         loss = _evaluate(closure)
         plain = [(param, param.grad) for param in self.targets if param.grad is not None]
         for param, grad in plain:
@@ -142,20 +128,14 @@ class Subgradient(Optimizer):
                 param.grad = grad
         return loss
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The inner optimizer's state.
-
-        Returns:
-            As torch has it.
-        """
+        """The inner optimizer's state."""
         return self.inner.state_dict()
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the inner optimizer's state.
-
-        Args:
-            state_dict: As `state_dict` gives it.
-        """
+        """Load the inner optimizer's state."""
         self.inner.load_state_dict(state_dict)
         self._share()
 
@@ -183,15 +163,9 @@ class ProximalGradient(Optimizer):
                     penalty.check(param)
 
     @torch.no_grad()
+    @override
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Take one step.
-
-        Args:
-            closure: Clears the gradients, computes the loss, calls backward and returns the loss.
-
-        Returns:
-            The closure's loss, or None.
-        """
+        """Take one step."""
         loss = _evaluate(closure)
         for group in self.param_groups:
             for param in group["params"]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 
@@ -46,46 +47,28 @@ class Composite(Optimizer):
             part.state = self.state
             begin = end
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of all parts.
-
-        Args:
-            state_dict: What `state_dict` gave.
-        """
+        """Take the state of all parts."""
         super().load_state_dict(state_dict)
         self._share()
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
-        """Give the content for copies and pickles, parts included.
-
-        Returns:
-            Attributes by name.
-        """
+        """Give the content for copies and pickles, parts included."""
         return {**super().__getstate__(), "_parts": self._parts}
 
+    @override
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refuse further groups once the parts are known.
-
-        Args:
-            param_group: A group of one of the parts.
-
-        Raises:
-            UserError: If the optimizer is complete.
-        """
+        """Refuse further groups once the parts are known."""
         if len(self.param_groups) >= sum(len(part.param_groups) for part in self._parts):
             raise UserError("param_group: a composite optimizer takes no further groups, make a new one")
         super().add_param_group(param_group)
 
     @torch.no_grad()
+    @override
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Let every part take its step on the same gradients.
-
-        Args:
-            closure: Evaluates the loss and its gradients, once.
-
-        Returns:
-            The loss, if a closure was given.
-        """
+        """Let every part take its step on the same gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
