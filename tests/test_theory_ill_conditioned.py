@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 
 from groktimizer.dynamics import Phase, mode_rates, solve
-from groktimizer.dynamics.limits import flow_rates
+from groktimizer.dynamics.rates import flow_rates
 from groktimizer.theory.ridge import Ridge, early_stopping, spectrum
 
 LONG = np.longdouble

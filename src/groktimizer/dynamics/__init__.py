@@ -1,9 +1,8 @@
 """The idea itself: how one mode moves under heavy ball with decay. Pure functions, nothing of torch."""
 
 from groktimizer.dynamics.damping import critical_momentum, fastest_curvature, stability_limit
-from groktimizer.dynamics.limits import flow, oscillator
 from groktimizer.dynamics.modes import contraction_rate, envelope, is_stable, roots, state, transfer
-from groktimizer.dynamics.rates import ModeRates, mode_rates
+from groktimizer.dynamics.rates import ModeRates, flow_rates, mode_rates
 from groktimizer.dynamics.schedule import Phase, Segment, positions, solve
 
 __all__ = [
@@ -14,10 +13,9 @@ __all__ = [
     "critical_momentum",
     "envelope",
     "fastest_curvature",
-    "flow",
+    "flow_rates",
     "is_stable",
     "mode_rates",
-    "oscillator",
     "positions",
     "roots",
     "solve",

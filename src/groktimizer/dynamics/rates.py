@@ -169,6 +169,32 @@ def mode_rates(lr: npt.ArrayLike, curvature: npt.ArrayLike, momentum: npt.ArrayL
     )
 
 
+def flow_rates(lr: float, curvature: Array) -> ModeRates:
+    """Rates of gradient flow observed every `lr` units of time, in the form that gradient descent has.
+
+    Args:
+        lr: Time eta between two observations.
+        curvature: k, decay included.
+
+    Returns:
+        Rates with ``z1 = exp(-eta k)`` and no second root; good for integer steps.
+    """
+    zero, false = np.zeros_like(curvature), np.zeros(np.shape(curvature), dtype=bool)
+    factor = np.exp(-lr * curvature)
+    return ModeRates(
+        log_rate=-lr * curvature,
+        half_gap=zero + _GONE,
+        angle=zero.astype(np.longdouble),
+        inverse_sine=zero,
+        oscillates=false,
+        negative=false,
+        folded=false,
+        step=-np.expm1(-lr * curvature),
+        momentum=zero,
+        balance=factor / 2,
+    )
+
+
 def _real_log_rate(a: LongArray, mu: LongArray, width: LongArray, gap: LongArray, negative: BoolArray) -> LongArray:
     """Log of |z1| where the roots are real: around sqrt(mu) when they nearly meet, else as a distance from 1.
 

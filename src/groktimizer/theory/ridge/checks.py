@@ -5,8 +5,10 @@ import numpy.typing as npt
 
 from groktimizer.ground.checks import not_negative, positive, whole, word
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_finite, check_numbers
+from groktimizer.theory.clock.checks import check_finite, check_numbers, check_vector
 from groktimizer.theory.ridge.spectrum import Features, column_blocks
+
+__all__ = ["check_features", "check_settings", "check_vector"]
 
 
 def check_features(value: npt.ArrayLike) -> Features:

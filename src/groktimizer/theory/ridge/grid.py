@@ -6,7 +6,6 @@ is not decided that way (its curve comes back, rings, or stays near its toleranc
 population loss of every cell under a covariance that mixes the modes goes through the single search.
 """
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,8 +196,13 @@ class _Curves:
 def _together(curves: _Curves) -> Integers:
     """Step from which every cell meets its tolerance, having never met it before; shape (cells,)."""
     every = np.arange(len(curves.rate))
-    states = [curves.at(every, np.full(every.size, edge)) for edge in EVER[:-1]] + [curves.beta]
-    labels = np.stack([curves.labels(*both) for both in itertools.pairwise(states)])
+    state, rows = curves.at(every, np.zeros(every.size)), list[Labels]()
+    for edge in EVER[1:-1]:
+        if curves.labels(state, curves.beta).all():
+            break
+        before, state = state, curves.at(every, np.full(every.size, edge))
+        rows.append(curves.labels(before, state))
+    labels = np.stack([*rows, curves.labels(state, curves.beta)])
     times = np.where((labels < 0).all(axis=0), NEVER, UNRESOLVED)
     once = (np.diff(labels, axis=0) >= 0).all(axis=0) & ((labels == 0).sum(axis=0) == 1)
     cells = np.flatnonzero(once & (labels[0] < 0) & (labels[-1] > 0))

@@ -10,8 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from groktimizer.dynamics import Phase, Segment, solve
-from groktimizer.dynamics.limits import flow_rates
+from groktimizer.dynamics import Phase, Segment, flow_rates, solve
 from groktimizer.theory.clock.quadratic import Diagonal, Loss, Squares
 from groktimizer.theory.ridge.covariance import Covariance, Sample
 from groktimizer.theory.ridge.spectrum import Array, Spectrum

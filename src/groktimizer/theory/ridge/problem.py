@@ -9,10 +9,9 @@ import numpy.typing as npt
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
 from groktimizer.ground.checks import not_negative, positive
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Facts
-from groktimizer.theory.ridge.checks import check_features, check_settings
+from groktimizer.theory.ridge.checks import check_features, check_settings, check_vector
 from groktimizer.theory.ridge.covariance import Sample, covariance_of
 from groktimizer.theory.ridge.modal import Modal, Start
 from groktimizer.theory.ridge.spectrum import Features, spectrum

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.dynamics import Segment
+from groktimizer.dynamics import Segment, positions
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.exponentials import Below, Modes, Piece
 from groktimizer.theory.clock.quadratic import Array, Loss
@@ -79,31 +79,27 @@ class Trajectory:
             modes if modes.segment.from_end is modes.segment else Modes(modes.segment.from_end) for modes in self._modes
         ]
 
-    def _spread(self, t: npt.ArrayLike) -> list[tuple[npt.NDArray[np.bool_], Segment, int]]:
-        """Which steps belong to which phase."""
-        steps = np.asarray(t, dtype=np.float64)
-        if steps.size and not (np.isfinite(steps).all() and steps.min() >= 0):
-            raise UserError("t: holds negative or non-finite steps, accepted are steps >= 0")
-        ends = [segment.start for segment in self.segments[1:]] + [np.inf]
-        return [
-            ((steps >= segment.start) & (steps < end), segment, index)
-            for index, (segment, end) in enumerate(zip(self.segments, ends, strict=True))
-        ]
-
     def _positions(self, t: npt.ArrayLike) -> Array:
-        """Positions of the modes; shape ``t.shape + (modes,)``."""
-        steps = np.asarray(t, dtype=np.float64)
-        result = np.empty((*steps.shape, self.segments[0].offset.size))
-        for here, segment, _ in self._spread(t):
-            result[here] = segment.origin + segment.offsets(steps[here] - segment.start)[0]
-        return result
+        """Where the modes are; shape ``t.shape + (modes,)``."""
+        return positions(self.segments, _steps(t))
 
     def _losses(self, pieces: Sequence[Piece], t: npt.ArrayLike) -> Array:
         """Losses phase by phase, 4,000 steps at a time."""
-        steps = np.asarray(t, dtype=np.float64)
+        steps = _steps(t)
         result = np.empty(steps.shape)
-        for here, segment, index in self._spread(t):
-            inside = steps[here] - segment.start
-            parts = [pieces[index].values(part) for part in np.array_split(inside, inside.size // 4000 + 1)]
-            result[here] = np.concatenate(parts)
+        starts = [segment.start for segment in self.segments]
+        for piece, start, end in zip(pieces, starts, [*starts[1:], np.inf], strict=True):
+            here = (steps >= start) & (steps < end)
+            inside = steps[here] - start
+            result[here] = np.concatenate(
+                [piece.values(part) for part in np.array_split(inside, inside.size // 4000 + 1)]
+            )
         return result
+
+
+def _steps(t: npt.ArrayLike) -> Array:
+    """Steps that a run has."""
+    steps = np.asarray(t, dtype=np.float64)
+    if steps.size and not (np.isfinite(steps).all() and steps.min() >= 0):
+        raise UserError("t: holds negative or non-finite steps, accepted are steps >= 0")
+    return steps
