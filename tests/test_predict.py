@@ -245,7 +245,7 @@ BAD = [
     (["ridge", "--features", "no-file", "--teacher", "T"], "No such file or directory; accepted"),
     (["linear-estimator", "--ratio", "1"], "ratio=1.0: accepted are positive numbers other than 1"),
     (["linear-estimator", "--tolerance", "nan"], "--tolerance=nan: expected a finite number > 0"),
-    (["linear-estimator", "--lr", "0"], "lr=0.0: accepted are positive finite numbers"),
+    (["linear-estimator", "--lr", "0"], "lr=0.0: expected a finite number > 0"),
     (["linear-estimator", "--lr", "1"], "lr=1: diverges on such inputs, accepted are values below 0.26"),
     (["linear-estimator", "--ratio", "1e-9"], "--inputs 1000: with ratio 1e-09 that is 1,000,000,000,000 samples"),
     (["network", "--from", "nowhere"], "holds no records"),
