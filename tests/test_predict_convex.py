@@ -39,7 +39,7 @@ def test_every_time_of_ista_is_that_of_its_steps(tmp_path, capsys):
             problem.features, problem.targets, start, 0.1, 1e-3, [0, steps], teacher, method=method,
             train_tolerance=1e-2, test_tolerance=1e-2,
         )  # fmt: skip
-        marks = (runs.memorised, runs.memorised_settled, runs.generalised, runs.generalised_settled)
+        marks = (runs.memorised, runs.memorised_settled, runs.generalised, runs.settled)
         assert [methods[name][key] for key in KEYS] == [int(mark) for mark in marks]
         for error in (methods[name]["recovery_error"][-1], content["recovery_floor"]):
             assert error == pytest.approx(runs.recovery_error[-1], rel=1e-6)

@@ -194,7 +194,7 @@ def _accelerated(problem: Lasso, path: LassoPath, teacher: Array, times: LassoTi
             problem.features, problem.targets, path.at(0), path.lr, path.weight, grid(steps), teacher,
             method=ACCELERATED, train_tolerance=times.train_tolerance, test_tolerance=times.test_tolerance,
         )  # fmt: skip
-        clocks = known(runs.memorised, runs.memorised_settled, runs.generalised, runs.generalised_settled)
+        clocks = known(runs.memorised, runs.memorised_settled, runs.generalised, runs.settled)
         resting = _rests(problem, runs, path.limit, teacher, times)
         return Descent(*clocks, ACCELERATED, runs.steps, runs.train_error, runs.recovery_error, steps, resting)
 

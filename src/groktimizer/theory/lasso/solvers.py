@@ -43,7 +43,7 @@ class Runs:
         memorised: First step with train error <= its tolerance, shape (...).
         memorised_settled: First step from which it stayed so up to the last step, shape (...).
         generalised: The same of the recovery error.
-        generalised_settled: The same of the recovery error.
+        settled: The same of the recovery error.
         restarts: Of the accelerated method, shape (...).
     """
 
@@ -55,7 +55,7 @@ class Runs:
     memorised: Steps
     memorised_settled: Steps
     generalised: Steps
-    generalised_settled: Steps
+    settled: Steps
     restarts: Steps
 
 
@@ -75,7 +75,7 @@ def solve(
     """Run a method, for one pair of lr and weight or for many at once; needs numba (the `lab` extra).
 
     >>> runs = solve([[1.0, 2.0]], [2.0], [2.0, 0.0], 0.1, [1e-2, 1e-3], [0, 10000], [0.0, 1.0], method="accelerated")
-    >>> bool((runs.generalised_settled > 0).all()), runs.recovery_error.shape
+    >>> bool((runs.settled > 0).all()), runs.recovery_error.shape
     (True, (2, 2))
 
     Args:
@@ -186,6 +186,6 @@ def _runs(
         memorised=marks[0, 0],
         memorised_settled=marks[0, 1],
         generalised=marks[1, 0],
-        generalised_settled=marks[1, 1],
+        settled=marks[1, 1],
         restarts=restarts,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from groktimizer.measures import Clocks
+from groktimizer.measures import Clocks, Transition, Verdict
 from groktimizer.theory.clock.checks import check_positive
 from groktimizer.theory.clock.forecast import Descent, End, better_weight, broken, grid, known, until_rest
 from groktimizer.theory.low_rank.problem import LowRank, TimeLaw, numbers
@@ -75,12 +75,14 @@ class LowRankForecast:
         accelerated: Proximal steps with momentum and restart.
         proximal: Plain ones, or None.
         skipped: Why there are no plain ones; empty if there are.
+        transition: What the accelerated run did, or that nothing can be found.
         advice: What to change, one line each.
     """
 
     accelerated: Descent
     proximal: Descent | None
     skipped: str
+    transition: Transition
     advice: tuple[str, ...]
 
 
@@ -139,7 +141,10 @@ def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = 
     if not skipped:
         budget = seen.expected if math.isfinite(seen.expected) else SPREAD * MOST_STEPS
         slow = _run(problem, start, seen, PROXIMAL, math.ceil(1.1 * budget) + PATIENCE)
-    return LowRankForecast(fast, slow, skipped, _advice(problem, start, seen, fast, most))
+    transition = fast.transition
+    if seen.verdict.outcome is Outcome.IMPOSSIBLE:
+        transition = Transition(Verdict.IMPOSSIBLE, seen.verdict.reason)
+    return LowRankForecast(fast, slow, skipped, transition, _advice(problem, start, seen, fast, most))
 
 
 def _reason(seen: Outlook, most: float) -> str:
