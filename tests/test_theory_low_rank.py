@@ -331,14 +331,12 @@ def test_turned_rows_give_the_singular_values(shape: tuple[int, int]):
     """Soft threshold and polar factor against LAPACK's, of full rank, of rank two and of two equal singular values."""
     rng = np.random.default_rng(0)
     left, _, right = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
-    flat = np.linspace(1, 2, shape[0])
-    twice = flat.copy()
-    twice[1] = twice[0]
-    for values in (flat, twice, flat * (np.arange(shape[0]) < 2), flat * 10.0 ** -np.arange(shape[0])):
+    flat, place = np.linspace(1, 2, shape[0]), np.arange(shape[0])
+    for values in (flat, np.where(place == 1, 1.0, flat), flat * (place < 2), flat * 10.0**-place):
         matrix, found = np.ascontiguousarray((left * values) @ right), np.empty(shape)
         for threshold in (1e-3, 1.2):
-            basis = np.linalg.qr(rng.normal(size=(shape[0], shape[0])))[0]
-            spectral(np.ascontiguousarray(basis), matrix, threshold, found)
+            basis = np.linalg.qr(rng.normal(size=(shape[0], shape[0])))[0].copy()
+            spectral(basis, matrix, threshold, found)
             np.testing.assert_allclose(found, (left * np.maximum(values - threshold, 0)) @ right, atol=1e-14)
         spectral(np.eye(shape[0]), matrix, -1.0, found)
         np.testing.assert_allclose(found, (left * (values > 0)) @ right, atol=1e-11)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from groktimizer.cli.lines import Told, read_array, step
-from groktimizer.cli.predict_convex import methods, step_size, tell_descents, transition
+from groktimizer.cli.predict_convex import methods, step_size, tell_descents
 from groktimizer.cli.prediction import Prediction, descents, given, refuse
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
@@ -87,7 +87,7 @@ def low_rank(arguments: argparse.Namespace, told: Told) -> Prediction:
     band = (f"where {matrices.PROXIMAL} recovers", seen.law.earliest, seen.expected) if shown and seen.law else None
     frame = descents(title, f"{seen.verdict.outcome}; recovery error", tolerances, runs, band=band)
     law = {"lr": lr, "weight": arguments.weight, "verdict": asdict(seen.verdict), "law": _law_content(seen)}
-    rest = {"methods": runs, "skipped": found.skipped, **transition(found.transition), "advice": found.advice}
+    rest = {"methods": runs, "skipped": found.skipped, "transition": asdict(found.transition), "advice": found.advice}
     content = {"measurements": drawn.seen, **drawn.sizes, **law, **rest}
     settings = {"lr": lr, "weight": arguments.weight, "tolerances": tolerances, "iterate": arguments.iterate}
     sizes = (*problem.shape, drawn.r, problem.measurements.count)
