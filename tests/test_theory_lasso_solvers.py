@@ -145,14 +145,14 @@ BAD = [
     ({"method": "newton"}, "method='newton': accepted are subgradient, projected, ista, accelerated"),
     ({"lr": 0.4}, "lr=0.4: diverges on these features"),
     ({"lr": 0.3, "method": "accelerated"}, "lr=0.3: may diverge with momentum, accepted are values up to 0.2"),
-    ({"weight": [1e-3, 0.0]}, "weight=0.0: accepted are positive"),
+    ({"weight": [1e-3, 0.0]}, "weight=0.0: expected a finite number > 0"),
     ({"lr": []}, "lr: empty"),
     ({"steps": [3, 3]}, "steps: accepted are increasing"),
     ({"steps": [-1, 3]}, "steps: accepted are increasing"),
     ({"steps": [0.5]}, "steps: accepted is a list of whole numbers"),
     ({"teacher": [0.0, 0.0]}, "all zeros"),
     ({"targets": [1.0, np.nan]}, "targets: shape (2,)"),
-    ({"test_tolerance": -1.0}, "test_tolerance=-1.0: accepted are positive"),
+    ({"test_tolerance": -1.0}, "test_tolerance=-1.0: expected a finite number > 0"),
 ]
 
 

@@ -1,6 +1,5 @@
 """What the problems accept, said in one line when it does not."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -70,39 +69,3 @@ def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
         raise UserError(f"{name}: shape {given.shape}, accepted is ({length},)")
     check_finite(name, given)
     return given
-
-
-def check_positive(name: str, value: float) -> None:
-    """Refuse what is not a positive finite number.
-
-    Args:
-        name: The argument's name.
-        value: Its value.
-
-    Raises:
-        UserError: If it is not positive and finite.
-    """
-    if not (_is_finite(value) and value > 0):
-        raise UserError(f"{name}={value!r}: accepted are positive finite numbers")
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Refuse what is not a finite number from 0 on.
-
-    Args:
-        name: The argument's name.
-        value: Its value.
-
-    Raises:
-        UserError: If it is negative or not finite.
-    """
-    if not (_is_finite(value) and value >= 0):
-        raise UserError(f"{name}={value!r}: accepted are finite numbers >= 0")
-
-
-def _is_finite(value: float) -> bool:
-    """Whether it is a finite real number, of whatever type it is."""
-    try:
-        return math.isfinite(value)
-    except (TypeError, ValueError, OverflowError):
-        return False

@@ -3,15 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_numbers, check_positive, check_vector
+from groktimizer.theory.clock.checks import check_numbers, check_vector
 from groktimizer.theory.clock.quadratic import Array
 
 __all__ = [
     "FARTHEST",
     "check_matrix",
     "check_numbers",
-    "check_positive",
     "check_settings",
     "check_steps",
     "check_vector",
@@ -53,8 +53,7 @@ def check_settings(lr: float, weight: float, sharpness: float, max_weight: float
     Raises:
         UserError: If alpha L >= 2, beta is not in (0, beta_max), or beta_max is 0.
     """
-    check_positive("lr", lr)
-    check_positive("weight", weight)
+    checks.positive(lr=lr, weight=weight)
     if max_weight == 0:
         raise UserError(
             "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"

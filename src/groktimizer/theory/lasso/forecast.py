@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import Transition
 from groktimizer.theory.clock.claims import Bound, at_most, stated
 from groktimizer.theory.clock.forecast import Array, Descent, better_weight, grid, known, until_rest
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
-from groktimizer.theory.lasso.checks import FARTHEST, check_positive, check_settings, check_vector
+from groktimizer.theory.lasso.checks import FARTHEST, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import NOISE, STRICT, Recovery
@@ -109,8 +110,7 @@ def forecast(
     Raises:
         UserError: If an argument is not accepted, or a time would be beyond 1e12 steps.
     """
-    check_positive("train_tolerance", train_tolerance)
-    check_positive("test_tolerance", test_tolerance)
+    checks.positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
     target = teacher_of(problem, teacher)
     check_settings(lr, weight, problem.sharpness, problem.max_weight)
     if lr * problem.sharpness > 1 + _ROOM:

@@ -3,11 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso import laws
-from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_settings, check_vector
+from groktimizer.theory.lasso.checks import check_matrix, check_settings, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, recovery
 from groktimizer.theory.lasso.times import LassoTimes, times_along
@@ -87,8 +88,7 @@ class Lasso:
         Returns:
             The four times and the limits of both errors.
         """
-        check_positive("train_tolerance", train_tolerance)
-        check_positive("test_tolerance", test_tolerance)
+        checks.positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
         target = check_vector("teacher", teacher, self.n)
         return times_along(self.trajectory(a0, lr, weight), target, train_tolerance, test_tolerance)
 

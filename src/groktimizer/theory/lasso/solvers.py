@@ -20,9 +20,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array
-from groktimizer.theory.lasso.checks import check_matrix, check_numbers, check_positive, check_vector
+from groktimizer.theory.lasso.checks import check_matrix, check_numbers, check_vector
 
 Method = Literal["subgradient", "projected", "ista", "accelerated"]
 _METHODS = ("subgradient", "projected", "ista", "accelerated")  # in the order of the constants in `kernels`
@@ -101,8 +102,7 @@ def solve(
     wanted = check_vector("teacher", teacher, x.shape[1])
     rates, weights = _pairs(lr, weight)
     grid = _check(x, y, wanted, rates, weights, steps, method)
-    check_positive("train_tolerance", train_tolerance)
-    check_positive("test_tolerance", test_tolerance)
+    checks.positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
     try:
         from groktimizer.theory.lasso import kernels
     except ImportError:
@@ -154,7 +154,7 @@ def _check(
         if not values.size:
             raise UserError(f"{name}: empty, accepted is at least one number")
         for value in values.flat:
-            check_positive(name, float(value))
+            checks.positive(**{name: float(value)})
     top, most = float(np.linalg.norm(x, 2) ** 2), float(rates.max())
     if method in {"subgradient", "ista"} and most * top >= 2:
         raise UserError(f"lr={most:g}: diverges on these features, accepted are values below {2 / top:.6g}")

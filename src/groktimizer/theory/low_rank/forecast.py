@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from groktimizer.ground import checks
 from groktimizer.measures import Clocks, Transition, Verdict
-from groktimizer.theory.clock.checks import check_positive
 from groktimizer.theory.clock.forecast import Descent, End, better_weight, broken, grid, known, until_rest
 from groktimizer.theory.low_rank.problem import LowRank, TimeLaw, numbers
 from groktimizer.theory.low_rank.recoverable import Outcome, Recoverability
@@ -100,8 +100,7 @@ def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerance
         The outlook.
     """
     train, test = tolerances
-    check_positive("train_tolerance", train)
-    check_positive("test_tolerance", test)
+    checks.positive(train_tolerance=train, test_tolerance=test)
     rate = numbers("lr", lr)
     problem.check_lr(rate)
     problem.check_lr(rate, accelerated=True)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.penalties import Nuclear
-from groktimizer.theory.clock.checks import check_numbers, check_positive
+from groktimizer.theory.clock.checks import check_numbers
 from groktimizer.theory.low_rank.measurements import Dense, Entries, Measurements, places_of
 from groktimizer.theory.low_rank.recoverable import (
     Recoverability,
@@ -267,7 +268,7 @@ class LowRank:
             raise UserError(lacking)
         self.check_weight(numbers("weight", weight))
         self.check_lr(numbers("lr", lr))
-        check_positive("tolerance", tolerance)
+        checks.positive(tolerance=tolerance)
         first, fit = self.begin(start), self.interpolant(start)
         error, drift = fit - truth, lr * weight
         if drift == 0:
@@ -378,10 +379,6 @@ def check_each(name: str, values: Tensor) -> None:
     Args:
         name: Of the argument.
         values: Any shape.
-
-    Raises:
-        UserError: If one is not.
     """
-    wrong = values[~((values > 0) & values.isfinite())]
-    if wrong.numel():
-        raise UserError(f"{name}={float(wrong[0]):g}: accepted are finite numbers > 0")
+    for value in values.ravel().tolist():
+        checks.positive(**{name: value})

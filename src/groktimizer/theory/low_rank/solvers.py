@@ -19,7 +19,6 @@ from torch import Tensor
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_positive
 from groktimizer.theory.low_rank.measurements import Entries
 from groktimizer.theory.low_rank.problem import LowRank, check_each, numbers
 
@@ -115,8 +114,7 @@ def solve(
         raise UserError(f"method={method!r}: accepted are {', '.join(METHODS)}")
     checks.whole("steps", steps, 0)
     checks.whole("patience", patience, 0)
-    check_positive("train_tolerance", train_tolerance)
-    check_positive("recovery_tolerance", recovery_tolerance)
+    checks.positive(train_tolerance=train_tolerance, recovery_tolerance=recovery_tolerance)
     rates, weights = _pairs(problem, method, lr, weight)
     begin = problem.begin(start)
     try:
