@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array
 
+_ROOM = 1e-12  # relative, by which lr L may pass 1
 _LARGEST = 1e70  # fourth powers of larger entries leave float64
 
 
@@ -69,3 +71,53 @@ def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
         raise UserError(f"{name}: shape {given.shape}, accepted is ({length},)")
     check_finite(name, given)
     return given
+
+
+def check_lr(lr: npt.ArrayLike, sharpness: float, what: str, *, momentum: bool = False) -> None:
+    """Refuse step sizes with which descent on a quadratic diverges.
+
+    Args:
+        lr: Any shape.
+        sharpness: Its largest curvature L.
+        what: It is of, for the error.
+        momentum: Whether the steps are accelerated, for which ``lr L`` is at most 1 and not below 2.
+
+    Raises:
+        UserError: If one is not accepted.
+    """
+    most = _largest("lr", lr)
+    if momentum and most * sharpness > 1 + _ROOM:
+        raise UserError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / sharpness:.6g}")
+    if not momentum and most * sharpness >= 2:
+        raise UserError(f"lr={most:g}: diverges on these {what}, accepted are values below {2 / sharpness:.6g}")
+
+
+def check_weight(weight: npt.ArrayLike, limit: float) -> None:
+    """Refuse weights of a norm under which 0 is the answer.
+
+    Args:
+        weight: Any shape.
+        limit: The least such weight, the dual norm of X'y.
+
+    Raises:
+        UserError: If one is not accepted.
+    """
+    most = _largest("weight", weight)
+    if limit == 0:
+        raise UserError(
+            "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
+        )
+    if most >= limit:
+        raise UserError(
+            f"weight={most:g}: the answer is 0 from beta_max = {limit:.6g} on, accepted are values below it"
+        )
+
+
+def _largest(name: str, values: npt.ArrayLike) -> float:
+    """The largest of positive numbers, refused where they are not."""
+    given = np.asarray(values)
+    if not given.size:
+        raise UserError(f"{name}: empty, accepted is at least one number")
+    for value in given.ravel().tolist():
+        checks.positive(**{name: value})
+    return float(given.max())

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_lr
 from groktimizer.theory.low_rank.measurements import Entries
-from groktimizer.theory.low_rank.problem import LowRank, check_each, numbers
+from groktimizer.theory.low_rank.problem import LowRank, numbers
 
 if TYPE_CHECKING:
     from groktimizer.theory.low_rank.kernels import Data
@@ -158,8 +159,8 @@ def _pairs(problem: LowRank, method: str, lr: Numbers, weight: Numbers) -> tuple
         raise UserError(f"lr and weight of lengths {len(one)} and {len(two)}: accepted are equal ones, or one number")
     one, two = torch.broadcast_tensors(one, two)
     problem.check_weight(two)
-    if method == "projected":
-        check_each("lr", one)
+    if method == "projected":  # it fits at every step, so any step size will do
+        check_lr(one, 0.0, "measurements")
     else:
         problem.check_lr(one, accelerated=method == "accelerated")
     return one, two
