@@ -13,7 +13,8 @@ import pytest
 from measuring import Ratio, Table, interleaved
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from groktimizer.theory.lasso import Lasso, lasso_by_coordinates, objective, recovery, solve
+from groktimizer.theory.lasso import Lasso, objective, recovery, solve
+from second_lasso import lasso_by_coordinates
 
 N, LR, FAR = 100, 0.1, 10**8
 START = np.full(N, 1e-6)

@@ -8,7 +8,7 @@ import pytest
 
 from groktimizer.dynamics import critical_momentum
 from groktimizer.theory.linear.optimality import critical_steps, lower_bound_steps, polyak
-from groktimizer.theory.networks.features import RandomFourier, RandomRelu, Raw, relu_neuron
+from groktimizer.theory.networks.features import RandomFourier, RandomRelu, relu_neuron
 from groktimizer.theory.ridge import (
     Ridge,
     best_weight_decay,
@@ -254,7 +254,7 @@ def test_no_first_order_method_beats_the_lower_bound_and_critical_damping_is_nea
 def test_feature_maps_and_nonlinear_targets_equal_the_loop():
     rng = np.random.default_rng(1)
     x, x_test, direction = rng.normal(size=(12, 5)), rng.normal(size=(60, 5)), rng.normal(size=5)
-    for features in (RandomRelu.draw(40, 5, rng), RandomFourier.draw(40, 5, rng), Raw()):
+    for features in (RandomRelu.draw(40, 5, rng), RandomFourier.draw(40, 5, rng), np.asarray):
         train, test = features(x), features(x_test)
         y, y_test = relu_neuron(direction, x), relu_neuron(direction, x_test)
         ridge = Ridge.from_targets(train, y, test, y_test)

@@ -330,15 +330,15 @@ BAD = [
     ({"a0": [0.0]}, "a0: shape (1,), accepted is (2,)"),
     ({"a0": [0.0, np.inf]}, "a0: holds NaN or inf"),
     ({"lr": 0.4}, "lr=0.4: diverges on these features, accepted are values below 0.4"),
-    ({"lr": 0.0}, "lr=0.0: accepted are positive"),
-    ({"weight": 0.0}, "weight=0.0: accepted are positive"),
+    ({"lr": 0.0}, "lr=0.0: expected a finite number > 0"),
+    ({"weight": 0.0}, "weight=0.0: expected a finite number > 0"),
     ({"weight": 4.0}, "weight=4: the answer is 0 from beta_max = 4 on"),
     ({"t": -1}, "t: holds steps that are negative"),
     ({"t": 1e13}, "beyond 1e12"),
     ({"t": 0.5}, "t: holds fractions"),
     ({"target": "test"}, "target='test': accepted are 'train'"),
     ({"target": [0.0, 0.0]}, "target=0: a relative error"),
-    ({"tolerance": 0.0}, "tolerance=0.0: accepted are positive"),
+    ({"tolerance": 0.0}, "tolerance=0.0: expected a finite number > 0"),
 ]
 
 

@@ -257,14 +257,14 @@ def test_floors_are_the_limit_of_the_losses_and_name_their_term():
 
 # Stable below 2 / (2 (1 + sqrt(ratio))^2 + gamma): at ratio 1/4 and gamma = 1/2 that is 2 / 5.
 BAD = [
-    (lambda: LinearEstimator(0.5, 0), "lr=0: accepted are positive finite numbers"),
-    (lambda: LinearEstimator(0.5, math.inf), "lr=inf: accepted are positive finite numbers"),
+    (lambda: LinearEstimator(0.5, 0), "lr=0: expected a finite number > 0"),
+    (lambda: LinearEstimator(0.5, math.inf), "lr=inf: expected a finite number > 0"),
     (lambda: LinearEstimator(0.25, 0.4, 0.5), "lr=0.4: diverges on such inputs, accepted are values below 0.4"),
-    (lambda: LinearEstimator(0.5, 0.1, -1.0), "weight_decay=-1.0: accepted are finite numbers >= 0"),
+    (lambda: LinearEstimator(0.5, 0.1, -1.0), "weight_decay=-1.0: expected a finite number ≥ 0"),
     (lambda: LinearEstimator(0.5, 0.1).losses(-1), "steps: holds negative"),
-    (lambda: LinearEstimator(0.5, 0.1).times(0), "tolerance=0: accepted are positive"),
+    (lambda: LinearEstimator(0.5, 0.1).times(0), "tolerance=0: expected a finite number > 0"),
     (lambda: LinearEstimator(0.5, 0.1).times(1e-3, 1.0), "level=1.0: accepted are numbers in"),
-    (lambda: delay(0.5, 0.0), "lr=0.0: accepted are positive"),
+    (lambda: delay(0.5, 0.0), "lr=0.0: expected a finite number > 0"),
     (lambda: divergence(1.0, 0.1), "ratio=1.0: accepted are positive numbers other than 1"),
     (lambda: decayed_delay(1.5, 0.1), "ratio=1.5: accepted are numbers in"),
     (lambda: decay_floors(1.5, 0.1), "ratio=1.5: accepted are numbers in"),

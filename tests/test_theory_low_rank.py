@@ -321,9 +321,8 @@ def test_a_clock_is_the_definition(errors: list[float]):
         note(marks, step, error <= 1.0)
     met = [error <= 1.0 for error in errors]
     first = met.index(True) if any(met) else NEVER
-    broken = max((i for i, one in enumerate(met) if not one), default=-1)
     assert int(marks[0]) == first
-    assert int(marks[1]) == (broken + 1 if met[-1] else NEVER)
+    assert int(marks[1]) == next((step for step in range(len(met)) if all(met[step:])), NEVER)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 7), (6, 6)])
@@ -331,14 +330,12 @@ def test_turned_rows_give_the_singular_values(shape: tuple[int, int]):
     """Soft threshold and polar factor against LAPACK's, of full rank, of rank two and of two equal singular values."""
     rng = np.random.default_rng(0)
     left, _, right = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
-    flat = np.linspace(1, 2, shape[0])
-    twice = flat.copy()
-    twice[1] = twice[0]
-    for values in (flat, twice, flat * (np.arange(shape[0]) < 2), flat * 10.0 ** -np.arange(shape[0])):
+    flat, place = np.linspace(1, 2, shape[0]), np.arange(shape[0])
+    for values in (flat, np.where(place == 1, 1.0, flat), flat * (place < 2), flat * 10.0**-place):
         matrix, found = np.ascontiguousarray((left * values) @ right), np.empty(shape)
         for threshold in (1e-3, 1.2):
-            basis = np.linalg.qr(rng.normal(size=(shape[0], shape[0])))[0]
-            spectral(np.ascontiguousarray(basis), matrix, threshold, found)
+            basis = np.linalg.qr(rng.normal(size=(shape[0], shape[0])))[0].copy()
+            spectral(basis, matrix, threshold, found)
             np.testing.assert_allclose(found, (left * np.maximum(values - threshold, 0)) @ right, atol=1e-14)
         spectral(np.eye(shape[0]), matrix, -1.0, found)
         np.testing.assert_allclose(found, (left * (values > 0)) @ right, atol=1e-11)
@@ -360,16 +357,19 @@ def test_without_a_truth_there_are_no_recovery_errors():
     [
         (lambda: solve(EASY, "proximal", 2.0, 1e-3, 5), "lr=2: diverges on these measurements, .* below 2"),
         (lambda: solve(EASY, "subgradient", 2.5, 1e-3, 5), "lr=2.5: diverges"),
-        (lambda: solve(EASY, "accelerated", 1.1, 1e-3, 5), "too large for accelerated steps, .* up to 1$"),
-        (lambda: solve(EASY, "proximal", -1.0, 1e-3, 5), "lr=-1: accepted"),
-        (lambda: solve(EASY, "proximal", 1.0, 0.9, 5), r"weight=0.9: 0 is the answer, accepted are weights below 0.7"),
-        (lambda: solve(EASY, "proximal", 1.0, 0.0, 5), "weight=0: accepted"),
+        (lambda: solve(EASY, "accelerated", 1.1, 1e-3, 5), "may diverge with momentum, .* up to 1$"),
+        (lambda: solve(EASY, "proximal", -1.0, 1e-3, 5), "lr=-1.0: expected"),
+        (
+            lambda: solve(EASY, "proximal", 1.0, 0.9, 5),
+            r"weight=0.9: the answer is 0 from beta_max = 0.7",
+        ),
+        (lambda: solve(EASY, "proximal", 1.0, 0.0, 5), "weight=0.0: expected"),
         (lambda: solve(EASY, "proxmal", 1.0, 1e-3, 5), "method='proxmal': accepted are subgradient"),
         (lambda: solve(EASY, "proximal", 1.0, 1e-3, -1), "steps=-1"),
         (lambda: solve(EASY, "proximal", torch.ones(2, 2), 1e-3, 1), r"shape \(2, 2\)"),
         (lambda: solve(EASY, "proximal", 1.0, 1e-3, 1, start=torch.zeros(3, 3)), r"start of shape \(3, 3\)"),
         (lambda: EASY.time_law(2.0, 1e-3), "diverges"),
-        (lambda: EASY.time_law(1.0, 5.0), "0 is the answer"),
+        (lambda: EASY.time_law(1.0, 5.0), "the answer is 0 from"),
         (lambda: EASY.time_law(1.0, 1e-3).theorem(0.0), "slack=0.0"),
         (lambda: LowRank(EASY.measurements, EASY.targets).verdict(), "truth=None"),
         (lambda: LowRank(EASY.measurements, EASY.targets[:3]), r"targets of shape \(3,\)"),

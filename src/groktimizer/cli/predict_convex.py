@@ -114,7 +114,7 @@ def _content(found: SparseForecast) -> dict[str, Any]:
         "train_floor": found.times.train_floor,
         "recovery_floor": found.times.recovery_floor,
         "events": found.times.n_events,
-        "transition": {"verdict": found.transition.verdict.value, "reason": found.transition.reason},
+        "transition": asdict(found.transition),
         "laws": {name: asdict(law) | {"guaranteed": law.guaranteed} for name, law in found.laws.items()},
         "advice": found.advice,
     }

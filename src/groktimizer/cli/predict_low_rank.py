@@ -87,7 +87,7 @@ def low_rank(arguments: argparse.Namespace, told: Told) -> Prediction:
     band = (f"where {matrices.PROXIMAL} recovers", seen.law.earliest, seen.expected) if shown and seen.law else None
     frame = descents(title, f"{seen.verdict.outcome}; recovery error", tolerances, runs, band=band)
     law = {"lr": lr, "weight": arguments.weight, "verdict": asdict(seen.verdict), "law": _law_content(seen)}
-    rest = {"methods": runs, "skipped": found.skipped, "advice": found.advice}
+    rest = {"methods": runs, "skipped": found.skipped, "transition": asdict(found.transition), "advice": found.advice}
     content = {"measurements": drawn.seen, **drawn.sizes, **law, **rest}
     settings = {"lr": lr, "weight": arguments.weight, "tolerances": tolerances, "iterate": arguments.iterate}
     sizes = (*problem.shape, drawn.r, problem.measurements.count)

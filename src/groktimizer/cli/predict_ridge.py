@@ -217,7 +217,9 @@ def _recommended(found: Forecast) -> str:
 def times_content(times: GrokkingTime) -> dict[str, Any]:
     """A method's times as plain values, without θ(0)."""
     kept = ("memorised", "memorised_settled", "generalised", "settled", "delay", "unresolved")
-    return {name: getattr(times, name) for name in kept} | {"floors": asdict(times.floors), "advice": times.advice}
+    verdict = None if times.unresolved else times.transition.verdict
+    rest = {"verdict": verdict, "floors": asdict(times.floors), "advice": times.advice}
+    return {name: getattr(times, name) for name in kept} | rest
 
 
 def _content(found: Forecast) -> dict[str, Any]:

@@ -82,6 +82,11 @@ class Clocks:
         return self.generalised - self.memorised
 
     @property
+    def transition(self) -> "Transition":
+        """What became of the run, as far as its clocks tell."""
+        return judge(self)
+
+    @property
     def resolution(self) -> int:
         """Steps between two looks at the run; 1 where every step is known."""
         return 1

@@ -1,14 +1,15 @@
 """What the problems accept, said in one line when it does not."""
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array
 
+_ROOM = 1e-12  # relative, by which lr L may pass 1
 _LARGEST = 1e70  # fourth powers of larger entries leave float64
 
 
@@ -72,37 +73,51 @@ def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
     return given
 
 
-def check_positive(name: str, value: float) -> None:
-    """Refuse what is not a positive finite number.
+def check_lr(lr: npt.ArrayLike, sharpness: float, what: str, *, momentum: bool = False) -> None:
+    """Refuse step sizes with which descent on a quadratic diverges.
 
     Args:
-        name: The argument's name.
-        value: Its value.
+        lr: Any shape.
+        sharpness: Its largest curvature L.
+        what: It is of, for the error.
+        momentum: Whether the steps are accelerated, for which ``lr L`` is at most 1 and not below 2.
 
     Raises:
-        UserError: If it is not positive and finite.
+        UserError: If one is not accepted.
     """
-    if not (_is_finite(value) and value > 0):
-        raise UserError(f"{name}={value!r}: accepted are positive finite numbers")
+    most = _largest("lr", lr)
+    if momentum and most * sharpness > 1 + _ROOM:
+        raise UserError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / sharpness:.6g}")
+    if not momentum and most * sharpness >= 2:
+        raise UserError(f"lr={most:g}: diverges on these {what}, accepted are values below {2 / sharpness:.6g}")
 
 
-def check_not_negative(name: str, value: float) -> None:
-    """Refuse what is not a finite number from 0 on.
+def check_weight(weight: npt.ArrayLike, limit: float) -> None:
+    """Refuse weights of a norm under which 0 is the answer.
 
     Args:
-        name: The argument's name.
-        value: Its value.
+        weight: Any shape.
+        limit: The least such weight, the dual norm of X'y.
 
     Raises:
-        UserError: If it is negative or not finite.
+        UserError: If one is not accepted.
     """
-    if not (_is_finite(value) and value >= 0):
-        raise UserError(f"{name}={value!r}: accepted are finite numbers >= 0")
+    most = _largest("weight", weight)
+    if limit == 0:
+        raise UserError(
+            "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
+        )
+    if most >= limit:
+        raise UserError(
+            f"weight={most:g}: the answer is 0 from beta_max = {limit:.6g} on, accepted are values below it"
+        )
 
 
-def _is_finite(value: float) -> bool:
-    """Whether it is a finite real number, of whatever type it is."""
-    try:
-        return math.isfinite(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
+def _largest(name: str, values: npt.ArrayLike) -> float:
+    """The largest of positive numbers, refused where they are not."""
+    given = np.asarray(values)
+    if not given.size:
+        raise UserError(f"{name}: empty, accepted is at least one number")
+    for value in given.ravel().tolist():
+        checks.positive(**{name: value})
+    return float(given.max())

@@ -98,18 +98,19 @@ class End:
         return self.tolerance / max(self.error, np.finfo(np.float64).tiny)
 
 
-def broken(ends: Mapping[str, End]) -> list[str]:
+def broken(ends: Mapping[str, End], names: tuple[str, str] = ("train error", "recovery error")) -> list[str]:
     """One line for each tolerance that cannot be kept.
 
     Args:
         ends: By "train" and "test".
+        names: What those two errors are called.
 
     Returns:
         The lines.
     """
-    names = {"train": "train error", "test": "recovery error"}
+    told = {"train": names[0], "test": names[1]}
     return [
-        f"{name}_tolerance={end.tolerance:g} cannot be kept: the {names[name]} ends at {end.error:.6g}, {end.why}"
+        f"{name}_tolerance={end.tolerance:g} cannot be kept: the {told[name]} ends at {end.error:.6g}, {end.why}"
         for name, end in ends.items()
         if end.error > end.tolerance
     ]

@@ -1,6 +1,6 @@
 """Sparse recovery by ISTA: exact paths and times, laws, recovery checks, direct answers (arXiv 2506.05718)."""
 
-from groktimizer.theory.lasso.answers import basis_pursuit, interpolant, lasso_by_coordinates, objective
+from groktimizer.theory.lasso.answers import basis_pursuit, interpolant, objective
 from groktimizer.theory.lasso.laws import accelerated, predicted_memorisation, theorem_2_1, theorem_3_3, theorem_3_6
 from groktimizer.theory.lasso.path import Event, LassoPath
 from groktimizer.theory.lasso.problem import Lasso
@@ -20,7 +20,6 @@ __all__ = [
     "coherence",
     "fuchs",
     "interpolant",
-    "lasso_by_coordinates",
     "null_space_constant",
     "objective",
     "predicted_memorisation",

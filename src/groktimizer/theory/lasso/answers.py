@@ -1,6 +1,4 @@
-"""Direct answers, none of them reached by descent: interpolants, basis pursuit, the Lasso estimator."""
-
-from typing import Any
+"""Direct answers, none of them reached by descent: interpolants, basis pursuit."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +6,9 @@ from scipy.optimize import linprog
 
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array
-from groktimizer.theory.lasso.checks import check_matrix, check_settings, check_vector
+from groktimizer.theory.lasso.checks import check_matrix, check_vector
 
 _ZERO = 1e-7  # what the linear program leaves of a zero, relative
-_TIGHT = 1e-14  # violation of the optimality conditions that skglm is asked for, over the largest ||X_j|| ||y||
-_EPOCHS = 20_000  # of coordinate descent on one working set; there are at most 50
 
 
 def interpolant(features: npt.ArrayLike, targets: npt.ArrayLike, a0: npt.ArrayLike | None = None) -> Array:
@@ -61,35 +57,6 @@ def basis_pursuit(features: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
     answer = np.zeros_like(rough)
     answer[support] = np.linalg.lstsq(x[:, support], y, rcond=None)[0]
     return answer if np.linalg.norm(x @ answer - y) <= np.linalg.norm(x @ rough - y) + _ZERO * size else rough
-
-
-def lasso_by_coordinates(features: npt.ArrayLike, targets: npt.ArrayLike, weight: float) -> Array:
-    """The Lasso estimator by skglm's coordinate descent; needs the `lab` extra. `Lasso.estimator` needs none.
-
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-        weight: beta of ``1/2 ||X a - y||^2 + beta ||a||_1``.
-
-    Returns:
-        The estimator, shape (n,).
-
-    Raises:
-        UserError: If skglm is not installed, or an argument is not accepted.
-    """
-    x = check_matrix("features", features)
-    y = check_vector("targets", targets, x.shape[0])
-    check_settings(1e-300, weight, 1.0, float(np.abs(x.T @ y).max()))
-    try:
-        from skglm.datafits import Quadratic
-        from skglm.penalties import L1
-        from skglm.solvers import AndersonCD
-    except ImportError:
-        raise UserError("skglm is not installed: pip install groktimizer[lab]") from None
-    # skglm divides the squares by N, so the weight as well; a gradient is rounded by eps ||X_j|| ||y|| / N.
-    tight = _TIGHT * float(np.linalg.norm(x, axis=0).max() * np.linalg.norm(y)) / x.shape[0]
-    solver: Any = AndersonCD(max_iter=50, max_epochs=_EPOCHS, tol=tight, fit_intercept=False, warm_start=False)
-    return np.asarray(solver.solve(np.asfortranarray(x), y, Quadratic(), L1(weight / x.shape[0]))[0], dtype=np.float64)
 
 
 def objective(features: Array, targets: Array, weight: float, a: Array) -> float:

@@ -4,15 +4,13 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_numbers, check_positive, check_vector
+from groktimizer.theory.clock.checks import check_numbers, check_vector
 from groktimizer.theory.clock.quadratic import Array
 
 __all__ = [
     "FARTHEST",
     "check_matrix",
     "check_numbers",
-    "check_positive",
-    "check_settings",
     "check_steps",
     "check_vector",
 ]
@@ -39,32 +37,6 @@ def check_matrix(name: str, value: npt.ArrayLike) -> Array:
     if not np.isfinite(given).all():
         raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
     return given
-
-
-def check_settings(lr: float, weight: float, sharpness: float, max_weight: float) -> None:
-    """Check step size and weight against a problem.
-
-    Args:
-        lr: Step size alpha.
-        weight: beta.
-        sharpness: L, the largest eigenvalue of X'X.
-        max_weight: beta_max = ||X'y||_inf.
-
-    Raises:
-        UserError: If alpha L >= 2, beta is not in (0, beta_max), or beta_max is 0.
-    """
-    check_positive("lr", lr)
-    check_positive("weight", weight)
-    if max_weight == 0:
-        raise UserError(
-            "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
-        )
-    if lr * sharpness >= 2:
-        raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {2 / sharpness:.6g}")
-    if weight >= max_weight:
-        raise UserError(
-            f"weight={weight:g}: the answer is 0 from beta_max = {max_weight:.6g} on, accepted are values below it"
-        )
 
 
 def check_steps(t: npt.ArrayLike) -> npt.NDArray[np.int64]:

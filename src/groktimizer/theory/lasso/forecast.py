@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import Transition
+from groktimizer.theory.clock.checks import check_lr, check_weight
 from groktimizer.theory.clock.claims import Bound, at_most, stated
 from groktimizer.theory.clock.forecast import Array, Descent, better_weight, grid, known, until_rest
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
-from groktimizer.theory.lasso.checks import FARTHEST, check_positive, check_settings, check_vector
+from groktimizer.theory.lasso.checks import FARTHEST, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import NOISE, STRICT, Recovery
@@ -21,7 +23,6 @@ from groktimizer.theory.lasso.solvers import Runs, solve
 from groktimizer.theory.lasso.times import LassoTimes, times_along
 
 PROXIMAL, ACCELERATED = "proximal (ISTA)", "accelerated"
-_ROOM = 1e-12  # relative, by which alpha L may pass 1
 _FIRST = 10  # steps over 1 / sqrt(alpha beta) of the first accelerated run
 _WORK = 2e10  # products that an accelerated run may cost: a minute
 _REST = 1e-3  # distance from the limit, over what the tolerance allows, that counts as there
@@ -109,15 +110,11 @@ def forecast(
     Raises:
         UserError: If an argument is not accepted, or a time would be beyond 1e12 steps.
     """
-    check_positive("train_tolerance", train_tolerance)
-    check_positive("test_tolerance", test_tolerance)
+    checks.positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
     target = teacher_of(problem, teacher)
-    check_settings(lr, weight, problem.sharpness, problem.max_weight)
-    if lr * problem.sharpness > 1 + _ROOM:
-        raise UserError(
-            f"lr={lr:g}: may diverge with momentum, accepted are values up to {1 / problem.sharpness:.6g} for the "
-            "accelerated method"
-        )
+    check_lr(lr, problem.sharpness, "features")
+    check_weight(weight, problem.max_weight)
+    check_lr(lr, problem.sharpness, "features", momentum=True)
     can = problem.recovery(target)
     delay, memorising, floor = problem.laws(a0, lr, weight, target, can.null_space)
     _check_length(lr, weight, laws.drift(problem.features, problem.targets, target, lr, weight, a0), memorising.value)
@@ -194,7 +191,7 @@ def _accelerated(problem: Lasso, path: LassoPath, teacher: Array, times: LassoTi
             problem.features, problem.targets, path.at(0), path.lr, path.weight, grid(steps), teacher,
             method=ACCELERATED, train_tolerance=times.train_tolerance, test_tolerance=times.test_tolerance,
         )  # fmt: skip
-        clocks = known(runs.memorised, runs.memorised_settled, runs.generalised, runs.generalised_settled)
+        clocks = known(runs.memorised, runs.memorised_settled, runs.generalised, runs.settled)
         resting = _rests(problem, runs, path.limit, teacher, times)
         return Descent(*clocks, ACCELERATED, runs.steps, runs.train_error, runs.recovery_error, steps, resting)
 

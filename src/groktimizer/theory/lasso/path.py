@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import LATEST, Crossing, Curve, crossing, first_step
-from groktimizer.theory.lasso.checks import check_positive, check_steps, check_vector
+from groktimizer.theory.lasso.checks import check_steps, check_vector
 from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
 from groktimizer.theory.lasso.watch import Few, Lipschitz, distance_to, event_watch, residual_below
 
@@ -123,8 +124,7 @@ class LassoPath:
         Raises:
             UserError: If the reference is zero, or the tolerance not positive.
         """
-        check_positive("tolerance", tolerance)
-        check_positive("lipschitz", lipschitz)
+        checks.positive(tolerance=tolerance, lipschitz=lipschitz)
         if isinstance(target, str):
             if target != "train":
                 raise UserError(f"target={target!r}: accepted are 'train', a vector and a function of the state")

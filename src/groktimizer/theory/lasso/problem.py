@@ -3,11 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_lr, check_weight
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso import laws
-from groktimizer.theory.lasso.checks import check_matrix, check_positive, check_settings, check_vector
+from groktimizer.theory.lasso.checks import check_matrix, check_vector
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, recovery
 from groktimizer.theory.lasso.times import LassoTimes, times_along
@@ -62,7 +64,8 @@ class Lasso:
             The path.
         """
         start = check_vector("a0", a0, self.n)
-        check_settings(lr, weight, self.sharpness, self.max_weight)
+        check_lr(lr, self.sharpness, "features")
+        check_weight(weight, self.max_weight)
         return LassoPath(self.features, self.targets, start, lr, weight)
 
     def grokking_time(
@@ -87,8 +90,7 @@ class Lasso:
         Returns:
             The four times and the limits of both errors.
         """
-        check_positive("train_tolerance", train_tolerance)
-        check_positive("test_tolerance", test_tolerance)
+        checks.positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
         target = check_vector("teacher", teacher, self.n)
         return times_along(self.trajectory(a0, lr, weight), target, train_tolerance, test_tolerance)
 
@@ -124,7 +126,8 @@ class Lasso:
             Theorem 3.3, the predictor of t1, Theorem 3.6; see `laws` for those that need more.
         """
         start, target = check_vector("a0", a0, self.n), check_vector("teacher", teacher, self.n)
-        check_settings(lr, weight, self.sharpness, self.max_weight)
+        check_lr(lr, self.sharpness, "features")
+        check_weight(weight, self.max_weight)
         return (
             laws.theorem_3_3(self.features, self.targets, target, lr, weight, start, null_space),
             laws.predicted_memorisation(self.features, self.targets, start, lr, weight),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import special
 from scipy.optimize import brentq
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 
 Array = npt.NDArray[np.float64]
@@ -98,9 +99,8 @@ class LinearEstimator:
 
     def __post_init__(self) -> None:
         _check_ratio(self.ratio)
-        _check_positive(lr=self.lr, outputs=self.outputs, student_scale=self.student_scale)
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise UserError(f"weight_decay={self.weight_decay!r}: accepted are finite numbers >= 0")
+        checks.positive(lr=self.lr, outputs=self.outputs, student_scale=self.student_scale)
+        checks.not_negative(weight_decay=self.weight_decay)
         # D <- (I - (2 eta/d_out) Sigma - (eta gamma/d_out) I) D with nu <= (1 + sqrt(ratio))^2
         limit = 2 * self.outputs / (2 * (1 + math.sqrt(self.ratio)) ** 2 + self.weight_decay)
         if self.lr >= limit:
@@ -175,7 +175,7 @@ class LinearEstimator:
         Raises:
             UserError: If the tolerance is not positive or the level not inside (0, 1).
         """
-        _check_positive(tolerance=tolerance)
+        checks.positive(tolerance=tolerance)
         if not 0 < level < 1:
             raise UserError(f"level={level!r}: accepted are numbers in (0, 1)")
         return self._first(0, tolerance, level, latest), self._first(1, tolerance, level, latest)
@@ -183,21 +183,15 @@ class LinearEstimator:
     def _first(self, which: int, tolerance: float, level: float, latest: float) -> float:
         """First crossing of one accuracy, bracketed on a fine geometric grid."""
 
-        def short(log_step: float) -> float:
-            return float(self.accuracies(math.exp(log_step), tolerance)[which]) - level
+        def short(log_step: npt.ArrayLike) -> Array:
+            return self.accuracies(np.exp(log_step), tolerance)[which] - level
 
-        if float(self.accuracies(0.0, tolerance)[which]) >= level:
-            return 0.0
         grid = np.linspace(math.log(1e-3), math.log(latest), 400)
-        previous = grid[0]
-        for point in grid:
-            if short(float(point)) >= 0:
-                if point == previous:
-                    return math.exp(float(point))
-                root = brentq(short, float(previous), float(point), xtol=1e-12, full_output=False)
-                return math.exp(float(np.asarray(root)))
-            previous = point
-        return math.inf
+        reached = short(np.r_[-np.inf, grid]) >= 0
+        first = int(np.argmax(reached))
+        if first <= 1:  # before the first step; or nowhere, for which argmax says 0
+            return (0.0 if reached[0] else math.inf) if first == 0 else math.exp(grid[0])
+        return math.exp(float(np.asarray(brentq(short, grid[first - 2], grid[first - 1], xtol=1e-12))))
 
 
 def accuracy(loss: npt.ArrayLike, tolerance: float, outputs: int = 1) -> Array:
@@ -293,7 +287,7 @@ def delay(ratio: float, lr: float, outputs: int = 1) -> float:
         Steps; inf for ratio >= 1.
     """
     _check_ratio(ratio)
-    _check_positive(lr=lr, outputs=outputs)
+    checks.positive(lr=lr, outputs=outputs)
     if ratio >= 1:
         return math.inf
     edge = _gap(ratio)
@@ -303,14 +297,14 @@ def delay(ratio: float, lr: float, outputs: int = 1) -> float:
 def divergence(ratio: float, lr: float) -> float:
     """Leading behaviour of `delay` as ratio goes to 1: ``ln(4/(1 - ratio)^2) / (eta (1 - ratio)^2)``."""
     _check_ratio(ratio)
-    _check_positive(lr=lr)
+    checks.positive(lr=lr)
     return math.log(4 / (1 - ratio) ** 2) / (lr * (1 - ratio) ** 2)
 
 
 def decayed_delay(ratio: float, lr: float) -> float:
     """Eq (16): with decay, ratio < 1, ``ln(1 + sqrt(ratio)) / (2 eta (1 - sqrt(ratio))^2)``."""
     _check_ratio_below_1(ratio)
-    _check_positive(lr=lr)
+    checks.positive(lr=lr)
     return math.log1p(math.sqrt(ratio)) / (2 * lr * _gap(ratio) ** 2)
 
 
@@ -344,9 +338,3 @@ def _check_ratio(ratio: float) -> None:
 def _check_ratio_below_1(ratio: float) -> None:
     if not 0 < ratio < 1:
         raise UserError(f"ratio={ratio!r}: accepted are numbers in (0, 1), more samples than inputs")
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise UserError(f"{name}={value!r}: accepted are positive finite numbers")

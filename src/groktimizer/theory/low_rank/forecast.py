@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from groktimizer.measures import Clocks
-from groktimizer.theory.clock.checks import check_positive
+from groktimizer.ground import checks
+from groktimizer.measures import Clocks, Transition, Verdict
 from groktimizer.theory.clock.forecast import Descent, End, better_weight, broken, grid, known, until_rest
 from groktimizer.theory.low_rank.problem import LowRank, TimeLaw, numbers
 from groktimizer.theory.low_rank.recoverable import Outcome, Recoverability
@@ -75,12 +75,14 @@ class LowRankForecast:
         accelerated: Proximal steps with momentum and restart.
         proximal: Plain ones, or None.
         skipped: Why there are no plain ones; empty if there are.
+        transition: What the accelerated run did, or that nothing can be found.
         advice: What to change, one line each.
     """
 
     accelerated: Descent
     proximal: Descent | None
     skipped: str
+    transition: Transition
     advice: tuple[str, ...]
 
 
@@ -98,8 +100,7 @@ def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerance
         The outlook.
     """
     train, test = tolerances
-    check_positive("train_tolerance", train)
-    check_positive("test_tolerance", test)
+    checks.positive(train_tolerance=train, test_tolerance=test)
     rate = numbers("lr", lr)
     problem.check_lr(rate)
     problem.check_lr(rate, accelerated=True)
@@ -139,7 +140,10 @@ def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = 
     if not skipped:
         budget = seen.expected if math.isfinite(seen.expected) else SPREAD * MOST_STEPS
         slow = _run(problem, start, seen, PROXIMAL, math.ceil(1.1 * budget) + PATIENCE)
-    return LowRankForecast(fast, slow, skipped, _advice(problem, start, seen, fast, most))
+    transition = fast.transition
+    if seen.verdict.outcome is Outcome.IMPOSSIBLE:
+        transition = Transition(Verdict.IMPOSSIBLE, seen.verdict.reason)
+    return LowRankForecast(fast, slow, skipped, transition, _advice(problem, start, seen, fast, most))
 
 
 def _reason(seen: Outlook, most: float) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 
@@ -39,6 +40,9 @@ class Measurements(ABC):
 
         Args:
             arrays: Shape ``(runs, *shape)``.
+
+        Returns:
+            Shape ``(runs, N)``.
         """
 
     @abstractmethod
@@ -47,6 +51,9 @@ class Measurements(ABC):
 
         Args:
             values: Shape ``(runs, N)``.
+
+        Returns:
+            Shape ``(runs, *shape)``.
         """
 
     @abstractmethod
@@ -56,6 +63,9 @@ class Measurements(ABC):
         Args:
             arrays: Shape ``(runs, *shape)``.
             targets: y, shape ``(N,)``.
+
+        Returns:
+            Shape ``(runs, *shape)``, in the sense of least squares if none fits.
         """
 
     @abstractmethod
@@ -103,51 +113,29 @@ class Dense(Measurements):
         return (right.T / values) @ left.T
 
     @property
+    @override
     def count(self) -> int:
-        """N."""
         return len(self.matrix)
 
     @property
+    @override
     def curvatures(self) -> Tensor:
-        """The non-zero squared singular values of X, descending."""
         return self._svd[1].square()
 
+    @override
     def apply(self, arrays: Tensor) -> Tensor:
-        """X A.
-
-        Args:
-            arrays: Shape ``(runs, *shape)``.
-
-        Returns:
-            Shape ``(runs, N)``.
-        """
         return arrays.flatten(1) @ self.matrix.T
 
+    @override
     def adjoint(self, values: Tensor) -> Tensor:
-        """X' v.
-
-        Args:
-            values: Shape ``(runs, N)``.
-
-        Returns:
-            Shape ``(runs, *shape)``.
-        """
         return (values @ self.matrix).reshape(-1, *self.shape)
 
+    @override
     def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
-        """The nearest arrays that fit (in the sense of least squares if none does).
-
-        Args:
-            arrays: Shape ``(runs, *shape)``.
-            targets: y, shape ``(N,)``.
-
-        Returns:
-            Shape ``(runs, *shape)``.
-        """
         return arrays - ((self.apply(arrays) - targets) @ self._inverse.T).reshape(arrays.shape)
 
+    @override
     def dense(self) -> Tensor:
-        """X as a matrix, shape ``(N, entries)``."""
         return self.matrix
 
 
@@ -178,13 +166,13 @@ class Entries(Measurements):
             raise UserError("entries: one is listed twice, accepted is each entry once")
 
     @property
+    @override
     def count(self) -> int:
-        """N."""
         return len(self.places)
 
     @property
+    @override
     def curvatures(self) -> Tensor:
-        """The non-zero squared singular values of X: N ones."""
         return torch.ones(self.count, dtype=torch.float64)
 
     @cached_property
@@ -199,46 +187,24 @@ class Entries(Measurements):
             found += [(dim, int(i)) for i in (~lines).nonzero()]
         return tuple(found)
 
+    @override
     def apply(self, arrays: Tensor) -> Tensor:
-        """The observed entries.
-
-        Args:
-            arrays: Shape ``(runs, *shape)``.
-
-        Returns:
-            Shape ``(runs, N)``.
-        """
         return arrays.flatten(1)[:, self.places]
 
+    @override
     def adjoint(self, values: Tensor) -> Tensor:
-        """The values in their places, 0 elsewhere.
-
-        Args:
-            values: Shape ``(runs, N)``.
-
-        Returns:
-            Shape ``(runs, *shape)``.
-        """
         arrays = values.new_zeros(len(values), math.prod(self.shape))
         arrays[:, self.places] = values
         return arrays.reshape(-1, *self.shape)
 
+    @override
     def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
-        """The arrays with the observed entries put in.
-
-        Args:
-            arrays: Shape ``(runs, *shape)``.
-            targets: y, shape ``(N,)``.
-
-        Returns:
-            Shape ``(runs, *shape)``.
-        """
         entries = arrays.flatten(1).clone()
         entries[:, self.places] = targets
         return entries.reshape(arrays.shape)
 
+    @override
     def dense(self) -> Tensor:
-        """X as a matrix, shape ``(N, entries)``."""
         return torch.eye(math.prod(self.shape), dtype=torch.float64)[self.places]
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.penalties import Nuclear
-from groktimizer.theory.clock.checks import check_numbers, check_positive
+from groktimizer.theory.clock.checks import check_lr, check_numbers, check_weight
 from groktimizer.theory.low_rank.measurements import Dense, Entries, Measurements, places_of
 from groktimizer.theory.low_rank.recoverable import (
     Recoverability,
@@ -224,22 +225,8 @@ class LowRank:
         return self.truth
 
     def check_weight(self, weight: Tensor) -> None:
-        """Refuse weights that are not positive, or under which 0 is the answer.
-
-        Args:
-            weight: Any shape.
-
-        Raises:
-            UserError: If one is.
-        """
-        check_each("weight", weight)
-        limit = self.weight_limit
-        if limit == 0:
-            raise UserError(
-                "targets: all 0 (or X'y is), there is nothing to learn; accepted are targets with X'y other than 0"
-            )
-        if float(weight.max()) >= limit:
-            raise UserError(f"weight={float(weight.max()):g}: 0 is the answer, accepted are weights below {limit:.6g}")
+        """Refuse weights that are not positive, or under which 0 is the answer."""
+        check_weight(weight, self.weight_limit)
 
     def time_law(self, lr: float, weight: float, start: Tensor | None = None, *, tolerance: float = 1e-2) -> TimeLaw:
         """Predict both clocks of (sub)gradient descent.
@@ -267,7 +254,7 @@ class LowRank:
             raise UserError(lacking)
         self.check_weight(numbers("weight", weight))
         self.check_lr(numbers("lr", lr))
-        check_positive("tolerance", tolerance)
+        checks.positive(tolerance=tolerance)
         first, fit = self.begin(start), self.interpolant(start)
         error, drift = fit - truth, lr * weight
         if drift == 0:
@@ -309,16 +296,8 @@ class LowRank:
         Args:
             lr: Any shape.
             accelerated: Whether for accelerated steps, which take half as much.
-
-        Raises:
-            UserError: If one is not accepted.
         """
-        check_each("lr", lr)
-        most, top = float(lr.max()), self.sharpness
-        if accelerated and most * top > 1 + 1e-12:
-            raise UserError(f"lr={most:g}: too large for accelerated steps, accepted are values up to {1 / top:.6g}")
-        if not accelerated and most * top >= 2:
-            raise UserError(f"lr={most:g}: diverges on these measurements, accepted are values below {2 / top:.6g}")
+        check_lr(lr, self.sharpness, "measurements", momentum=accelerated)
 
 
 def simplest(problem: LowRank) -> Tensor:
@@ -370,18 +349,3 @@ def numbers(name: str, value: float | Tensor) -> Tensor:
     if given.ndim > 1 or not given.numel():
         raise UserError(f"{name} of shape {tuple(given.shape)}: accepted are numbers or vectors (runs,)")
     return torch.atleast_1d(given.double())
-
-
-def check_each(name: str, values: Tensor) -> None:
-    """Refuse numbers that are not positive and finite.
-
-    Args:
-        name: Of the argument.
-        values: Any shape.
-
-    Raises:
-        UserError: If one is not.
-    """
-    wrong = values[~((values > 0) & values.isfinite())]
-    if wrong.numel():
-        raise UserError(f"{name}={float(wrong[0]):g}: accepted are finite numbers > 0")

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_positive
+from groktimizer.theory.clock.checks import check_lr
 from groktimizer.theory.low_rank.measurements import Entries
-from groktimizer.theory.low_rank.problem import LowRank, check_each, numbers
+from groktimizer.theory.low_rank.problem import LowRank, numbers
 
 if TYPE_CHECKING:
     from groktimizer.theory.low_rank.kernels import Data
@@ -115,8 +115,7 @@ def solve(
         raise UserError(f"method={method!r}: accepted are {', '.join(METHODS)}")
     checks.whole("steps", steps, 0)
     checks.whole("patience", patience, 0)
-    check_positive("train_tolerance", train_tolerance)
-    check_positive("recovery_tolerance", recovery_tolerance)
+    checks.positive(train_tolerance=train_tolerance, recovery_tolerance=recovery_tolerance)
     rates, weights = _pairs(problem, method, lr, weight)
     begin = problem.begin(start)
     try:
@@ -160,8 +159,8 @@ def _pairs(problem: LowRank, method: str, lr: Numbers, weight: Numbers) -> tuple
         raise UserError(f"lr and weight of lengths {len(one)} and {len(two)}: accepted are equal ones, or one number")
     one, two = torch.broadcast_tensors(one, two)
     problem.check_weight(two)
-    if method == "projected":
-        check_each("lr", one)
+    if method == "projected":  # it fits at every step, so any step size will do
+        check_lr(one, 0.0, "measurements")
     else:
         problem.check_lr(one, accelerated=method == "accelerated")
     return one, two

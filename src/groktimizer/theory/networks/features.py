@@ -9,15 +9,6 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Raw:
-    """``phi(x) = x``."""
-
-    def __call__(self, inputs: Array) -> Array:
-        """The inputs themselves, shape (n, d)."""
-        return np.asarray(inputs, dtype=np.float64)
-
-
-@dataclass(frozen=True)
 class RandomRelu:
     """``phi_j(x) = relu(<w_j, x>)``.
 

@@ -222,7 +222,7 @@ class Ridge:
             memorised=train.first,
             memorised_settled=train.settled,
             generalised=test.first,
-            generalised_settled=test.settled,
+            settled=test.settled,
             train_tolerance=train_tolerance,
             test_tolerance=test_tolerance,
             limits=partial(self.floors, weight_decay, start),

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from groktimizer.measures import Clocks
+from groktimizer.theory.clock.forecast import End, broken
 from groktimizer.theory.clock.search import LATEST
 from groktimizer.theory.ridge.spectrum import Array
 
@@ -50,14 +52,12 @@ class Floors:
 
 
 @dataclass(frozen=True)
-class GrokkingTime:
-    """First and settled times; None where there is none.
+class GrokkingTime(Clocks):
+    """Clocks of train loss <= train_tolerance and population loss <= test_tolerance, for ever.
+
+    In arXiv 2601.19791 t1 is `memorised_settled` less one, and t2 is `generalised`.
 
     Args:
-        memorised: First step with train loss <= its tolerance.
-        memorised_settled: First step from which it stays so for ever; t1 of arXiv 2601.19791 is one less.
-        generalised: First step with population loss <= its tolerance; t2 of arXiv 2601.19791.
-        generalised_settled: First step from which it stays so for ever.
         train_tolerance: epsilon.
         test_tolerance: c.
         limits: Gives `floors`; called when they are first read.
@@ -66,10 +66,6 @@ class GrokkingTime:
         overparameterised: The features leave a null space, without which nothing is left to forget after memorising.
     """
 
-    memorised: int | None
-    memorised_settled: int | None
-    generalised: int | None
-    generalised_settled: int | None
     train_tolerance: float
     test_tolerance: float
     limits: Callable[[], Floors] = field(repr=False, compare=False)
@@ -83,31 +79,12 @@ class GrokkingTime:
         return self.limits()
 
     @property
-    def settled(self) -> int | None:
-        """`generalised_settled` under the name that reports use."""
-        return self.generalised_settled
-
-    @property
-    def delay(self) -> int | None:
-        """Generalised minus memorised, both first times; None if either is missing."""
-        if self.generalised is None or self.memorised is None:
-            return None
-        return self.generalised - self.memorised
-
-    @property
     def advice(self) -> tuple[str, ...]:
         """One line for each tolerance that cannot be kept, for a missing null space, for each search that gave up."""
-        lines: list[str] = []
-        if self.floors.train > self.train_tolerance:
-            lines.append(
-                f"train_tolerance={self.train_tolerance:g} cannot be kept: the train loss ends at "
-                f"{self.floors.train:.6g}, mostly from the {self.floors.largest_train_term}"
-            )
-        if self.floors.population > self.test_tolerance:
-            lines.append(
-                f"test_tolerance={self.test_tolerance:g} cannot be kept: the population loss ends at "
-                f"{self.floors.population:.6g}, mostly from the {self.floors.largest_term}"
-            )
+        floors = self.floors
+        train = End(floors.train, self.train_tolerance, f"mostly from the {floors.largest_train_term}")
+        test = End(floors.population, self.test_tolerance, f"mostly from the {floors.largest_term}")
+        lines = broken({"train": train, "test": test}, ("train loss", "population loss"))
         if not self.overparameterised:
             lines.append(
                 "features: no null space (rank m), so this is not grokking's regime; the times are still exact"
