@@ -99,11 +99,9 @@ def _predictions() -> list[Entry]:
 
 
 def _studies() -> list[Entry]:
-    from groktimizer.cli.reproduce import PAPERS
+    from groktimizer.papers import PAPERS
 
-    return [
-        Entry(name, paper, {"--figures": ..., "--quick": ..., "--full": ...}) for name, (_, paper) in PAPERS.items()
-    ]
+    return [Entry(name, paper.reference, {"--figures": ",".join(paper.figures)}) for name, paper in PAPERS.items()]
 
 
 def _data() -> list[Entry]:
