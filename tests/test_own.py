@@ -125,7 +125,7 @@ def g(model, lr=1.0): return model
         (["run", "broken:E"], "option k is a list, expected bool, int, float or str"),
         (["run", "parity:Parity", "--set", "q=1"], "unknown option 'q'"),
         (["run", "parity:Parity", "--set", "k=x"], "k='x': expected a whole number"),
-        (["run", "parity:Parity", "--set", "n_train=0"], "parity:Parity, train: 0 samples"),
+        (["run", "parity:Parity", "--set", "n_train=0"], "Parity, train: 0 samples"),
         (["run", "parity:Parity", "--optimizer", "broken:f"], "option lr needs a default"),
         (["run", "parity:Parity", "--optimizer", "broken:B"], "expected a function from a network to an optimizer"),
         (["run", "parity:Parity", "--optimizer", "broken:g"], "gave a MLP, expected a torch.optim.Optimizer"),

@@ -54,7 +54,8 @@ class Task(ABC):
     `build`; everything else has a default.
 
     Attributes:
-        name: What it is called in messages; on the command line it goes by the name that it was asked for.
+        name: What it is called in messages, the name of the class unless a field says it; on the command line it goes
+            by the name that it was asked for.
         default_steps: Budget if none is given.
         default_every: Steps between evaluations if nothing else is asked for.
         precision: What a run takes if nothing else is asked for.
@@ -66,7 +67,7 @@ class Task(ABC):
     """
 
     fixed: ClassVar[frozenset[str]] = frozenset({"name"})
-    name: str = "task"
+    name: str = ""
     default_steps: ClassVar[int] = 10_000
     default_every: ClassVar[int] = 10
     precision: ClassVar[Precision] = "fp32"
@@ -75,6 +76,11 @@ class Task(ABC):
     excludes: ClassVar[Mapping[str, str]] = {}
     prediction: ClassVar[str] = ""
     settings: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        """Give a class that says no name its own."""
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
 
     @property
     @abstractmethod
