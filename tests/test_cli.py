@@ -75,7 +75,7 @@ def test_compare_prints_the_table_and_writes_page_figure_and_json(tmp_path, caps
 
 
 def requested(*words: str) -> str:
-    return compare.specify(build_parser().parse_args(["compare", *words])).identity
+    return compare.requested(build_parser().parse_args(["compare", *words])).identity
 
 
 def test_comparisons_of_other_options_have_other_names_and_equal_ones_the_same():
@@ -91,7 +91,7 @@ def test_comparisons_of_other_options_have_other_names_and_equal_ones_the_same()
 
 def test_six_seeds_unless_told_otherwise():
     for words, seeds in (([], 6), (["--quick"], 2), (["--seeds", "10"], 10)):
-        request = compare.specify(build_parser().parse_args(["compare", "ridge", "--optimizers", "sgd", *words]))
+        request = compare.requested(build_parser().parse_args(["compare", "ridge", "--optimizers", "sgd", *words]))
         assert request.protocol.seeds == [101 + k for k in range(seeds)]
 
 

@@ -251,7 +251,7 @@ BAD = [
     (["network", "--from", "nowhere"], "holds no records"),
     (["network"], "the following arguments are required: --from"),
     (["network", "--from", "nowhere", "--lr", "1"], "accepted are both or neither"),
-    (["rigde"], "invalid choice: 'rigde'"),
+    (["rigde"], "unknown prediction 'rigde': did you mean 'ridge'?"),
 ]
 
 

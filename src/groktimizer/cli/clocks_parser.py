@@ -23,9 +23,12 @@ def add_clocks(commands: Commands) -> None:
         commands: The program's subcommands.
     """
     parser = commands.add_parser("predict", help="say when it will memorise and generalise, before any training")
-    parser.description = "Say when training will memorise and when it will generalise, without training."
+    parser.description = (
+        "Say when training will memorise and when it will generalise, without training. `predict TASK --set …` takes a "
+        "task and its options as `run` does."
+    )
     parser.allow_abbrev = False
-    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND|TASK", required=True)
     for name, (summary, add) in PREDICTIONS.items():
         add(kinds.add_parser(name, help=summary))
     _reproduce(commands.add_parser("reproduce", help="a paper's figures, with a verdict for each claim"))
@@ -59,6 +62,7 @@ def _ridge(parser: argparse.ArgumentParser) -> None:
     add("--switch", type=whole(0), metavar="STEP", help="step from which decay and momentum act (default: 0)")
     add("--tolerance", type=float, default=0.01, metavar="X", help="memorised means train loss ≤ X")
     add("--test-tolerance", type=float, metavar="X", help="generalised: population (test) loss ≤ X (default: as above)")
+    _task(parser, "ridge")
     add("--max-delay", type=whole(0), metavar="D", help="ask for the λ whose delay is at most D (default: CDM's)")
     _common(parser)
 
@@ -110,6 +114,7 @@ def _sparse(parser: argparse.ArgumentParser) -> None:
     add("--features-file", type=Path, metavar="FILE", help=".npy, N × n: your features instead of drawn ones")
     add("--targets", type=Path, metavar="FILE", help=".npy, N: your targets (default: features times teacher)")
     add("--teacher", type=Path, metavar="FILE", help=".npy, n: your a* (default: the fit of least l1 norm)")
+    _task(parser, "sparse-recovery")
     _descent(parser, weight=1e-5)
     _common(parser)
 
@@ -136,8 +141,15 @@ def _low_rank(parser: argparse.ArgumentParser) -> None:
     add("--targets", type=Path, metavar="FILE", help=".npy, N: those products, with --measurements")
     add("--truth", type=Path, metavar="FILE", help=".npy, n1 × n2: your A* (default: the fit of least nuclear norm)")
     add("--iterate", action="store_true", help="take the steps of SVT even if they are more than 200,000")
+    _task(parser, "matrix-completion")
     _descent(parser, weight=1e-4)
     _common(parser)
+
+
+def _task(parser: argparse.ArgumentParser, usual: str) -> None:
+    add = parser.add_argument
+    add("--task", metavar="TASK", help=f"whose problem is drawn, perhaps your own module:Name (default: {usual})")
+    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="options as in `run TASK --set`")
 
 
 def _descent(parser: argparse.ArgumentParser, weight: float) -> None:

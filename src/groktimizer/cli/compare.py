@@ -13,6 +13,7 @@ from groktimizer import studies
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.progress import Bars, duration, plain_console
 from groktimizer.ground.errors import UserError
+from groktimizer.ground.own import file_name
 from groktimizer.measures import FEWEST_SEEDS
 from groktimizer.peers import takes_penalty
 from groktimizer.results import COMPARISON, Record, Store, identity, make_directory, provenance
@@ -84,7 +85,7 @@ def compare(arguments: argparse.Namespace) -> int:
         0; 1 if a run failed.
     """
     started = time.monotonic()
-    request = specify(arguments)
+    request = requested(arguments)
     check_json(arguments.json)
     folder, name = _place(arguments, request)
     store = Store(arguments.out)
@@ -118,8 +119,8 @@ def compare(arguments: argparse.Namespace) -> int:
     return 0 if not any(row["errors"] for panel in content["panels"] for row in panel["rows"]) else 1
 
 
-def specify(arguments: argparse.Namespace) -> Request:
-    """Turn the arguments of ``compare`` into settings, methods and rules; everything is checked.
+def requested(arguments: argparse.Namespace) -> Request:
+    """Turn the arguments of ``compare`` into a request; everything is checked.
 
     Args:
         arguments: from the parser.
@@ -127,8 +128,23 @@ def specify(arguments: argparse.Namespace) -> Request:
     Returns:
         The request.
     """
+    settings, methods, protocol = specify(arguments)
+    given = {"penalty": arguments.penalty, "weight_decay": arguments.weight}
+    held: dict[str, object] = {name: text for name, text in given.items() if text is not None}
+    return Request(settings, methods, protocol, _tuned(arguments), held, arguments.reference)
+
+
+def specify(arguments: argparse.Namespace) -> tuple[list[studies.Setting], list[studies.Method], studies.Protocol]:
+    """Turn the arguments of ``compare`` into settings, methods and rules; the limits of each run are checked.
+
+    Args:
+        arguments: from the parser.
+
+    Returns:
+        All three.
+    """
     task, quick = arguments.task, arguments.quick
-    names, tuned = _names(arguments), _tuned(arguments)
+    names = _names(arguments)
     task_options, optimizer_options = split_options(task, names, arguments.set)
     text = arguments.settings
     if text is None:
@@ -144,7 +160,7 @@ def specify(arguments: argparse.Namespace) -> Request:
         compile=arguments.compile,
         cap=_cap(arguments),
     )
-    if tuned:
+    if _tuned(arguments):
         protocol.check_fresh()
     resolve_device(protocol.device)
     settings = studies.parse_settings(task, text, task_options)
@@ -159,9 +175,7 @@ def specify(arguments: argparse.Namespace) -> Request:
         for method in methods
         for seed in protocol.seeds
     )
-    given = {"penalty": arguments.penalty, "weight_decay": arguments.weight}
-    held: dict[str, object] = {name: text for name, text in given.items() if text is not None}
-    return Request(settings, methods, protocol, tuned, held, arguments.reference)
+    return settings, methods, protocol
 
 
 def _tuned(arguments: argparse.Namespace) -> list[str]:
@@ -192,7 +206,7 @@ def _place(arguments: argparse.Namespace, request: Request) -> tuple[Path, str]:
     if page.suffix == ".md" and not page.is_dir():
         return page.parent, page.stem
     marks = "-tuned" * arguments.tune + "-quick" * arguments.quick
-    return page, f"compare-{arguments.task}{marks}-{request.identity[:SHORT]}"
+    return page, f"compare-{file_name(arguments.task)}{marks}-{request.identity[:SHORT]}"
 
 
 def _cap(arguments: argparse.Namespace) -> float | None:

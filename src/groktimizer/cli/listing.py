@@ -44,7 +44,7 @@ def listing(arguments: argparse.Namespace) -> int:
         for entry in entries:
             line(f"  {entry.name:<{width}}  {entry.summary}")
             if entry.options:
-                told = " ".join(key if value is ... else f"{key}={value}" for key, value in entry.options.items())
+                told = " ".join(f"{key}={value}" if value != "" else key for key, value in entry.options.items())
                 line(f"  {'':<{width}}  {told}")
     return 0
 
@@ -94,16 +94,16 @@ def _predictions() -> list[Entry]:
     for name, (summary, add) in PREDICTIONS.items():
         parser = Parser(add_help=False)
         add(parser)
-        found.append(Entry(name, summary, {action.option_strings[0]: ... for action in parser._actions}))  # pyright: ignore[reportPrivateUsage] (argparse has no other way)
+        found.append(
+            Entry(name, summary, {action.option_strings[0]: str(action.default or "") for action in parser._actions})
+        )  # pyright: ignore[reportPrivateUsage] (argparse has no other way)
     return found
 
 
 def _studies() -> list[Entry]:
-    from groktimizer.cli.reproduce import PAPERS
+    from groktimizer.papers import PAPERS
 
-    return [
-        Entry(name, paper, {"--figures": ..., "--quick": ..., "--full": ...}) for name, (_, paper) in PAPERS.items()
-    ]
+    return [Entry(name, paper.reference, {"--figures": ",".join(paper.figures)}) for name, paper in PAPERS.items()]
 
 
 def _data() -> list[Entry]:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Generator, Sequence
 from importlib import import_module
 
+from groktimizer.cli.clocks_parser import PREDICTIONS
 from groktimizer.cli.failures import explain
 from groktimizer.cli.parser import COMMANDS, build_parser
 from groktimizer.ground.errors import FAILURES, UnknownName, UserError
@@ -106,6 +107,8 @@ def _stoppable() -> Generator[None]:
 
 def _check_conflicts(arguments: argparse.Namespace) -> None:
     """Refuse a value that is given twice in two ways."""
+    if arguments.command not in {"run", "compare"}:
+        return
     for option, key in TWICE.items():
         value = getattr(arguments, option, None)
         for pair in getattr(arguments, "set", ()):
@@ -113,10 +116,19 @@ def _check_conflicts(arguments: argparse.Namespace) -> None:
                 raise UserError(f"--{option} {value}: --set {pair} says it as well; give one of them")
 
 
+def _as_kind(words: list[str]) -> list[str]:
+    """`predict TASK` is one of the kinds of prediction; which, is known once the task is."""
+    if words[:1] != ["predict"] or len(words) == 1 or words[1].startswith("-") or words[1] in PREDICTIONS:
+        return words
+    from groktimizer.cli.predict_task import as_kind
+
+    return as_kind(words)
+
+
 def _dispatch(words: list[str]) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         raise UnknownName(unknown("command", words[0], COMMANDS))
-    arguments = build_parser().parse_args(words)
+    arguments = build_parser().parse_args(_as_kind(words))
     arguments.words = words
     _check_conflicts(arguments)
     name = COMMANDS[arguments.command]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from groktimizer.cli.lines import Told, bound, read_array
+from groktimizer.cli.predict_task import drawn_task, known, settle
 from groktimizer.cli.prediction import Methods, Prediction, descents, given, refuse, tell_times
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
@@ -37,11 +38,12 @@ def sparse_problem(arguments: argparse.Namespace) -> tuple[Lasso, Array, Array |
     if arguments.features_file is None:
         own = given(arguments, ("targets", "teacher"))
         refuse(own, "without --features-file: accepted are the files together or none")
-        task = SparseTask(**{name: getattr(arguments, name) for name in _DRAWN if getattr(arguments, name) is not None})
-        _check_room(f"--n {task.n} --N {task.N}", task.N, task.n)
-        data = task.draw(arguments.seed)
-        problem = Lasso(data.features.numpy(), data.targets.numpy())
-        return problem, data.factors[0].numpy(), data.teacher.numpy()
+        task = drawn_task(arguments, _DRAWN)
+        if isinstance(task, SparseTask):
+            _check_room(f"--n {task.n} --N {task.N}", task.N, task.n)
+        problem, start, teacher = known(task, arguments.seed)
+        assert isinstance(problem, Lasso)  # as `Task.prediction` says
+        return problem, start.numpy(), teacher.numpy()
     refuse(given(arguments, _DRAWN), "with --features-file: the files say what the problem is")
     features = check_matrix("features", read_array("features-file", arguments.features_file))
     _check_room(f"--features-file {arguments.features_file}", *features.shape)
@@ -70,6 +72,7 @@ def sparse(arguments: argparse.Namespace, told: Told) -> Prediction:
     Returns:
         The result.
     """
+    settle(arguments, "sparse-recovery")
     problem, start, teacher = sparse_problem(arguments)
     lr = step_size(arguments.lr, problem.sharpness)
     tolerances = (arguments.tolerance, arguments.test_tolerance)

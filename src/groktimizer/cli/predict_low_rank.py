@@ -12,6 +12,7 @@ from torch import Tensor
 
 from groktimizer.cli.lines import Told, read_array, step
 from groktimizer.cli.predict_convex import methods, step_size, tell_descents
+from groktimizer.cli.predict_task import drawn_task, known, settle
 from groktimizer.cli.prediction import Prediction, descents, given, refuse
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
@@ -68,7 +69,13 @@ def low_rank(arguments: argparse.Namespace, told: Told) -> Prediction:
 
     Returns:
         The result.
+
+    Raises:
+        UserError: If what is seen is said twice, or the files do not fit.
     """
+    if arguments.task is not None and arguments.seen is not None:
+        raise UserError(f"--kind {arguments.seen}: {arguments.task} says what is seen; give one of them")
+    settle(arguments, f"matrix-{arguments.seen or 'completion'}")
     drawn = low_rank_problem(arguments)
     problem, start = drawn.problem, drawn.start
     lr = step_size(arguments.lr, problem.sharpness)
@@ -122,12 +129,15 @@ def low_rank_problem(arguments: argparse.Namespace) -> Drawn:
 
 
 def _draw(arguments: argparse.Namespace) -> Drawn:
-    given = {name: getattr(arguments, name) for name in _DRAWN[:-1] if getattr(arguments, name) is not None}
-    seen = arguments.seen or "completion"
-    task = MatrixTask(name=f"matrix-{seen}", **given)
-    _check_room(f"--n1 {task.n1} --n2 {task.n2} --N {task.N}", task.n1 * task.n2, task.N)
-    data = task.draw(arguments.seed)
-    return Drawn(data.problem(), data.factors[0], seen, task.r, task.tau)
+    task = drawn_task(arguments, _DRAWN[:-1])
+    if isinstance(task, MatrixTask):
+        _check_room(f"--n1 {task.n1} --n2 {task.n2} --N {task.N}", task.n1 * task.n2, task.N)
+    problem, start, truth = known(task, arguments.seed)
+    assert isinstance(problem, LowRank)  # as `Task.prediction` says
+    seen = "completion" if isinstance(problem.measurements, Entries) else "sensing"
+    if isinstance(task, MatrixTask):
+        return Drawn(problem, start, seen, task.r, task.tau)
+    return Drawn(problem, start, seen, int(torch.linalg.matrix_rank(truth, rtol=1e-9)), None)
 
 
 def _completion(matrix: Tensor, file: str) -> LowRank:

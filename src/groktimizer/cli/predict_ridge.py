@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from groktimizer.cli.lines import Told, bound, check_steps, read_array, step
+from groktimizer.cli.predict_task import drawn_task, known, settle
 from groktimizer.cli.prediction import Prediction, descents, given, refuse, tell_times
 from groktimizer.ground.checks import not_negative
 from groktimizer.ground.memory import check_memory
 from groktimizer.ground.seeds import derive_seed
-from groktimizer.tasks import RidgeTask
+from groktimizer.tasks import Known, RidgeTask
 from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
 from groktimizer.theory.ridge.checks import check_features
 from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps, forecast
@@ -53,6 +54,7 @@ def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
     """
     check_steps(switch=arguments.switch, max_delay=arguments.max_delay)
     not_negative(**{"--noise": arguments.noise})
+    settle(arguments, "ridge")
     drawn = ridge_problem(arguments)
     problem, tolerance = drawn.problem, arguments.tolerance
     settings = {
@@ -103,7 +105,10 @@ def ridge_problem(arguments: argparse.Namespace) -> Drawn:
     features, teacher, theta = files["features"], files["teacher"], files["theta0"]
     covariance: Array | float | None = files["covariance"]
     if features is None:
-        task = _task(arguments)
+        task = drawn_task(arguments, ("n", "m", "nu", "teacher_norm"))
+        if not isinstance(task, RidgeTask) or task.batch_size is not None:
+            return _own(known(task, arguments.seed), theta)
+        _check_room(f"--n {task.n} --m {task.m}", task.n, task.m)
         features, teacher, start = (part.numpy() for part in task.draw(arguments.seed))
         usual = 1 / task.m
     else:
@@ -128,12 +133,11 @@ def _file(arguments: argparse.Namespace, name: str) -> Array | None:
     return None if path is None else read_array(name.replace("_", "-"), path)
 
 
-def _task(arguments: argparse.Namespace) -> RidgeTask:
-    """The task of the options, if it fits into memory."""
-    n, m = arguments.n or RidgeTask.n, arguments.m or RidgeTask.m
-    norm = RidgeTask.teacher_norm if arguments.teacher_norm is None else arguments.teacher_norm
-    _check_room(f"--n {n} --m {m}", n, m)
-    return RidgeTask(n=n, m=m, nu=arguments.nu, teacher_norm=norm)
+def _own(task: Known, theta: Array | None) -> Drawn:
+    """The problem of a task of the user's own."""
+    problem, start = task.problem, task.start.numpy() if theta is None else theta
+    assert isinstance(problem, Ridge)  # as `Task.prediction` says
+    return Drawn(problem, start, (problem.features, problem.teacher, problem.noise, start), "population loss")
 
 
 def _check_room(what: str, n: int, m: int) -> None:

@@ -67,6 +67,11 @@ def find_own(kind: str, name: str, group: str, known: Iterable[str]) -> Own:
     return Own(name, vars(found)[attribute], digest)
 
 
+def file_name(name: str) -> str:
+    """A name as a part of a file's: without the colon, which some systems and every link read otherwise."""
+    return name.replace(COLON, ".")
+
+
 def own_names(group: str) -> list[str]:
     """The names of a group of entry points; nothing is imported."""
     return [point.name for point in entry_points(group=group)]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import nn
 from torch.optim import Optimizer
@@ -20,10 +20,7 @@ Cell = Mapping[str, Any]
 class Excluding(Protocol):
     """A task, as far as an optimizer asks it."""
 
-    @property
-    def excludes(self) -> Mapping[str, str]:
-        """Why a penalty cannot be laid on it, by the penalty's name."""
-        ...
+    excludes: ClassVar[Mapping[str, str]]  # why a penalty cannot be laid on it, by the penalty's name
 
 
 class Curved(Protocol):
@@ -117,7 +114,7 @@ class Peer:
         Returns:
             The reason in one line, with what is accepted; None if there is none.
         """
-        penalty, weight, lr = (options.get(key) for key in ("penalty", "weight_decay", "lr"))
+        penalty, weight, lr = str(options.get("penalty")), options.get("weight_decay"), options.get("lr")
         if penalty in task.excludes:
             return f"penalty={penalty}: {task.excludes[penalty]}"
         if limits is None:
@@ -129,7 +126,7 @@ class Peer:
             kind = "accelerated proximal steps diverge" if most == 1 else "descent diverges"
             accepted = f"accepted are values {reach} {most / limits.sharpness:.6g}"
             return f"lr={lr:g}: {kind} on this problem, {accepted}"
-        limit = limits.weights.get(str(penalty), math.inf)
+        limit = limits.weights.get(penalty, math.inf)
         if weight is not None and weight >= limit and self.solves(options):
             return f"weight={weight:g}: 0 is the answer, accepted on this problem are weights below {limit:.6g}"
         return None

@@ -281,5 +281,5 @@ def _own_peer(own: Own) -> Peer:
     return Peer(own.name, summary, defaults, (), partial(_call, own.value), kinds=kinds, digest=own.digest)
 
 
-def _call(factory: Callable[..., Optimizer], model: nn.Module, options: Mapping[str, Any]) -> Optimizer:
+def _call(factory: Callable[..., Any], model: nn.Module, options: Mapping[str, Any]) -> Optimizer:
     return factory(model, **options)

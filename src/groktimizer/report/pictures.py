@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from groktimizer.ground.own import file_name
 from groktimizer.report import comparison, descents, panels, public, style, tables, two_clocks
 from groktimizer.results import COMPARISON, RUN, Record, write_bytes, write_json
 
@@ -42,7 +43,8 @@ def name(record: Record) -> str:
         The name that its command gave it; of a run task, optimizer and identity.
     """
     if record.kind == RUN:
-        return f"run-{record.spec['task']['name']}-{record.spec['optimizer']['name']}-{record.identity}"
+        task, optimizer = (file_name(record.spec[part]["name"]) for part in ("task", "optimizer"))
+        return f"run-{task}-{optimizer}-{record.identity}"
     return str(record.summary["file"])
 
 

@@ -18,7 +18,7 @@ from groktimizer.tasks.relu import ReluTask
 from groktimizer.tasks.ridge import RidgeTask
 from groktimizer.tasks.sparse import SparseTask
 from groktimizer.tasks.streams import generator
-from groktimizer.tasks.task import Limits, Precision, Task
+from groktimizer.tasks.task import Known, Limits, Precision, Task
 from groktimizer.tasks.teacher import TeacherTask
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Criterion",
     "DigitsTask",
     "FiniteTask",
+    "Known",
     "Limits",
     "MatrixTask",
     "MnistTask",

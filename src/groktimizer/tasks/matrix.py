@@ -13,7 +13,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.tasks.problem import Batch, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
 from groktimizer.tasks.streams import generator, normal
-from groktimizer.tasks.task import ErrorTask, Limits, Precision
+from groktimizer.tasks.task import ErrorTask, Known, Limits, Precision
 
 if TYPE_CHECKING:
     from groktimizer.theory.low_rank import LowRank
@@ -142,6 +142,7 @@ class MatrixTask(ErrorTask):
     default_every: ClassVar[int] = 10
     precision: ClassVar[Precision] = "fp64"
     convex: ClassVar[bool] = True
+    prediction: ClassVar[str] = "low-rank"
 
     def __post_init__(self) -> None:
         """Check every option."""
@@ -219,14 +220,19 @@ class MatrixTask(ErrorTask):
         places = torch.cat((order[best], order[others]))[: self.N]
         return torch.stack((places // self.n2, places % self.n2), 1)
 
-    def theory(self, seed: int) -> "LowRank | None":
+    def theory(self, seed: int) -> Known | None:
         """The problem of one factor."""
-        return self.draw(seed).problem() if self.depth == 1 else None
+        if self.depth > 1:
+            return None
+        data = self.draw(seed)
+        return Known(data.problem(), data.factors[0], data.teacher)
 
     def limits(self, seed: int) -> Limits | None:
         """Curvature and largest weight of one factor."""
-        problem = self.theory(seed)
-        return None if problem is None else Limits(problem.sharpness, {"nuclear": problem.weight_limit})
+        if self.depth > 1:
+            return None
+        problem = self.draw(seed).problem()
+        return Limits(problem.sharpness, {"nuclear": problem.weight_limit})
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw A*, what is seen of it, and initial factors.

@@ -62,4 +62,5 @@ def table(operation: str, p: int) -> Batch:
     pairs = torch.cartesian_prod(torch.arange(p), torch.arange(p))
     if rule.divides:
         pairs = pairs[pairs[:, 1] != 0]
-    return Batch(pairs, rule.answers(*pairs.unbind(1), p))
+    a, b = pairs.unbind(1)
+    return Batch(pairs, rule.answers(a, b, p))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from groktimizer.ground.checks import at_least_one, positive
 from groktimizer.tasks.problem import Batch, Problem, half_mean_square
 from groktimizer.tasks.streams import normal
-from groktimizer.tasks.task import VECTOR, Limits, LossTask, Precision
+from groktimizer.tasks.task import VECTOR, Known, Limits, LossTask, Precision
 
 if TYPE_CHECKING:
     from groktimizer.theory.ridge import Ridge
@@ -93,6 +93,7 @@ class RidgeTask(LossTask):
     default_every: ClassVar[int] = 1
     precision: ClassVar[Precision] = "fp64"
     convex: ClassVar[bool] = True
+    prediction: ClassVar[str] = "ridge"
     excludes: ClassVar[Mapping[str, str]] = {"nuclear": VECTOR}
 
     def __post_init__(self) -> None:
@@ -118,13 +119,17 @@ class RidgeTask(LossTask):
         features = normal(seed, "features", self.n, self.m) / self.m**0.5
         return RidgeData(features, teacher, normal(seed, "init", self.m) * self.nu)
 
-    def theory(self, seed: int) -> "Ridge":
+    def theory(self, seed: int) -> Known | None:
         """The problem that full batches solve."""
-        return self.draw(seed).problem()
+        if self.batch_size is not None:
+            return None
+        data = self.draw(seed)
+        return Known(data.problem(), data.theta, data.teacher)
 
     def limits(self, seed: int) -> Limits | None:
         """Curvature of full batches."""
-        return Limits(self.theory(seed).sharpness) if self.batch_size is None else None
+        known = self.theory(seed)
+        return None if known is None else Limits(known.problem.sharpness)
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw features, teacher and initial parameters.

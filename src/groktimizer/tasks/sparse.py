@@ -14,7 +14,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.tasks.problem import Batch, Problem
 from groktimizer.tasks.products import Product, check_scale, default_scale, recover
 from groktimizer.tasks.streams import generator, normal
-from groktimizer.tasks.task import VECTOR, ErrorTask, Limits, Precision
+from groktimizer.tasks.task import VECTOR, ErrorTask, Known, Limits, Precision
 
 if TYPE_CHECKING:
     from groktimizer.theory.lasso import Lasso
@@ -123,6 +123,7 @@ class SparseTask(ErrorTask):
     default_every: ClassVar[int] = 10
     precision: ClassVar[Precision] = "fp64"
     convex: ClassVar[bool] = True
+    prediction: ClassVar[str] = "sparse"
     excludes: ClassVar[Mapping[str, str]] = {"nuclear": VECTOR}
 
     def __post_init__(self) -> None:
@@ -178,14 +179,19 @@ class SparseTask(ErrorTask):
         ]
         return SparseData(features, features @ teacher + noise, teacher, factors)
 
-    def theory(self, seed: int) -> "Lasso | None":
+    def theory(self, seed: int) -> Known | None:
         """The problem of one factor, which the l1 norm makes a Lasso."""
-        return self.draw(seed).problem() if self.depth == 1 else None
+        if self.depth > 1:
+            return None
+        data = self.draw(seed)
+        return Known(data.problem(), data.factors[0], data.teacher)
 
     def limits(self, seed: int) -> Limits | None:
         """Curvature and largest weight of one factor."""
-        problem = self.theory(seed)
-        return None if problem is None else Limits(problem.sharpness, {"l1": problem.max_weight})
+        if self.depth > 1:
+            return None
+        problem = self.draw(seed).problem()
+        return Limits(problem.sharpness, {"l1": problem.max_weight})
 
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         """Draw samples, teacher and initial factors.

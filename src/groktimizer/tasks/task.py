@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import Problem
@@ -32,6 +33,20 @@ class Limits:
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
+class Known(NamedTuple):
+    """The problem of one seed as the theory solves it, with the same numbers.
+
+    Attributes:
+        problem: It.
+        start: Initial parameters, float64.
+        truth: What is to be found, of the same shape.
+    """
+
+    problem: "Ridge | Lasso | LowRank"
+    start: Tensor
+    truth: Tensor
+
+
 class Task(ABC):
     """A problem as an immutable value; the seed is all that is missing.
 
@@ -39,25 +54,33 @@ class Task(ABC):
     `build`; everything else has a default.
 
     Attributes:
-        name: What it is called in messages; on the command line it goes by the name that it was asked for.
+        name: What it is called in messages, the name of the class unless a field says it; on the command line it goes
+            by the name that it was asked for.
         default_steps: Budget if none is given.
         default_every: Steps between evaluations if nothing else is asked for.
         precision: What a run takes if nothing else is asked for.
         bf16: Whether a comparison may take bf16 where the processor multiplies it in hardware.
         convex: Whether it is a problem of the theory and no network: settings measured on networks say nothing of it.
         excludes: Why a penalty cannot be laid on it, by the penalty's name.
+        prediction: The kind of ``groktimizer predict`` that knows its problem; empty for none.
         settings: Settings in which a tuned comparison runs if none are given, as ``K=V,K=V;K=V``.
     """
 
     fixed: ClassVar[frozenset[str]] = frozenset({"name"})
-    name: str = "task"
+    name: str = ""
     default_steps: ClassVar[int] = 10_000
     default_every: ClassVar[int] = 10
     precision: ClassVar[Precision] = "fp32"
     bf16: ClassVar[bool] = False
     convex: ClassVar[bool] = False
     excludes: ClassVar[Mapping[str, str]] = {}
+    prediction: ClassVar[str] = ""
     settings: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        """Give a class that says no name its own."""
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
 
     @property
     @abstractmethod
@@ -84,8 +107,8 @@ class Task(ABC):
             device: Where they are put.
         """
 
-    def theory(self, seed: int) -> "Ridge | Lasso | LowRank | None":
-        """The problem of a seed as the theory solves it, with the same numbers; None unless a task has one."""
+    def theory(self, seed: int) -> Known | None:
+        """What the theory knows of the problem of a seed; None unless a task has one."""
         return None
 
     def limits(self, seed: int) -> Limits | None:
