@@ -51,16 +51,7 @@ def figure_11(effort: Effort) -> Reproduced:
 
 
 def not_reproduced(plain: list[Record], *slopes: list[Record]) -> tuple[str, ...]:
-    """What the papers' Figures 10 and 11 show and these runs do not, in numbers.
-
-    Args:
-        plain: Runs on outputs alone.
-        slopes: Runs on outputs and Jacobians, by weight.
-
-    Returns:
-        A line for Figure 10 unless every run on outputs generalises, one for the delay of Figure 11 unless every run
-        takes at least twice as long to generalise as to memorise.
-    """
+    """What the papers' Figures 10 and 11 show and these runs do not, in numbers."""
     lines: list[str] = []
     late = [time(run, "generalised") for run in plain]
     if not np.isfinite(late).all():
@@ -115,14 +106,7 @@ def figure_35(effort: Effort) -> Reproduced:
 
 
 def sooner(pair: Sequence[Sequence[Record]]) -> Check:
-    """The larger weight lifts the test accuracy to 0.85 in fewer steps than the smaller, on every seed.
-
-    Args:
-        pair: Runs of the larger weight and of the smaller, one per seed.
-
-    Returns:
-        The check; it tells the end as well, where the larger weight may be behind.
-    """
+    """The larger weight lifts the test accuracy to 0.85 in fewer steps than the smaller, on every seed."""
     times = np.array([[_first(run, LIFTED) for run in runs] for runs in pair])
     ends = [float(_last(list(runs), "test_accuracy").mean()) for runs in pair]
     told = " against ".join(", ".join(step_text(step) for step in row) for row in times)
