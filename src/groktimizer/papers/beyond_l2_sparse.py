@@ -205,7 +205,7 @@ def _accelerated(drawn: Sequence[Instance], weight: float) -> float:
 
 
 def subgradient_floor(drawn: Sequence[Instance], steps: int = 400_000) -> Check:
-    """Not the paper's error ∝ αβ, of slope 1 over α at fixed β: it follows β alone, slope 0 within 0.2 on every problem."""
+    """Not the paper's error ∝ αβ, of slope 1 over α at fixed β: it has slope 0 within 0.2 on every problem."""
     rates, weight = np.array([0.025, 0.05, 0.1]), 1e-3
     over: list[float] = []
     for one in drawn:
