@@ -99,11 +99,10 @@ def _predictions() -> list[Entry]:
 
 
 def _studies() -> list[Entry]:
-    from groktimizer.cli.reproduce import PAPERS
+    from groktimizer.papers import PAPERS
 
-    return [
-        Entry(name, paper, {"--figures": ..., "--quick": ..., "--full": ...}) for name, (_, paper) in PAPERS.items()
-    ]
+    options = {"--figures": ..., "--quick": ..., "--full": ...}
+    return [Entry(name, paper.reference, options) for name, paper in PAPERS.items()]
 
 
 def _data() -> list[Entry]:

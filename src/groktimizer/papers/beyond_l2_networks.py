@@ -5,6 +5,7 @@ embedding tables and a matrix product; ours is the MLP of `groktimizer run modul
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def proximal_groktimizer(
         "weight_decay": weight,
         "interpolation": float("inf"),
     }
-    rest = {"optimizer_options": options, "steps": 20_000, "every": 1, "precision": "fp64"}
+    rest: dict[str, Any] = {"optimizer_options": options, "steps": 20_000, "every": 1, "precision": "fp64"}
     return [make_spec(task, "groktimizer", task_options=task_options, seed=seed, **rest) for seed in seeds]
 
 

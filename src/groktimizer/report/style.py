@@ -130,14 +130,9 @@ def plot_seen(
     """
     for more in range(int(covered.max(initial=0)) + 1):
         wide = width + CASING * more
-        shape = {"marker": "o", "ms": 2.8 + wide} if marks else {}
-        axes.plot(
-            x,
-            np.where(covered >= more, drawable(y), np.nan),
-            lw=wide,
-            **shape,
-            **(look if not more else {**look, "label": None}),
-        )
+        shape: dict[str, Any] = {"marker": "o", "ms": 2.8 + wide} if marks else {}
+        axes.plot(x, np.where(covered >= more, drawable(y), np.nan), lw=wide, **shape, **look)
+        look["label"] = None  # one entry in the legend
 
 
 RULES: dict[Any, Any] = {
