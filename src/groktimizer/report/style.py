@@ -22,6 +22,7 @@ BLUE, RED, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A
 INK, GREY, PALE = "#222222", "#707070", "#F2F2EE"
 LARGEST = 1e100
 HEAD = 0.78  # inches above the panels
+DEEPEST = np.log(1e8)  # a logarithmic axis ends so far below the largest value
 CASING = 2.0  # points by which a curve is wider where another covers it
 
 
@@ -92,7 +93,8 @@ def covers(curves: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], *, log: bool =
     """
     shown = [(np.asarray(x, dtype=np.float64), _height(y, log)) for x, y in curves]
     known = np.concatenate([np.empty(0), *(y[np.isfinite(y)] for _, y in shown)])
-    near = 0.01 * float(np.ptp(known)) if known.size else 0.0
+    span = float(np.ptp(known)) if known.size else 0.0
+    near = 0.01 * (min(span, DEEPEST) if log else span)
     counts = [np.zeros(len(x), dtype=int) for x, _ in shown]
     for place, (x, y) in enumerate(shown):
         for above, values in shown[place + 1 :]:
