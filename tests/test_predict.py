@@ -205,18 +205,18 @@ def test_runs_that_cannot_be_used_are_counted_with_the_reason():
 
 
 BAD = [
-    (["ridge", "--weight-decay", "0"], "weight_decay=0.0: accepted are positive finite numbers"),
-    (["ridge", "--weight-decay", "-1"], "weight_decay=-1.0: accepted are positive"),
-    (["ridge", "--lr", "nan"], "lr=nan: accepted are positive finite numbers"),
-    (["ridge", "--weight-decay", "nan"], "weight_decay=nan: accepted are positive finite numbers"),
+    (["ridge", "--weight-decay", "0"], "weight_decay=0.0: expected a finite number > 0"),
+    (["ridge", "--weight-decay", "-1"], "weight_decay=-1.0: expected a finite number > 0"),
+    (["ridge", "--lr", "nan"], "lr=nan: expected a finite number > 0"),
+    (["ridge", "--weight-decay", "nan"], "weight_decay=nan: expected a finite number > 0"),
     (
         ["ridge", "--n", "9", "--m", "50", "--lr", "1e3"],
         "lr=1000: diverges on these features, accepted are values below 9.",
     ),
-    (["ridge", "--tolerance", "nan"], "train_tolerance=nan: accepted are positive finite numbers"),
-    (["ridge", "--test-tolerance", "-1"], "test_tolerance=-1.0: accepted are positive finite numbers"),
-    (["ridge", "--momentum", "1"], "momentum=1.0: accepted are numbers in [0, 1)"),
-    (["ridge", "--tolerance", "0"], "train_tolerance=0.0: accepted are positive"),
+    (["ridge", "--tolerance", "nan"], "train_tolerance=nan: expected a finite number > 0"),
+    (["ridge", "--test-tolerance", "-1"], "test_tolerance=-1.0: expected a finite number > 0"),
+    (["ridge", "--momentum", "1"], "momentum=1.0: expected a number in [0, 1) or critical"),
+    (["ridge", "--tolerance", "0"], "train_tolerance=0.0: expected a finite number > 0"),
     (["ridge", "--noise", "inf"], "--noise=inf: expected a finite number ≥ 0"),
     (["ridge", "--nu", "-1"], "nu=-1"),
     (["ridge", "--n", "0"], "'0': expected a whole number ≥ 1"),
