@@ -122,9 +122,9 @@ def low_rank_problem(arguments: argparse.Namespace) -> Drawn:
 
 
 def _draw(arguments: argparse.Namespace) -> Drawn:
-    given = {name: getattr(arguments, name) for name in _DRAWN[:-1] if getattr(arguments, name) is not None}
+    options = {name: getattr(arguments, name) for name in _DRAWN[:-1] if getattr(arguments, name) is not None}
     seen = arguments.seen or "completion"
-    task = MatrixTask(name=f"matrix-{seen}", **given)
+    task = MatrixTask(name=f"matrix-{seen}", **options)
     _check_room(f"--n1 {task.n1} --n2 {task.n2} --N {task.N}", task.n1 * task.n2, task.N)
     data = task.draw(arguments.seed)
     return Drawn(data.problem(), data.factors[0], seen, task.r, task.tau)
