@@ -37,7 +37,7 @@ def drawn(figure: Figure) -> list[np.ndarray]:
     found: list[np.ndarray] = []
     for axes in figure.axes:
         found += [np.asarray(line.get_xydata()) for line in axes.lines]
-        found += [patch.get_path().vertices for patch in axes.patches]
+        found += [np.asarray(patch.get_path().vertices) for patch in axes.patches]
         found += [np.asarray([*text.get_position(), *map(ord, text.get_text())]) for text in axes.texts]
     return found
 

@@ -215,7 +215,7 @@ BAD = [
     ),
     (["ridge", "--tolerance", "nan"], "train_tolerance=nan: expected a finite number > 0"),
     (["ridge", "--test-tolerance", "-1"], "test_tolerance=-1.0: expected a finite number > 0"),
-    (["ridge", "--momentum", "1"], "momentum=1.0: expected a number in [0, 1)"),
+    (["ridge", "--momentum", "1"], "momentum=1.0: expected a number in [0, 1) or critical"),
     (["ridge", "--tolerance", "0"], "train_tolerance=0.0: expected a finite number > 0"),
     (["ridge", "--noise", "inf"], "--noise=inf: expected a finite number ≥ 0"),
     (["ridge", "--nu", "-1"], "nu=-1"),

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from groktimizer.measures import paired_bootstrap
-from groktimizer.report import comparison, public, style, tables, two_clocks
+from groktimizer.peers import PEERS
+from groktimizer.report import comparison, panels, public, style, tables, two_clocks
 from groktimizer.results import Record
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -223,3 +226,64 @@ def test_the_command_of_a_page_names_no_folder_of_this_machine(word, left):
 def test_markdown_keeps_its_columns():
     lines = tables.markdown(("a", "b"), [["x|y", "z"]]).splitlines()
     assert lines == ["| a | b |", "| --- | --- |", "| x\\|y | z |"]
+
+
+# colours belong to methods, and what coincides is seen
+
+
+def colours(figure: Figure, axes: int) -> dict[str, int]:
+    """How many pixels of a panel have each colour."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    box = figure.axes[axes].get_window_extent()
+    pixels = np.asarray(canvas.buffer_rgba())[::-1][int(box.y0) : int(box.y1), int(box.x0) : int(box.x1), :3]
+    found, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    return {f"#{r:02x}{g:02x}{b:02x}": int(count) for (r, g, b), count in zip(found, counts, strict=True)}
+
+
+def test_a_method_has_one_colour_whatever_its_rank_and_its_company():
+    fast, slow = [record(20, 60, 60)], [record(20, 400, 400)]
+    shown: set[tuple[str, str]] = set()
+    for groups in (
+        {"groktimizer": fast, "adamw": slow},
+        {"groktimizer": slow, "adamw": fast},
+        {"muon": fast, "sgd": fast, "groktimizer": slow},
+    ):
+        axes = comparison.plot(comparison.frame({"s": groups}, "x")).axes[1]
+        shown |= {(label.get_text(), str(label.get_color())) for label in axes.get_yticklabels()}
+    assert len({name for name, _ in shown}) == len(shown) == 4
+    assert dict(shown)["groktimizer"] == style.BLUE
+
+
+def test_every_optimizer_has_a_look_of_its_own():
+    looks = [style.look(name) for name in PEERS]
+    assert style.METHODS.keys() == PEERS.keys()
+    assert len({one.colour for one in looks}) == len({one.marker for one in looks}) == len(looks)
+    assert not {one.marker for one in (*looks, *style.OTHERS)} & {marker for _, marker, _ in comparison.TIMES}
+    tuned = {style.look(f"adamw{mark}") for mark in ("", *style.TUNED)}
+    assert len({one.colour for one in tuned}) == 3 and len({one.marker for one in tuned}) == 1
+    assert style.look("mine:make") == style.look("mine:make") in style.OTHERS
+
+
+def test_curves_that_coincide_are_both_seen():
+    """Four methods with the same curves; training and test data learned at once; two lines of a panel."""
+    names = ("groktimizer", "adamw", "adam-l2", "muon")
+    figure = comparison.plot(comparison.frame({"s": {name: [record(20, 400, 400)] for name in names}}, "x"))
+    seen = colours(figure, 0)
+    assert all(seen.get(style.look(name).colour.lower(), 0) > 50 for name in names)
+    both = colours(two_clocks.plot(two_clocks.frame(record(20, 20, 20))), 0)
+    assert min(both[colour.lower()] for colour in (style.BLUE, style.RED)) > 500
+    x = np.array([1.0, 10.0, 100.0])
+    lines = [{"label": name, "x": x, "y": x / 200, "style": "solid", "colour": k} for k, name in enumerate("abc")]
+    panel = {"title": "", "x": "x", "y": "y", "y_log": False, "marks": True, "lines": lines}
+    three = colours(panels.plot({"title": "", "sentence": "", "panels": [panel]}), 0)
+    assert min(three[colour.lower()] for colour in (style.BLUE, style.RED, style.GREEN)) > 200
+
+
+def test_a_curve_is_wide_only_where_another_lies_on_it():
+    steps = np.arange(0.0, 100.0)
+    low, high = np.minimum(steps, 50.0), np.full(100, 50.0)
+    under, over = style.covers([(steps, low), (steps[::3], high[::3])])
+    assert under[:48].tolist() == [0] * 48 and under[50:].tolist() == [1] * 50 and not over.any()
+    assert style.covers([(steps, np.full(100, np.nan)), (steps, low)])[0].tolist() == [0] * 100
+    assert style.covers([]) == []

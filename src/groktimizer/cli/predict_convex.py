@@ -80,7 +80,7 @@ def sparse(arguments: argparse.Namespace, told: Told) -> Prediction:
     sizes = {"n": problem.n, "s": found.recovery.sparsity, "N": problem.n_samples}
     size = ", ".join(f"{name} = {value:,}" for name, value in sizes.items())
     title = f"sparse recovery, {size}, α = {lr:.4g}, β = {arguments.weight:g}"
-    content = {**sizes, **_content(found)}
+    content: dict[str, Any] = {**sizes, **_content(found)}
     told.say(f"{title}; largest curvature {problem.sharpness:.4g}, beta_max {problem.max_weight:.4g}")
     if teacher is None:
         told.say("a*           not given: the fit of least l1 norm takes its place")

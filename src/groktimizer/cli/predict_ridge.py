@@ -57,7 +57,7 @@ def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
     settle(arguments, "ridge")
     drawn = ridge_problem(arguments)
     problem, tolerance = drawn.problem, arguments.tolerance
-    settings = {
+    settings: dict[str, Any] = {
         "lr": arguments.lr,
         "weight_decay": arguments.weight_decay,
         "train_tolerance": tolerance,
@@ -66,7 +66,7 @@ def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
         "switch": arguments.switch,
     }
     variance = arguments.nu**2 if arguments.theta0 is None else None
-    asked = {"max_delay": arguments.max_delay, "init_variance": variance}
+    asked: dict[str, Any] = {"max_delay": arguments.max_delay, "init_variance": variance}
     found = forecast(problem, drawn.theta0, **settings, **asked)
     title = f"ridge, n = {problem.n:,}, m = {problem.m:,}, η = {arguments.lr:g}, λ = {arguments.weight_decay:g}"
     content = {"n": problem.n, "m": problem.m, **_content(found)}

@@ -1,6 +1,7 @@
 """arXiv 2506.05718, Figures 10, 11 and 35: teacher and student with and without Jacobians; 1,000 images of MNIST."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ def _runs(
 ) -> list[RunSpec]:
     """Adam at α = 1e-3 under a penalty of a weight, one run a seed."""
     own = {"penalty": cell[0], "lr": 1e-3, "weight_decay": cell[1]}
-    rest = {"optimizer_options": own, "steps": steps, "every": 50, "stop_on_settled": False}
+    rest: dict[str, Any] = {"optimizer_options": own, "steps": steps, "every": 50, "stop_on_settled": False}
     return [make_spec(task, ADAM, task_options=options, seed=seed, **rest) for seed in seeds]
 
 
@@ -51,16 +52,7 @@ def figure_11(effort: Effort) -> Reproduced:
 
 
 def not_reproduced(plain: list[Record], *slopes: list[Record]) -> tuple[str, ...]:
-    """What the papers' Figures 10 and 11 show and these runs do not, in numbers.
-
-    Args:
-        plain: Runs on outputs alone.
-        slopes: Runs on outputs and Jacobians, by weight.
-
-    Returns:
-        A line for Figure 10 unless every run on outputs generalises, one for the delay of Figure 11 unless every run
-        takes at least twice as long to generalise as to memorise.
-    """
+    """What the papers' Figures 10 and 11 show and these runs do not, in numbers."""
     lines: list[str] = []
     late = [time(run, "generalised") for run in plain]
     if not np.isfinite(late).all():
@@ -83,7 +75,8 @@ def figure_35(effort: Effort) -> Reproduced:
         "½ℓ2², β = 3e-3": ("l2", 3e-3),
         "nuclear, β = 1e-3": ("nuclear", 1e-3),
     }
-    ours, own = "GROKtimizer, nuclear, untuned", {"optimizer_options": {"penalty": "nuclear"}, "steps": 1_500}
+    ours = "GROKtimizer, nuclear, untuned"
+    own: dict[str, Any] = {"optimizer_options": {"penalty": "nuclear"}, "steps": 1_500}
     specs = {name: _runs("mnist", {}, cell, seeds, steps) for name, cell in cells.items()}
     specs[ours] = [make_spec("mnist", "groktimizer", seed=s, every=50, stop_on_settled=False, **own) for s in seeds]
     found = train(specs, effort, "Figure 35")
@@ -115,14 +108,7 @@ def figure_35(effort: Effort) -> Reproduced:
 
 
 def sooner(pair: Sequence[Sequence[Record]]) -> Check:
-    """The larger weight lifts the test accuracy to 0.85 in fewer steps than the smaller, on every seed.
-
-    Args:
-        pair: Runs of the larger weight and of the smaller, one per seed.
-
-    Returns:
-        The check; it tells the end as well, where the larger weight may be behind.
-    """
+    """The larger weight lifts the test accuracy to 0.85 in fewer steps than the smaller, on every seed."""
     times = np.array([[_first(run, LIFTED) for run in runs] for runs in pair])
     ends = [float(_last(list(runs), "test_accuracy").mean()) for runs in pair]
     told = " against ".join(", ".join(step_text(step) for step in row) for row in times)

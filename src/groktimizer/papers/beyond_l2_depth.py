@@ -52,17 +52,7 @@ class Deep:
 
 
 def descend(drawn: Sequence[SparseData], steps: int, *, decay: float = 0.0, points: int = 120) -> Deep:
-    """Gradient descent on ½‖Xa − y‖² + decay Σ‖factor‖², a the product of the factors.
-
-    Args:
-        drawn: One per run; the same n and depth.
-        steps: Budget.
-        decay: Weight of the squared norms.
-        points: Evaluations, evenly spaced in the logarithm.
-
-    Returns:
-        The curves.
-    """
+    """Gradient descent on ½‖Xa − y‖² + decay Σ‖factor‖², a the product of the factors."""
     rows = max(data.features.shape[0] for data in drawn)
     features = torch.stack([_padded(data.features, rows) for data in drawn])
     targets = torch.stack([_padded(data.targets, rows) for data in drawn])
@@ -84,16 +74,7 @@ def descend(drawn: Sequence[SparseData], steps: int, *, decay: float = 0.0, poin
 
 
 def complete(drawn: Sequence[MatrixData], steps: int, *, points: int = 60) -> Deep:
-    """Gradient descent on ½ Σ (A_ij − A*_ij)² over the observed entries, A the product of the factors.
-
-    Args:
-        drawn: One per run; entries are observed, the same shape and depth.
-        steps: Budget.
-        points: Evaluations, evenly spaced in the logarithm.
-
-    Returns:
-        The curves.
-    """
+    """Gradient descent on ½ Σ (A_ij − A*_ij)² over the observed entries, A the product of the factors."""
     teacher = torch.stack([data.teacher for data in drawn])
     seen = torch.zeros_like(teacher)
     for run, data in enumerate(drawn):
@@ -211,18 +192,7 @@ def _over_size(title: str, sizes: Sequence[int], medians: Mapping[int, Array]) -
 
 
 def falls_with_depth(what: str, sizes: Sequence[int], before: Array, after: Array, depths: str) -> Check:
-    """The paper's claim that the recovery error falls with depth at a fixed N: one step of depth, every N.
-
-    Args:
-        what: "vectors" or "matrices".
-        sizes: N.
-        before: Median errors of the shallower product, one per N.
-        after: Those of the deeper one.
-        depths: Which two.
-
-    Returns:
-        The check.
-    """
+    """The paper's claim that the recovery error falls with depth at a fixed N: one step of depth, every N."""
     told = ", ".join(f"N = {size}: {one:.2g} → {two:.2g}" for size, one, two in zip(sizes, before, after, strict=True))
     return Check(
         f"{what}: the median recovery error falls from {depths} at every N", told, bool((after < before).all())
@@ -230,16 +200,7 @@ def falls_with_depth(what: str, sizes: Sequence[int], before: Array, after: Arra
 
 
 def no_delay(depth: int, run: Deep, seeds: int) -> Check:
-    """With depth, recovery does not wait for the fit: t2 ≤ 2 t1 in most runs at the larger N, recovered or not.
-
-    Args:
-        depth: L.
-        run: All sizes, and of each all seeds.
-        seeds: Seeds.
-
-    Returns:
-        The check; a run that does not recover speaks against it, one that recovers and has not yet fitted for it.
-    """
+    """With depth, recovery does not wait for the fit: t2 ≤ 2 t1 in most runs at the larger N, recovered or not."""
     large = np.repeat([size in LARGE for size in SIZES], seeds)
     t1, t2 = run.first(run.train, TRAIN)[large], run.first(run.recovery, TEST)[large]
     ratio = t2 / t1
@@ -285,14 +246,7 @@ def _large_start(effort: Effort, seeds: range) -> tuple[Panel, Check]:
 
 
 def late_in_every_run(run: Deep) -> Check:
-    """Every run recovers, and ten times later than it fits at least.
-
-    Args:
-        run: The runs.
-
-    Returns:
-        The check.
-    """
+    """Every run recovers, and ten times later than it fits at least."""
     ratio = run.first(run.recovery, TEST) / run.first(run.train, TRAIN)
     late = ratio[np.isfinite(ratio)]
     told = f"{late.size} of {ratio.size} recovered" + (f", least t2/t1 {late.min():.0f}" if late.size else "")

@@ -81,15 +81,7 @@ def figure_5(effort: Effort) -> Reproduced:
 
 
 def between(laws: Sequence[TimeLaw], times: Sequence[float]) -> tuple[Check, Check]:
-    """Hold SVT's times against the two bounds of the time law; an infinite bound is none.
-
-    Args:
-        laws: One per run.
-        times: t2 of each, infinite where there is none.
-
-    Returns:
-        The check of the lower bounds, in every run, and that of the upper ones, where there is one.
-    """
+    """Hold SVT's times against the two bounds of the time law; an infinite bound is none."""
     pairs = list(zip(laws, times, strict=True))
     bound = [time / law.latest for law, time in pairs if np.isfinite(law.latest)]
     held = sum(part <= 1 for part in bound)
@@ -171,16 +163,7 @@ def figure_8(effort: Effort) -> Reproduced:
 
 
 def apart(claim: str, shares: Sequence[float], trials: int) -> Check:
-    """A claim that the last share is above the first: passed if their 95 % intervals do not meet.
-
-    Args:
-        claim: What is claimed.
-        shares: Of so many trials each.
-        trials: Trials.
-
-    Returns:
-        The check.
-    """
+    """A claim that the last share is above the first: passed if their 95 % intervals do not meet."""
     (low, high), (lower, upper) = (wilson_interval(round(share * trials), trials) for share in (shares[0], shares[-1]))
     told = (
         f"{', '.join(f'{share:.2f}' for share in shares)}; {low:.2f} to {high:.2f} against {lower:.2f} to {upper:.2f}"

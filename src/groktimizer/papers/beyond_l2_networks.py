@@ -5,6 +5,7 @@ embedding tables and a matrix product; ours is the MLP of `groktimizer run modul
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def proximal_groktimizer(
         "weight_decay": weight,
         "interpolation": float("inf"),
     }
-    rest = {"optimizer_options": options, "steps": 20_000, "every": 1, "precision": "fp64"}
+    rest: dict[str, Any] = {"optimizer_options": options, "steps": 20_000, "every": 1, "precision": "fp64"}
     return [make_spec(task, "groktimizer", task_options=task_options, seed=seed, **rest) for seed in seeds]
 
 
@@ -88,15 +89,7 @@ def figure_30(effort: Effort) -> Reproduced:
 
 
 def memorises_first(name: str, runs: Sequence[Record]) -> Check:
-    """Grokking of one cell: every seed generalises, and takes twice as long for it as for the fit at least.
-
-    Args:
-        name: Of the complexity.
-        runs: One per seed.
-
-    Returns:
-        The check.
-    """
+    """Grokking of one cell: every seed generalises, and takes twice as long for it as for the fit at least."""
     pairs = [(time(run, "memorised"), time(run, "generalised")) for run in runs]
     held = [bool(np.isfinite(t2) and t2 >= TWICE * t1) for t1, t2 in pairs]
     told = ", ".join(
@@ -107,16 +100,7 @@ def memorises_first(name: str, runs: Sequence[Record]) -> Check:
 
 
 def later(name: str, fast: Cell, slow: Cell) -> Check:
-    """A smaller product of step size and weight generalises later; never is later too, and said.
-
-    Args:
-        name: Of the complexity.
-        fast: Step size and weight, and their runs.
-        slow: The same with a smaller product.
-
-    Returns:
-        The check.
-    """
+    """A smaller product of step size and weight generalises later; never is later too, and said."""
     told: list[str] = []
     medians: list[float] = []
     for (lr, weight), runs in (fast, slow):
@@ -150,14 +134,7 @@ def _norms(run: Record) -> Panel:
 
 
 def own_way(runs: Sequence[Record]) -> Check:
-    """Under ℓ1 the ℓ2 norm ends above what it was at generalisation, while the accuracy stays.
-
-    Args:
-        runs: One per seed.
-
-    Returns:
-        The check.
-    """
+    """Under ℓ1 the ℓ2 norm ends above what it was at generalisation, while the accuracy stays."""
     rises: list[float] = []
     kept: list[float] = []
     for run in runs:

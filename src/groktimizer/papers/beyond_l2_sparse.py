@@ -205,15 +205,7 @@ def _accelerated(drawn: Sequence[Instance], weight: float) -> float:
 
 
 def subgradient_floor(drawn: Sequence[Instance], steps: int = 400_000) -> Check:
-    """The paper's error ∝ αβ: the subgradient's final error over α at fixed β would have slope 1.
-
-    Args:
-        drawn: Problems.
-        steps: Of each run.
-
-    Returns:
-        The check that it has slope 0 within 0.2 on every problem: the error follows β alone.
-    """
+    """Not the paper's error ∝ αβ, of slope 1 over α at fixed β: it has slope 0 within 0.2 on every problem."""
     rates, weight = np.array([0.025, 0.05, 0.1]), 1e-3
     over: list[float] = []
     for one in drawn:
@@ -266,14 +258,7 @@ def figure_7(effort: Effort) -> Reproduced:
 
 
 def only_l1(found: Sequence[tuple[bool, float]]) -> Check:
-    """ℓ1 from the same start on the same draws recovers, so it is the complexity that fails in Figure 7.
-
-    Args:
-        found: Whether basis pursuit solves a draw, and the error at which ISTA ends.
-
-    Returns:
-        The check, over the draws that basis pursuit solves.
-    """
+    """ℓ1 from the same start on the same draws recovers, so it is the complexity that fails in Figure 7."""
     errors = [error for solved, error in found if solved]
     told = f"{sum(error <= TEST for error in errors)} of {len(errors)} draws that basis pursuit solves"
     told += f" (of {len(found)}), errors at the end {_range(errors)}" if errors else f" (of {len(found)})"
@@ -291,16 +276,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 def l2_path(one: Instance, decay: float, steps: Array) -> tuple[Array, Array]:
-    """Relative errors of gradient descent on ½‖Xa − y‖² + decay ‖a‖², exact by one eigendecomposition.
-
-    Args:
-        one: The problem.
-        decay: Weight of the squared norm (no ½).
-        steps: Shape (k,).
-
-    Returns:
-        Train and recovery errors, each (k,).
-    """
+    """Relative errors of gradient descent on ½‖Xa − y‖² + decay ‖a‖², exact by one eigendecomposition."""
     x, y = one.problem.features, one.problem.targets
     values, vectors = np.linalg.eigh(x.T @ x)
     curvature = np.maximum(values, 0.0) + 2 * decay

@@ -54,15 +54,7 @@ class Cell:
 
 
 def drawn(task: RidgeTask, seed: int) -> tuple[Ridge, Array]:
-    """The task's problem for the theory, and θ(0): what `groktimizer run ridge` trains.
-
-    Args:
-        task: The task.
-        seed: Seed of features, teacher and initial parameters.
-
-    Returns:
-        The problem, and the initial parameters.
-    """
+    """The task's problem for the theory, and θ(0): what `groktimizer run ridge` trains."""
     features, teacher, theta = (part.numpy() for part in task.draw(seed))
     return Ridge(features, teacher, covariance=1 / task.m), theta
 

@@ -169,7 +169,7 @@ def _curves(axes: Axes, lines: Sequence[Line], accuracy: bool) -> None:
                 axes.plot(steps[-1], drawable(values)[-1], "|", color=colour, ms=9, mew=2)
                 places = _signs(steps, (first, last), turn / len(lines))
                 axes.plot(
-                    steps[places], drawable(values)[places], ls="", marker=marker, color=colour, ms=6, mec="white",
+                    steps[places], drawable(values)[places], ls="", marker=marker, color=colour, ms=7, mec="white",
                     mew=0.6, zorder=2.5,
                 )  # fmt: skip
     log_steps(axes, first, last)

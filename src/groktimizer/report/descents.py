@@ -12,12 +12,13 @@ from groktimizer.report.style import (
     GREY,
     PALE,
     RED,
+    covers,
     drawable,
     headline,
     house_style,
     mark_clock,
     panels_below,
-    widths,
+    plot_seen,
 )
 
 Run = Mapping[str, Any]
@@ -77,14 +78,15 @@ def _panel(axes: Axes, one: Run, tolerances: Sequence[float], words: Sequence[st
         (words[1], one["train"], BLUE, "t1", one["memorised"], tolerances[0]),
         (words[2], one["test"], RED, "t2", one["generalised"], tolerances[1]),
     )
-    wide = widths([(one["steps"][1:], errors[1:]) for _, errors, *_ in curves], 2.2, log=True)
-    for (name, errors, colour, clock, time, tolerance), width in zip(curves, wide, strict=True):
+    steps = one["steps"][1:]
+    covered = covers([(steps, errors[1:]) for _, errors, *_ in curves], log=True)
+    for (name, errors, colour, clock, time, tolerance), under in zip(curves, covered, strict=True):
         shown = drawable(errors)
         above = np.where(shown[1:] > 0, shown[1:], np.nan)
-        axes.plot(one["steps"][1:], above, color=colour, lw=width, zorder=3, label=name)
+        plot_seen(axes, steps, above, under, 2.2, color=colour, zorder=3, label=name)
         if one["resting"]:
             end = [one["steps"][-1], axes.get_xlim()[1]]
-            axes.plot(end, [shown[-1]] * 2, color=colour, lw=width - 1.2, ls=":", zorder=2.5)
+            axes.plot(end, [shown[-1]] * 2, color=colour, lw=1.0, ls=":", zorder=2.5)
         axes.axhline(tolerance, color=colour, lw=0.9, ls=(0, (1, 3)), zorder=2.2)
         _mark(axes, clock, time, tolerance, colour, "never" if one["resting"] else "not yet")
     axes.legend(fontsize=9, handlelength=1.8, labelcolor="linecolor", loc="upper left", ncols=2)

@@ -14,15 +14,20 @@ from groktimizer.report.style import (
     ORANGE,
     PURPLE,
     RED,
+    covers,
     headline,
     house_style,
     look,
     mark_clock,
     panels_below,
-    widths,
+    plot_seen,
 )
 
 COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, INK)
+THIN: Mapping[str, Mapping[str, Any]] = {
+    "dashed": {"lw": 1.5, "ls": "--", "zorder": 4},
+    "faint": {"lw": 0.9, "alpha": 0.55, "zorder": 2.5},
+}
 FEW = 2  # panels in a row
 MOST_INSIDE = 4  # names of a legend between the curves of a lone panel; more stand beside it
 
@@ -66,22 +71,19 @@ def _colour(of: int | str) -> str:
 def _panel(axes: Axes, panel: Mapping[str, Any]) -> None:
     seen: set[str] = set()
     solid = [line for line in panel["lines"] if line["style"] == "solid"]
-    wide = iter(widths([(line["x"], line["y"]) for line in solid], 2.2, log=panel["y_log"]))
+    covered = iter(covers([(line["x"], line["y"]) for line in solid], log=panel["y_log"]))
     for line in panel["lines"]:
-        width = next(wide) if line["style"] == "solid" else 0.0
-        appearance: dict[str, Any] = {
-            "solid": {"lw": width, "marker": "o" if panel["marks"] else None, "ms": 2.8 + width, "zorder": 3},
-            "dashed": {"lw": 1.5, "ls": "--", "zorder": 4},
-            "faint": {"lw": 0.9, "alpha": 0.55, "zorder": 2.5},
-        }[line["style"]]
         x, y = np.asarray(line["x"], dtype=float), np.asarray(line["y"], dtype=float)
         if panel["y_log"]:
             y = np.where(y > 0, y, np.nan)
-        name = line["label"] if line["label"] not in seen else None
+        colour, style = _colour(line["colour"]), "--" if line["style"] == "dashed" else "-"
+        if line["style"] == "solid":
+            plot_seen(axes, x, y, next(covered), 2.2, marks=panel["marks"], color=colour, zorder=3)
+        else:
+            axes.plot(x, y, color=colour, **THIN[line["style"]])
+        if line["label"] not in seen:  # the legend shows a strong line, whatever the curve's own
+            axes.plot([], [], color=colour, lw=2, ls=style, label=line["label"])
         seen.add(line["label"])
-        (drawn,) = axes.plot(x, y, color=_colour(line["colour"]), **appearance)
-        if name is not None:  # the legend shows a strong line, whatever the curve's own
-            axes.plot([], [], color=drawn.get_color(), lw=2, ls=drawn.get_linestyle(), label=name)
     axes.set(xscale="log" if panel.get("x_log", True) else "linear", xlabel=panel["x"], ylabel=panel["y"])
     axes.set_title(panel["title"], fontsize=11)
     if panel["marks"]:  # a sweep: the ticks are its values

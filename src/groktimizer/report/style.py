@@ -1,6 +1,6 @@
 """House style of the figures: colours that colour-blind readers can tell apart, few lines, words beside the curves.
 
-Colour and marker belong to a method: `METHODS`. Curves that coincide are both seen: `widths`.
+Colour and marker belong to a method: `METHODS`. Curves that coincide are both seen: `covers`.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ BLUE, RED, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A
 INK, GREY, PALE = "#222222", "#707070", "#F2F2EE"
 LARGEST = 1e100
 HEAD = 0.78  # inches above the panels
-CASING = 2.0  # points by which a curve is wider for each one that covers it
+DEEPEST = np.log(1e8)  # a logarithmic axis ends so far below the largest value
+CASING = 2.0  # points by which a curve is wider where another covers it
 
 
 class Look(NamedTuple):
@@ -46,11 +47,11 @@ METHODS: Mapping[str, Look] = {
     "orthograd": Look(SKY, "h"),
     "adam": Look("#8C6D31", "v"),
     "sgd": Look("#555555", "<"),
-    "adam-subgradient": Look("#882255", "v"),
+    "adam-subgradient": Look("#882255", "8"),
     "subgradient": Look("#999933", ">"),
     "proximal": Look("#44AA99", "d"),
 }
-OTHERS = (Look("#AA4499", "*"), Look("#6699CC", "8"), Look("#661100", "H"), Look("#888888", "d"), Look("#332288", ">"))
+OTHERS = (Look("#AA4499", "*"), Look("#6699CC", "H"), Look("#661100", "*"), Look("#888888", "H"), Look("#332288", "*"))
 TUNED = {"-tuned": 0.62, " (tuned)": 0.4}  # a darker shade of the method's colour
 
 
@@ -76,35 +77,64 @@ def look(label: str) -> Look:
     return Look(colour if shade == 1 else "#" + "".join(f"{part:02x}" for part in parts), marker)
 
 
-def widths(curves: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], width: float, *, log: bool = False) -> list[float]:
-    """Widths with which curves are seen that lie on one another: each is wider than those that cover it.
+def covers(curves: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], *, log: bool = False) -> list[np.ndarray]:
+    """Count at each point of a curve the later curves that lie on it, to within a hundredth of what all of them span.
 
     Args:
         curves: abscissae and ordinates, in the order in which they are drawn.
-        width: of a curve that nothing covers.
         log: whether the ordinates are on a logarithmic axis.
 
     Returns:
-        One width a curve.
+        One array of counts a curve.
 
     Example:
-        >>> widths([([1, 2, 3], [0, 1, 1]), ([1, 2, 3], [0, 0.5, 1]), ([1, 2, 3], [5, 5, 5])], 2.0)
-        [4.0, 2.0, 2.0]
+        >>> covers([([1, 2, 3], [0, 1, 1]), ([1, 2, 3], [0, 0.5, 1]), ([1, 2, 3], [5, 5, 5])])[0].tolist()
+        [1, 0, 1]
     """
-    shown = [np.log(np.maximum(np.abs(drawable(y)), 1e-300)) if log else drawable(y) for _, y in curves]
-    known = np.concatenate([np.ravel(values[np.isfinite(values)]) for values in shown]) if shown else np.empty(0)
-    near = 0.01 * float(np.ptp(known)) if known.size else 0.0
-    tables = [
-        dict(zip(np.asarray(x).tolist(), values, strict=True)) for (x, _), values in zip(curves, shown, strict=True)
-    ]
+    shown = [(np.asarray(x, dtype=np.float64), _height(y, log)) for x, y in curves]
+    known = np.concatenate([np.empty(0), *(y[np.isfinite(y)] for _, y in shown)])
+    span = float(np.ptp(known)) if known.size else 0.0
+    near = 0.01 * (min(span, DEEPEST) if log else span)
+    counts = [np.zeros(len(x), dtype=int) for x, _ in shown]
+    for place, (x, y) in enumerate(shown):
+        for above, values in shown[place + 1 :]:
+            order = np.argsort(above)
+            there = np.interp(x, above[order], values[order], left=np.nan, right=np.nan) if above.size else np.nan
+            counts[place] += np.abs(there - y) <= near
+    return counts
 
-    def covers(upper: Mapping[float, float], lower: Mapping[float, float]) -> bool:
-        return sum(abs(upper[x] - lower[x]) <= near for x in upper.keys() & lower.keys()) > 1
 
-    return [
-        width + CASING * sum(covers(upper, lower) for upper in tables[place + 1 :])
-        for place, lower in enumerate(tables)
-    ]
+def _height(y: npt.ArrayLike, log: bool) -> np.ndarray:
+    values = drawable(y)
+    return np.log(np.where(values > 0, values, np.nan)) if log else values
+
+
+def plot_seen(
+    axes: Axes,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    covered: np.ndarray,
+    width: float,
+    *,
+    marks: bool = False,
+    **look: Any,
+) -> None:
+    """Draw a curve that is wider where others will lie on it, so that it is seen there too.
+
+    Args:
+        axes: where.
+        x: abscissae.
+        y: ordinates.
+        covered: how many curves lie on each point, from `covers`.
+        width: of the curve, in points.
+        marks: whether each point is marked.
+        **look: the rest for matplotlib.
+    """
+    for more in range(int(covered.max(initial=0)) + 1):
+        wide = width + CASING * more
+        shape: dict[str, Any] = {"marker": "o", "ms": 2.8 + wide} if marks else {}
+        axes.plot(x, np.where(covered >= more, drawable(y), np.nan), lw=wide, **shape, **look)
+        look["label"] = None  # one entry in the legend
 
 
 RULES: dict[Any, Any] = {

@@ -15,10 +15,11 @@ from groktimizer.report.style import (
     ORANGE,
     PURPLE,
     RED,
+    covers,
     drawable,
     house_style,
     log_steps,
-    widths,
+    plot_seen,
 )
 from groktimizer.results import Record
 
@@ -146,9 +147,9 @@ def _curves(axes: Axes, picture: Frame) -> None:
     curves = [(picture.train, "training data", BLUE)]
     if picture.test is not None:
         curves.append((picture.test, "unseen data" if picture.accuracy else "unseen data (population)", RED))
-    wide = widths([(picture.steps, values) for values, _, _ in curves], 2.4, log=not picture.accuracy)
-    for (values, label, colour), width in zip(curves, wide, strict=True):
-        axes.plot(picture.steps, drawable(scale * values), color=colour, label=label, lw=width)
+    covered = covers([(picture.steps, values) for values, _, _ in curves], log=not picture.accuracy)
+    for (values, label, colour), under in zip(curves, covered, strict=True):
+        plot_seen(axes, picture.steps, scale * values, under, 2.4, color=colour, label=label)
     if picture.accuracy:
         axes.set(ylim=(-3, 104), ylabel="accuracy (%)")
         axes.set_yticks([0, 25, 50, 75, 100])
@@ -159,9 +160,9 @@ def _curves(axes: Axes, picture: Frame) -> None:
 
 def _norms(axes: Axes, picture: Frame) -> None:
     shown = [(*picture.norms[column], label, colour) for column, label, colour in NORMS if column in picture.norms]
-    wide = widths([(steps, values) for steps, values, _, _ in shown], 2.0)
-    for (steps, values, label, colour), width in zip(shown, wide, strict=True):
-        axes.plot(steps, values, color=colour, label=label, lw=width)
+    covered = covers([(steps, values) for steps, values, _, _ in shown])
+    for (steps, values, label, colour), under in zip(shown, covered, strict=True):
+        plot_seen(axes, steps, values, under, 2.0, color=colour, label=label)
     axes.set_ylabel(f"norm of the weights\n(1 = {picture.unit})")
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower left", ncols=3, handlelength=1.4, labelcolor="linecolor")

@@ -1,6 +1,6 @@
 """Nested content with arrays in it, taken apart into plain content and arrays by name, and put together again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,16 +60,3 @@ def unpack(content: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if isinstance(content, list):
         return [unpack(value, arrays) for value in content]
     return content
-
-
-def named(content: object) -> Iterator[str]:
-    """The names of the arrays that plain content asks for."""
-    if isinstance(content, Mapping):
-        if content.keys() == {PLACE}:
-            yield str(content[PLACE])
-        else:
-            for value in content.values():
-                yield from named(value)
-    elif isinstance(content, list):
-        for value in content:
-            yield from named(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from groktimizer.results.arrays import named, pack, unpack
+from groktimizer.results.arrays import pack, unpack
 from groktimizer.results.files import StoreError
 from groktimizer.results.identity import identity, plain
 
@@ -122,8 +122,10 @@ class Record:
         check_history(history, source, kind)
         if digest(head, history) != head.get("digest"):
             raise DamagedRecord(source, "its content does not agree with its digest")
-        if kind != RUN and not history.keys() >= set(named(head["summary"])):
-            raise DamagedRecord(source, "it lacks an array")
+        try:
+            unpack(head["summary"], history)
+        except (KeyError, TypeError) as error:
+            raise DamagedRecord(source, "it lacks an array") from error
         return cls(head["spec"], history, head["summary"], head["provenance"], kind)
 
 
