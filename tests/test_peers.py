@@ -332,7 +332,7 @@ def test_penalised_descent_refuses_numbers_in_one_line(name: str, value: object)
     with pytest.raises(ValueError, match=rf"^{name}={value!r}: expected a finite number ≥ 0$"):
         ProximalGradient([{"params": params}], **options)
     if name == "weight":
-        with pytest.raises(ValueError, match=rf"^weight={value!r}: accepted"):
+        with pytest.raises(ValueError, match=rf"^weight={value!r}: expected"):
             Subgradient(torch.optim.SGD(params, lr=0.1), params, L1(), options["weight"])
 
 
