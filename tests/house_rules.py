@@ -160,11 +160,15 @@ def forbidden_arrows(source: str, module: str, *, is_package: bool = False) -> l
 def forbidden_side_arrows(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """Imports between the rooms of theory that `THEORY` does not allow."""
     own = side_room_of(module)
+    if not own:
+        return []
+    if own not in THEORY:
+        return [f"{module}: '{own}' is not a room of theory"]
     package = module if is_package else module.rpartition(".")[0]
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         for wanted in map(side_room_of, _targets(node, package)):
-            if own in THEORY and wanted in THEORY.keys() - {own} - THEORY[own]:
+            if wanted not in {"", own} | THEORY[own]:
                 found.append(f"{module}:{getattr(node, 'lineno', 0)}: {own} may not import {wanted}")
     return sorted(set(found))
 

@@ -137,6 +137,11 @@ def test_an_arrow_between_problems_is_seen(module: str, source: str):
     assert not rules.forbidden_side_arrows(clock, module)
 
 
+def test_a_file_of_theory_outside_its_rooms_is_seen():
+    assert rules.forbidden_side_arrows("import math", "groktimizer.theory.descent")
+    assert not rules.forbidden_side_arrows("import math", "groktimizer.theory.clock", is_package=True)
+
+
 def test_no_file_is_too_long():
     files = [*SOURCES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
     assert [line for path in files for line in rules.too_long(path.read_text(), path.name)] == []

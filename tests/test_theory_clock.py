@@ -73,8 +73,9 @@ def test_intervals_cover_every_step_once(last: int):
     assert EVER[-2] == LATEST and math.isinf(EVER[-1])
 
 
-def modes_of(seed: int, momentum: float, decay: float, switch: int | None) -> list[Modes]:
+def modes_of(setting: tuple[int, float, float], switch: int | None = None) -> list[Modes]:
     """A few modes of every kind: slow, critical, ringing, ringing near the other side, alternating."""
+    seed, momentum, decay = setting
     rng = np.random.default_rng(seed)
     curvature = np.append(rng.uniform(0, 1.9 * (1 + momentum), 6), [0.0, 0.9 * 2 * (1 + momentum)])
     phases = [Phase(0, 1.0, decay, momentum)]
@@ -92,7 +93,7 @@ SETTINGS = st.tuples(
 @given(SETTINGS, st.sampled_from([None, 7]))
 @settings(max_examples=60, deadline=None)
 def test_modes_stay_in_their_box_and_losses_in_their_range(setting, switch):
-    for modes in modes_of(*setting, switch):
+    for modes in modes_of(setting, switch):
         steps = np.arange(3000)
         offsets = modes.segment.offsets(steps)[0]
         rng = np.random.default_rng(setting[0])
@@ -116,7 +117,7 @@ def test_modes_stay_in_their_box_and_losses_in_their_range(setting, switch):
 @given(SETTINGS, st.sampled_from([None, 7]), st.floats(-6, 1))
 @settings(max_examples=60, deadline=None)
 def test_a_walk_is_every_step_and_a_coarse_one_on_the_right_side(setting, switch, digits):
-    for modes in modes_of(*setting, switch):
+    for modes in modes_of(setting, switch):
         rng = np.random.default_rng(setting[0])
         for loss in (
             Diagonal(rng.normal(size=8), rng.normal(size=8) / 9, 0.0),
@@ -130,7 +131,7 @@ def test_a_walk_is_every_step_and_a_coarse_one_on_the_right_side(setting, switch
 
 
 def test_the_lowest_step_is_the_least_of_all():
-    (modes,) = modes_of(4, 0.0, 0.0, None)
+    (modes,) = modes_of((4, 0.0, 0.0))
     loss = Diagonal(np.ones(8), np.linspace(-1, 1, 8), 0.0)
     step, least = lowest(Piece(modes, loss))
     values = Piece(modes, loss).values(np.arange(20_000))
@@ -141,7 +142,7 @@ def test_the_lowest_step_is_the_least_of_all():
 @given(SETTINGS, st.floats(-3, 1))
 @settings(max_examples=30, deadline=None)
 def test_times_of_a_loss_are_those_of_every_step(setting, digits):
-    (modes,) = modes_of(*setting, None)
+    (modes,) = modes_of(setting)
     piece, level = Piece(modes, Diagonal(np.ones(8), np.zeros(8), 0.0)), 10.0**digits
     found = crossing(lambda _: Below(piece, level), [0])
     met = piece.values(np.arange(4000)) <= level

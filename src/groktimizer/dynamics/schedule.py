@@ -79,8 +79,8 @@ class Segment:
 
     def take(self, modes: npt.NDArray[np.intp]) -> "Segment":
         """Some of the modes."""
-        parts = (self.fixed_point, self.position, self.offset, self.velocity, self.from_start)
-        return Segment(self.start, self.rates.take(modes), *(part[modes] for part in parts))
+        parts = (part[modes] for part in (self.fixed_point, self.position, self.offset, self.velocity))
+        return Segment(self.start, self.rates.take(modes), *parts, from_start=self.from_start[modes])
 
     def offsets(self, steps: npt.ArrayLike) -> tuple[Array, Array]:
         """Distance from the origin, and velocity.

@@ -56,7 +56,7 @@ class Piece:
         """As in `Curve`: of curves that ring bounds say little."""
         return _RINGING if self.modes.segment.rates.oscillates.any() else _PATIENCE
 
-    def values(self, steps: Array) -> Array:
+    def values(self, steps: npt.ArrayLike) -> Array:
         """Loss at steps; shape ``steps.shape``."""
         return self.loss(self.modes.segment.offsets(steps)[0])
 

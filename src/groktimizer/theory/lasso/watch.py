@@ -54,7 +54,7 @@ class Watch(Plain):
 
     def labels(self, edges: Array) -> Labels:
         """As in `Curve`; where a row leaves its limits is for the steps to say."""
-        return (~self._doubtful(edges).any(axis=1)).astype(np.int8)
+        return np.logical_not(np.logical_or.reduce(self._doubtful(edges), axis=1)).astype(np.int8)
 
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
@@ -62,7 +62,7 @@ class Watch(Plain):
         value = self.value + self.clock.phi(steps) @ self.rows.T
         if self.slope is not None:
             value += np.outer(steps, self.slope)
-        return ((value > self.low) & (value <= self.high)).all(axis=1)
+        return np.logical_and.reduce((value > self.low) & (value <= self.high), axis=1)
 
     def within(self, first: int, last: int) -> "Watch":
         """The rows that are open there; modes that have come to rest by then are part of the value."""
