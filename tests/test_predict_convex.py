@@ -12,7 +12,7 @@ from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.theory.clock.forecast import grid
 from groktimizer.theory.lasso import Lasso, solve
 from groktimizer.theory.lasso import forecast as sparse
-from groktimizer.theory.lasso.solvers import Method
+from groktimizer.theory.lasso.solvers import Scheme
 from groktimizer.theory.low_rank.forecast import ACCELERATED, PROXIMAL, forecast, outlook
 from groktimizer.theory.low_rank.solvers import solve as solve_low_rank
 from predictions import told
@@ -32,7 +32,7 @@ def test_every_time_of_ista_is_that_of_its_steps(tmp_path, capsys):
     content = told(SPARSE, tmp_path)
     problem, start, teacher = drawn()
     methods = content["methods"]
-    kinds: dict[str, Method] = {"proximal (ISTA)": "ista", "accelerated": "accelerated"}
+    kinds: dict[str, Scheme] = {"proximal (ISTA)": "ista", "accelerated": "accelerated"}
     for name, method in kinds.items():
         steps = 4 * methods["proximal (ISTA)"]["settled"]
         runs = solve(

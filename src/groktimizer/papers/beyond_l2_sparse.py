@@ -32,7 +32,7 @@ from groktimizer.papers.reproduction import (
 )
 from groktimizer.tasks import SparseTask
 from groktimizer.theory.lasso import Lasso, LassoTimes, recovery, solve, theorem_3_6
-from groktimizer.theory.lasso.solvers import Method, Runs
+from groktimizer.theory.lasso.solvers import Runs, Scheme
 
 LR, WEIGHT = 0.1, 1e-5
 TRAIN, TEST = 1e-3, 1e-2
@@ -68,7 +68,7 @@ class Instance:
         """Theorem 3.3: the largest entry of the fit's error over lr times weight."""
         return self.problem.laws(self.start, lr, weight, self.teacher)[0].value
 
-    def iterate(self, method: Method, steps: int, weight: float | Array, lr: float | Array = LR) -> Runs:
+    def iterate(self, method: Scheme, steps: int, weight: float | Array, lr: float | Array = LR) -> Runs:
         """So many steps of a method, one by one; both clocks at `TEST`."""
         return solve(
             self.problem.features, self.problem.targets, self.start, lr, weight, [0, steps], self.teacher,
@@ -131,7 +131,7 @@ def _variants(drawn: Sequence[Instance]) -> Check:
     weight, spread = 1e-4, []
     for one in drawn:
         exact = number(one.times(weight=weight, train=TEST).generalised)
-        kinds: tuple[Method, ...] = ("subgradient", "projected")
+        kinds: tuple[Scheme, ...] = ("subgradient", "projected")
         found = [exact, *(float(one.iterate(kind, int(1.5 * exact), weight).generalised) for kind in kinds)]
         spread.append(max(found) / min(found) if min(found) > 0 else np.inf)
     told = f"largest / smallest {max(spread):.3f}"

@@ -27,7 +27,7 @@ from groktimizer.theory.clock.checks import check_lr, check_weight
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.checks import check_matrix, check_numbers, check_vector
 
-Method = Literal["subgradient", "projected", "ista", "accelerated"]
+Scheme = Literal["subgradient", "projected", "ista", "accelerated"]
 _METHODS = ("subgradient", "projected", "ista", "accelerated")  # in the order of the constants in `kernels`
 Steps = npt.NDArray[np.int64]
 
@@ -49,7 +49,7 @@ class Runs:
         restarts: Of the accelerated method, shape (...).
     """
 
-    method: Method
+    method: Scheme
     a: Array
     steps: Steps
     train_error: Array
@@ -70,7 +70,7 @@ def solve(
     steps: npt.ArrayLike,
     teacher: npt.ArrayLike,
     *,
-    method: Method = "ista",
+    method: Scheme = "ista",
     train_tolerance: float = 1e-2,
     test_tolerance: float = 1e-2,
 ) -> Runs:
@@ -163,7 +163,7 @@ def _check(
 
 
 def _runs(
-    method: Method, a: Array, grid: Steps, squares: Array, sizes: tuple[float, float], marks: Steps, restarts: Steps
+    method: Scheme, a: Array, grid: Steps, squares: Array, sizes: tuple[float, float], marks: Steps, restarts: Steps
 ) -> Runs:
     """Squares and marks as errors and times."""
     return Runs(

@@ -122,7 +122,7 @@ def velocity(first_layer: Array, inputs: Array, targets: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Descent:
+class Motion:
     """Record of a simulation.
 
     Args:
@@ -142,7 +142,7 @@ class Descent:
     first_layer: Array
 
 
-def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1e-3, every: int = 100) -> Descent:
+def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1e-3, every: int = 100) -> Motion:
     """Follow Eq (20) by explicit steps ``W1 <- W1 + lr velocity``.
 
     Args:
@@ -173,7 +173,7 @@ def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1
         if step < steps:
             weights += lr * velocity(weights, x, y)
     columns = np.array(rows).T
-    return Descent(*columns, first_layer=weights)
+    return Motion(*columns, first_layer=weights)
 
 
 def _observe(weights: Array, data: PairSum) -> tuple[float, float, float, float]:
