@@ -84,6 +84,8 @@ class _Session:
         """
         with environment.autocast(self.precision, self.device):
             metrics = self.problem.evaluate(self.problem.model)
+        if not self.history.columns:
+            check_columns(self.task, metrics)
         norms = measure_norms(self.problem.model, full=full)
         phase = environment.phase_of(self.optimizer)
         self.history.append({"step": self.step, **metrics, **norms, "phase": phase, "seconds": self.wall()})
@@ -282,7 +284,6 @@ def train(
             session.restore(checkpoint)
         else:
             session.evaluate(full=True)
-            check_columns(task, session.history.last())
             environment.check_start(session.history.last(), dtype)
         session.tell("start")
         model = torch.compile(problem.model) if compile else problem.model
