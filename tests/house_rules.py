@@ -29,7 +29,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "data": "",
         "models": "",
         "tasks": "theory models data",
-        "peers": "optim",
+        "peers": "optim penalties",
         "training": "tasks measures",
         "results": "",
         "sweeps": "training results peers tasks",
@@ -38,7 +38,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "report": "results measures",
         "estimators": "optim penalties training models measures",
         "integrations": "optim penalties training models measures",
-        "cli": "studies papers report sweeps results training peers optim tasks data theory measures",
+        "cli": "studies papers report sweeps results training peers penalties tasks data theory measures",
         "__init__": "ground optim penalties",
         "__main__": "cli",
     }.items()

@@ -9,9 +9,9 @@ from groktimizer.cli import build_parser, main
 from groktimizer.cli.clocks_parser import PREDICTIONS
 from groktimizer.cli.words import KINDS
 from groktimizer.data import TABLES
-from groktimizer.optim.penalised import PENALTIES
 from groktimizer.papers import PAPERS
 from groktimizer.peers import PEERS, peer_names
+from groktimizer.penalties import PENALTIES
 from groktimizer.tasks import TASKS
 
 WANTED = {

@@ -78,7 +78,7 @@ def _own(what: str) -> Entry:
 
 
 def _penalties() -> list[Entry]:
-    from groktimizer.optim.penalised import PENALTIES
+    from groktimizer.penalties import PENALTIES
 
     found: list[Entry] = []
     for name, penalty in PENALTIES.items():

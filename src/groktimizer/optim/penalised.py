@@ -4,7 +4,7 @@ The three iterations of arXiv 2506.05718 (section 3, appendix D) as optimizers: 
 plain gradient descent, and the proximal one (ISTA for the l1 norm, singular value thresholding for the nuclear norm).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,26 +13,8 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from groktimizer.ground.checks import not_negative
-from groktimizer.ground.names import lookup
 from groktimizer.optim.groups import param_groups
-from groktimizer.penalties import L1, L2, GroupL1, Nuclear, Penalty
-
-PENALTIES: Mapping[str, Penalty] = {"l2": L2(), "l1": L1(), "nuclear": Nuclear(), "group": GroupL1("rows")}
-
-
-def named_penalty(name: str) -> Penalty:
-    """Find a penalty by the name that the command line uses.
-
-    Args:
-        name: "l2", "l1", "nuclear" or "group" (rows of matrices).
-
-    Returns:
-        The penalty.
-
-    Raises:
-        UnknownName: If there is no such penalty.
-    """
-    return lookup("penalty", name, PENALTIES)
+from groktimizer.penalties import Penalty
 
 
 def groups(model: nn.Module) -> list[dict[str, Any]]:

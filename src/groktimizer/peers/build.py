@@ -17,6 +17,7 @@ from groktimizer.ground.extras import require
 from groktimizer.ground.names import lookup
 from groktimizer.optim import penalised
 from groktimizer.peers.composite import Composite
+from groktimizer.penalties import named_penalty
 
 Options = Mapping[str, Any]
 SMALLEST, LARGEST = 1e-18, 1e18  # of what optimizers multiply: products of two stay inside float32
@@ -86,7 +87,7 @@ def groktimizer(model: nn.Module, options: Options) -> Optimizer:
     """
     from groktimizer.optim import GROKtimizer  # the other peers do not need it
 
-    penalty = penalised.named_penalty(options["penalty"])
+    penalty = named_penalty(options["penalty"])
     own: dict[str, Any] = {**options, "base": parse_base(options["base"]), "penalty": penalty}
     return GROKtimizer(penalised.groups(model), **own)
 
@@ -172,7 +173,7 @@ def subgradient(model: nn.Module, options: Options) -> Optimizer:
 
 
 def _subgradient(model: nn.Module, options: Options, inner: Optimizer) -> Optimizer:
-    penalty = penalised.named_penalty(options["penalty"])
+    penalty = named_penalty(options["penalty"])
     return penalised.Subgradient(inner, penalised.penalised(model), penalty, options["weight_decay"])
 
 
@@ -186,7 +187,7 @@ def proximal(model: nn.Module, options: Options) -> Optimizer:
     Returns:
         The optimizer.
     """
-    penalty = penalised.named_penalty(options["penalty"])
+    penalty = named_penalty(options["penalty"])
     return penalised.ProximalGradient(penalised.groups(model), options["lr"], penalty, options["weight_decay"])
 
 
