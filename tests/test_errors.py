@@ -86,7 +86,7 @@ COMMANDS = [
     ([*RUN, "--penalty", "l1", "--weight", "-1"], "weight_decay=-1.0: expected a finite number ≥ 0"),
     ([*RUN, "--penalty", "l1", "--weight", "x"], "weight_decay='x': expected a number or none"),
     ([*RUN, "--set", "penalty=l7"], "unknown penalty 'l7'"),
-    (["run", "sparse-recovery", "--penalty", "nuclear"], "accepted are tensors with at least 2 dimensions"),
+    (["run", "sparse-recovery", "--penalty", "nuclear"], "expected tensors with at least 2 dimensions"),
     (["run", "sparse-recovery", "--set", "s=200"], "s=200: expected at most n=100"),
     (["run", "sparse-recovery", "--set", "N=0"], "N=0: expected a whole number ≥ 1"),
     (["run", "sparse-recovery", "--set", "tau=0.5"], "tau=0.5: features='gaussian' have none"),

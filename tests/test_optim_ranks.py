@@ -100,7 +100,7 @@ def test_nothing_waits_for_a_rank_that_does_not_come(ranks: Any) -> None:
     ("case", "message"),
     [
         ("columns", "sharded along [0]: its parts lie on several ranks; accepted there are"),
-        ("nuclear", "accepted are tensors held whole"),
+        ("nuclear", "expected tensors held whole"),
         ("no group", "process_group=False with sharded parameters"),
         ("no such group", "process_group='all': expected None, False"),
     ],
