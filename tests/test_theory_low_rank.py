@@ -184,12 +184,7 @@ def test_fuchs_certificate_is_the_textbook_formula():
         (Nuclear(), Entries(torch.tensor([0, 3, 6, 9]), (4, 3)), draw(4, 1) @ draw(1, 3), "no entry of column 1"),
         (Nuclear(), Entries(torch.arange(9), (4, 3)), draw(4, 2) @ draw(2, 3), "no entry of row 3 is observed"),
         (Nuclear(), Dense(draw(2, 12), (4, 3)), draw(4, 2) @ draw(2, 3), "3 changes .* only N=2 .* take N ≥ 3"),
-        (
-            L1(),
-            Dense(draw(3, 10), (10,)),
-            draw(10).where(torch.arange(10) < 4, 0.0),
-            "4 non-zero entries, but only N=3",
-        ),
+        (L1(), Dense(draw(3, 10), (10,)), draw(10) * (torch.arange(10) < 4), "4 non-zero entries, but only N=3"),
     ],
 )
 def test_a_shortage_is_told_in_one_line(penalty, measurements, truth, reason: str):
