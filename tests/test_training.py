@@ -349,9 +349,16 @@ class BrokenData(RidgeTask):
         return problem
 
 
-@pytest.mark.parametrize("task", [BrokenData(n=5, m=10), make_task("digits", {"init_scale": 1e38, "width": 8})])
-def test_a_first_loss_that_is_not_finite_is_told(task: Task, tmp_path: Path):
-    with pytest.raises(ValueError, match="at step 0") as caught:
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (BrokenData(n=5, m=10), "ridge, train: targets hold values that are not finite"),
+        (make_task("digits", {"init_scale": 1e38, "width": 8}), "at step 0"),
+    ],
+    ids=["data", "network"],
+)
+def test_what_is_not_finite_at_the_start_is_told(task: Task, told: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=told) as caught:
         go(task, checkpoint=tmp_path / "c.pt")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
