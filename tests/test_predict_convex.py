@@ -255,7 +255,7 @@ def test_the_limits_in_a_refusal_are_those_of_the_draw(refused: Callable[[list[s
     assert f"beta_max = {largest:.6g} on" in refused(["predict", "sparse", "--weight", "2"])
     problem = MatrixTask().draw(0).problem()
     spectral = float(torch.linalg.matrix_norm(problem.measurements.adjoint(problem.targets[None])[0], 2))
-    assert f"weights below {spectral:.6g}" in refused(["predict", "low-rank", "--weight", "1"])
+    assert f"beta_max = {spectral:.6g} on" in refused(["predict", "low-rank", "--weight", "1"])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a task is often made where no theory is asked for
     from groktimizer.theory.ridge import Ridge
 
 Precision = Literal["fp32", "bf16", "fp64"]
-VECTOR = "it learns a vector: accepted are tensors with at least 2 dimensions, as those of matrix-completion"
+VECTOR = "it learns a vector: expected tensors with at least 2 dimensions, as those of matrix-completion"
 
 
 @dataclass(frozen=True)
