@@ -4,6 +4,7 @@ The public API and the command line are compared with the snapshots in tests/sna
 `uv run python tests/test_architecture.py` writes both anew; look at the diff and commit it.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,18 @@ def test_a_circle_and_an_unused_arrow_are_seen():
     files["groktimizer.optim.c"] = ("import groktimizer.optim.a", False)
     wrong = rules.circles(rules.imports_of_files(files))
     assert wrong == ["groktimizer.optim.a", "groktimizer.optim.b", "groktimizer.optim.c"]
+
+
+def test_the_guide_to_the_tree_names_what_is_there():
+    """CONTRIBUTING's table: each file exists, and what stands in brackets after it is defined in it."""
+    rows = re.findall(r"^\| [^|]+ \| (`.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    found = [pair for row in rows for pair in re.findall(r"`([\w/]+\.py)`(?: \(`([\w.]+)`\))?", row)]
+    assert len(found) > len(rows) > 5
+    for file, name in found:
+        source = (PACKAGE / file).read_text()
+        assert all(
+            re.search(rf"\b(def|class) {part}\b|^{part}\b", source, re.MULTILINE) for part in name.split(".") if part
+        )
 
 
 def test_the_table_has_no_cycle():

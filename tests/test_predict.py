@@ -15,7 +15,7 @@ from groktimizer.results import Record, Store
 from groktimizer.studies import first_passage
 from groktimizer.sweeps import make_spec, run_spec
 from groktimizer.tasks import RidgeTask
-from groktimizer.theory.clock.figures import rounded
+from groktimizer.theory.clock.rounding import rounded
 from groktimizer.theory.linear.estimators import LinearEstimator
 from groktimizer.theory.ridge import Bound, Ridge
 from groktimizer.theory.ridge.forecast import curve_steps, forecast

@@ -63,7 +63,7 @@ def _ridge(parser: argparse.ArgumentParser) -> None:
     add("--tolerance", type=float, default=0.01, metavar="X", help="memorised means train loss ≤ X")
     add("--test-tolerance", type=float, metavar="X", help="generalised: population (test) loss ≤ X (default: as above)")
     _task(parser, "ridge")
-    add("--max-delay", type=whole(0), metavar="D", help="ask for the λ whose delay is at most D (default: CDM's)")
+    add("--max-delay", type=whole(0), metavar="D", help="ask for the λ with settled − t1 ≤ D (default: CDM's)")
     _common(parser)
 
 

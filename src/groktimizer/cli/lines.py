@@ -12,7 +12,7 @@ from groktimizer.cli.files import write_result
 from groktimizer.cli.progress import plain_console
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
-from groktimizer.theory.clock.figures import rounded
+from groktimizer.theory.clock.rounding import rounded
 from groktimizer.theory.clock.search import LATEST
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from groktimizer.ground.memory import check_memory
 from groktimizer.ground.seeds import derive_seed
 from groktimizer.results import Store
 from groktimizer.studies import first_passage
-from groktimizer.theory.clock.figures import rounded
+from groktimizer.theory.clock.rounding import rounded
 from groktimizer.theory.linear.estimators import LinearEstimator, accuracy, delay, needed_loss
 
 Array = np.ndarray

@@ -1,6 +1,7 @@
 """The two clocks read off a history: when a run memorised, when it generalised, and when that lasted.
 
-One implementation of the definitions, for every task and every method. A time is known only to the resolution at which
+One implementation of the definitions for the history of every task and every method; what theory foresees comes from
+`theory.clock.search`, in the same `Clocks`. A time is known only to the resolution at which
 the run was evaluated, which is therefore part of the result.
 """
 

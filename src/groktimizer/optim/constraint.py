@@ -117,7 +117,7 @@ def anneal(state: Control, loss: float, *, shortens: bool = True) -> None:
 
 
 def enter(state: Control, rule: Rule) -> None:
-    """Begin phase 2 with what noise has left of phase 1's step.
+    """Set lr and decay that phase 2 begins with, from what noise has left of phase 1's step.
 
     Noise makes ``g / sqrt(n)`` small in the mean and leaves decay as it is, so decay starts smaller too. The velocity
     makes ``lr / (1 - momentum)`` of a force, about ``sqrt(lr / decay) / 2``: that takes the annealed share, so lr takes

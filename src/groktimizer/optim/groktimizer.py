@@ -57,7 +57,7 @@ class GROKtimizer(Optimizer):
         weight_decay: Weight lambda of the penalty in phase 2; None shrinks the norm as fast as the loss allows.
         metric: ``"adaptive"`` or ``"euclidean"``.
         penalty: The complexity h that phase 2 minimises, of weight weight_decay: `L2`, or one with a proximal map
-            (`L1`, `GroupL1`, `Nuclear`, `Elastic`), for accelerated proximal steps (see `optim.phase_two`).
+            (`L1`, `GroupL1`, `Nuclear`, `Elastic`), for accelerated proximal steps (see `optim.proximal`).
         damping: Damping ratio zeta; 1 is critical.
         interpolation: When phase 2 begins: None (smoothed loss below 2 % of its first value), a loss level, a
             `Detector`, or ``float("inf")`` (at once: a model that has memorised already).

@@ -1,4 +1,7 @@
-"""Phase 1: the optimizer that fits, on the outer optimizer's own tensor lists and state, and what it hands over."""
+"""Phase 1: the optimizer that fits, on the outer optimizer's own tensor lists and state, and what it hands over.
+
+When it ends is decided in `detector`.
+"""
 
 import pickle
 from collections.abc import Callable

@@ -20,9 +20,9 @@ from groktimizer.penalties import L2, Penalty
 METRICS = ("adaptive", "euclidean")
 ADAPTIVE_LR = 4e-3
 ADAPTIVE_DECAY = 2.0
-# Nominal weight of another penalty, in units of its pull (`phase_two.weigh`): separable ones, and the others.
+# Nominal weight of another penalty, in units of its pull (`weighing.weigh`): separable ones, and the others.
 SEPARABLE_PULL, JOINT_PULL = 0.1, 0.4
-EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in the controller's scales, found by calibration and constraint
+EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in `Control`'s scales, found by calibration and constraint
 SCALE_UNIT, SCALE_MAX = 0.1, 10.0
 
 

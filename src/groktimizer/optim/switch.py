@@ -1,4 +1,4 @@
-"""When phase 2 begins, and the level that counts as interpolation from then on."""
+"""Asks the detector whether phase 2 begins, and keeps the level that counts as interpolation from then on."""
 
 import math
 from typing import Any

@@ -6,7 +6,8 @@ Adaptive::    n <- beta2 n + (1 - beta2) g^2
 
 with c the bias correction ``1 - beta2^t``. The clip to [-1, 1] costs nothing extra: dividing by
 ``max(sqrt(n / c) + eps, |g|)`` is the same thing. It stands here three times, as kernels need it: over lists of
-tensors, over one tensor in place, and without anything in place for the compiler (and once more in `proximal`).
+tensors, over one tensor in place, and without anything in place for the compiler (and once more in `proximal`;
+line by line in `reference`).
 """
 
 # torch._foreach_* are the documented way to one kernel over many tensors; their names are private all the same.

@@ -1,4 +1,4 @@
-"""Papers: their figures made again, one file per paper; each figure is curves, and claims that were checked."""
+"""Papers: `ridge` and `beyond_l2` list the figures of one paper each, made again: curves, and checked claims."""
 
 from groktimizer.papers import beyond_l2, ridge
 

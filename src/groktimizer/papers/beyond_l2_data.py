@@ -1,4 +1,4 @@
-"""arXiv 2506.05718, Figures 10, 11 and 35: teacher and student with and without Jacobians; 1,000 images of MNIST."""
+"""arXiv 2506.05718, Figures 11 and 35: teacher and student with and without Jacobians; 1,000 images of MNIST."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

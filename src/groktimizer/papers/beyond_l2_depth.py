@@ -1,4 +1,4 @@
-"""arXiv 2506.05718, Figures 9, 17 and 18: a product of L factors, and nothing or only ℓ2 regularises it.
+"""arXiv 2506.05718, Figure 9: a product of L factors, and nothing or only ℓ2 regularises it.
 
 All runs of one depth are iterated side by side as one batch. Vectors are multiplied entry by entry, matrices as such.
 """

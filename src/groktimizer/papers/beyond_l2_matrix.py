@@ -1,4 +1,4 @@
-"""arXiv 2506.05718, Figures 5, 6, 8 and 29: low-rank matrices under the nuclear norm, and GROKtimizer on them."""
+"""arXiv 2506.05718, Figures 5, 6 and 8: low-rank matrices under the nuclear norm, and GROKtimizer on them."""
 
 from collections.abc import Sequence
 from itertools import count as integers
@@ -25,7 +25,7 @@ from groktimizer.papers.reproduction import (
     train,
 )
 from groktimizer.tasks import MatrixTask
-from groktimizer.theory.clock.figures import rounded
+from groktimizer.theory.clock.rounding import rounded
 from groktimizer.theory.low_rank.problem import LowRank, TimeLaw
 from groktimizer.theory.low_rank.solvers import solve
 

@@ -1,4 +1,4 @@
-"""arXiv 2506.05718, Figures 1, 2 and 30: modular addition by an MLP under ℓ1, ℓ2 and the nuclear norm of its weights.
+"""arXiv 2506.05718, Figure 30: modular addition by an MLP under ℓ1, ℓ2 and the nuclear norm of its weights.
 
 The paper's iteration is Adam on the loss plus a subgradient of the penalty (`adam-subgradient`). Its network has two
 embedding tables and a matrix product; ours is the MLP of `groktimizer run modular-addition`. Every run is a record.

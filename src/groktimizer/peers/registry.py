@@ -75,7 +75,7 @@ _ENTRIES = (
         cells(lr=(1e-3, 1.5e-3, 2e-3, 3e-3), weight_decay=(2.0, 3.0)),
         build.groktimizer,
         kinds={key: NUMBER_OR_NONE for key in ("lr", "weight_decay", "interpolation")} | {"base": WORD_OR_NONE},
-        # Weights that are not given follow from the parameters (`optim.phase_two.weigh`); lr and damping are left.
+        # Weights that are not given follow from the parameters (`optim.weighing.weigh`); lr and damping are left.
         penalised_grid=cells(lr=(1e-3, 2e-3, 4e-3, 8e-3), damping=(0.7, 1.0)),
         steepest=_accelerated,
         solves=_shrinks,

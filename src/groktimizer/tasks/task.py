@@ -85,7 +85,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def memorised(self) -> Criterion:
-        """Condition of t1."""
+        """Condition of t1, the first step at which it holds (`measures.times`)."""
 
     @property
     @abstractmethod

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from groktimizer.theory.clock.figures import rounded
+from groktimizer.theory.clock.rounding import rounded
 
 _SAME = 1e-9  # relative, two floats that were meant equal
 
