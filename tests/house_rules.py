@@ -5,6 +5,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -272,3 +273,15 @@ def command_line(parser: argparse.ArgumentParser) -> str:
             value = "" if action.nargs == 0 or not action.option_strings else f" {action.metavar or ''}".rstrip()
             lines.append(f"  {name}{value}{choices} [{action.default}] {action.help}")
     return "\n".join(lines) + "\n"
+
+
+def lines_of(folder: Path) -> int:
+    """Lines of all Python files below a folder."""
+    return sum(path.read_text().count("\n") for path in folder.rglob("*.py"))
+
+
+if __name__ == "__main__":  # how large the rooms are: uv run python tests/house_rules.py
+    source = Path(__file__).parents[1] / "src" / PACKAGE
+    for room in sorted(path for path in source.iterdir() if path.is_dir() and lines_of(path)):
+        sys.stdout.write(f"{room.name:<12} {lines_of(room):>6,}\n")
+    sys.stdout.write(f"{'all':<12} {lines_of(source):>6,}\n")
