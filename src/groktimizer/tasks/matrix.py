@@ -79,7 +79,11 @@ class MatrixData(NamedTuple):
 
     def unseen(self, matrix: Tensor) -> Tensor:
         """The part of a matrix that no sample sees, shape (n1, n2)."""
-        return self.problem().measurements.project(matrix[None], torch.zeros_like(self.targets))[0]
+        return self.problem().unseen(matrix)
+
+    def attainable(self) -> float:
+        """Relative distance from the teacher where small weights of the nuclear norm end; inf where that is open."""
+        return self.problem().verdict().attainable
 
 
 def leverage(teacher: Tensor, rank: int) -> Tensor:
@@ -259,4 +263,5 @@ class MatrixTask(ErrorTask):
         model = ProductMatrix([factor.to(dtype) for factor in data.factors]).to(device)
         inputs = data.inputs.to(device) if self.completes else data.inputs.to(device, dtype)
         train = Batch(inputs, data.targets.to(device, dtype))
-        return recover(model, train, data.teacher.to(device, dtype), data.unseen)
+        attainable = {"nuclear": data.attainable} if self.depth == 1 else {}
+        return recover(model, train, data.teacher.to(device, dtype), data.unseen, attainable)

@@ -75,6 +75,13 @@ class SparseData(NamedTuple):
         """The part of a vector that no sample sees: (I − X⁺X) a, shape (n,)."""
         return vector - torch.linalg.pinv(self.features) @ (self.features @ vector)
 
+    def attainable(self) -> float:
+        """Relative distance from the teacher where small weights of the l1 norm end; inf where that is open."""
+        from groktimizer.theory.lasso.recovery import attainable, recovery
+
+        features, teacher = self.features.numpy(), self.teacher.numpy()
+        return attainable(features, self.targets.numpy(), teacher, recovery(features, teacher))
+
 
 @dataclass(frozen=True)
 class SparseTask(ErrorTask):
@@ -207,4 +214,5 @@ class SparseTask(ErrorTask):
         data = self.draw(seed)
         model = ProductVector([factor.to(dtype) for factor in data.factors]).to(device)
         train = Batch(data.features.to(device, dtype), data.targets.to(device, dtype))
-        return recover(model, train, data.teacher.to(device, dtype), data.unseen)
+        attainable = {"l1": data.attainable} if self.depth == 1 else {}
+        return recover(model, train, data.teacher.to(device, dtype), data.unseen, attainable)

@@ -44,6 +44,21 @@ class Weighed(Protocol):
     state_bytes: int
 
 
+class _Named(Protocol):
+    """A penalty, as far as it is asked for its name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@runtime_checkable
+class Penalised(Protocol):
+    """An optimizer on ``loss + weight * penalty``."""
+
+    penalty: _Named
+    weight: float
+
+
 def resolve_device(device: str | torch.device) -> torch.device:
     """Check that a device exists here.
 
@@ -214,6 +229,18 @@ def phase_of(optimizer: Optimizer) -> int:
         1 or 2; 0 if it has no phases.
     """
     return int(optimizer.phase) if isinstance(optimizer, Phased) else 0
+
+
+def penalty_of(optimizer: Optimizer) -> str:
+    """Read what an optimizer minimises beside the loss.
+
+    Args:
+        optimizer: Any.
+
+    Returns:
+        The penalty's name; empty if there is none or it is not said.
+    """
+    return optimizer.penalty.name if isinstance(optimizer, Penalised) and optimizer.weight > 0 else ""
 
 
 def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:

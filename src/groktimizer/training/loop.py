@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
-from groktimizer.measures import Verdict, grokking_times, judge_history
+from groktimizer.measures import Times, Verdict, grokking_times, judge_history
 from groktimizer.tasks import Problem, Task, check_columns, make_problem
 from groktimizer.training import environment
 from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
@@ -168,7 +169,7 @@ class _Session:
         optimizer = self.optimizer
         phased = optimizer if isinstance(optimizer, environment.Phased) else None
         return Run(
-            status=Verdict.INTERRUPTED if interrupted else judge_history(history, times, self.problem.start_share),
+            status=Verdict.INTERRUPTED if interrupted else self._judged(history, times),
             history=history,
             times=times,
             steps=self.step,
@@ -181,6 +182,13 @@ class _Session:
             optimizer_status="" if phased is None else str(phased.status),
             resumed=self.resumed,
         )
+
+    def _judged(self, history: dict[str, np.ndarray], times: Times) -> Verdict:
+        """The verdict, with all that the task knows of its truth."""
+        level, problem = self.task.generalised, self.problem
+        wanted = level.threshold if level.metric == "test_error" else None
+        attainable = problem.attainable.get(environment.penalty_of(self.optimizer))
+        return judge_history(history, times, problem.start_share, wanted, attainable)
 
 
 def _closure(session: _Session, model: Callable[[Tensor], Tensor], batches: Batches) -> Callable[[], Any]:
