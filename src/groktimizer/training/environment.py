@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from groktimizer.ground.checks import whole
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.seeds import derive_seed
 
@@ -99,8 +100,8 @@ def surroundings(threads: int | None, seed: int, device: torch.device) -> Genera
     Raises:
         UserError: If threads is not a whole number ≥ 1.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 < threads < 2**15):
-        raise UserError(f"threads={threads!r}: expected a whole number ≥ 1 or None")
+    if threads is not None:
+        whole("threads", threads, 1, 2**15 - 1, also="or None")
     before = torch.get_num_threads()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         warnings.filterwarnings("ignore", message="GROKtimizer: ")

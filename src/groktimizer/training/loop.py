@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.checks import whole
 from groktimizer.ground.names import lookup
 from groktimizer.measures import Times, Verdict, grokking_times, judge_history
 from groktimizer.tasks import Problem, Task, check_columns, make_problem
@@ -273,11 +273,8 @@ def train(
         ('grokked', True)
     """
     steps = task.default_steps if steps is None else steps
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
-        raise UserError(f"steps={steps!r}: expected a whole number from 0 to {MOST_STEPS:.0e}")
-    save_every = CHECKPOINT_EVERY if checkpoint_every is None else checkpoint_every
-    if save_every < 1:
-        raise UserError(f"checkpoint_every={checkpoint_every}: expected a whole number ≥ 1")
+    steps = whole("steps", steps, 0, MOST_STEPS)
+    save_every = CHECKPOINT_EVERY if checkpoint_every is None else whole("checkpoint_every", checkpoint_every)
     every = task.default_every if every is None else every
     evaluated = evaluation_steps(steps, every)
     measured = measure_steps(evaluated)
