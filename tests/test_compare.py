@@ -127,6 +127,10 @@ def test_a_row_counts_failures_and_failed_runs():
     )
     assert (made.successes, made.statuses, made.errors) == (0, ["censored", "failed"], ["out of memory"])
     assert made.times == [None, None] and made.success[0] == 0.0
+    nearer = outcome(spec, math.inf)
+    assert nearer.record is not None
+    nearer.record.summary["status"] = "nearer"  # of a run that was stopped at the cap
+    assert summarise(Method("x", "adamw"), [nearer], 99, 500).statuses == ["censored"]
 
 
 def test_faster_needs_a_test_that_says_so():

@@ -8,16 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from groktimizer.measures import Clocks, Errors, Verdict, judge
+from groktimizer.measures import UNFINISHED, Clocks, Errors, Verdict, judge
+from groktimizer.optim.penalised import ProximalGradient, groups
 from groktimizer.penalties import L1, Nuclear
 from groktimizer.tasks import MatrixTask, SparseTask
 from groktimizer.theory.lasso import Lasso, accelerated, solve, theorem_2_1, theorem_3_6
 from groktimizer.theory.lasso.forecast import ACCELERATED, PROXIMAL, SparseForecast, forecast
 from groktimizer.theory.low_rank import LowRank
 from groktimizer.theory.low_rank import solvers as low_rank_solvers
+from groktimizer.theory.low_rank.forecast import forecast as low_rank_forecast
 from groktimizer.theory.low_rank.forecast import outlook
 from groktimizer.theory.low_rank.measurements import Dense, Entries
 from groktimizer.theory.low_rank.recoverable import Outcome, face, recoverable, tangent
+from groktimizer.training import train
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -162,6 +165,35 @@ def test_the_bias_of_the_weight_is_not_a_lack_of_understanding():
     for name in (PROXIMAL, ACCELERATED):
         assert found.laws[name].failing == (f"recovery error in the end = {floor:.4g} > 0.01",)
         assert found.laws[name].quantity == "t2 - t1 ~"
+
+
+def trained(weight: float) -> tuple[Verdict, Verdict]:
+    """What theory and a run of 1000 steps call the same ISTA run."""
+    task = SparseTask(n=40, s=2, N=20, train_tolerance=0.2)
+    rate = min(0.1, 1 / task.draw(0).problem().sharpness)
+
+    def descent(model: torch.nn.Module) -> ProximalGradient:
+        return ProximalGradient(groups(model), rate, L1(), weight)
+
+    run = train(task, descent, steps=1000, precision="fp64")
+    return drawn(40, 2, 20, weight, 0.2).transition.verdict, run.status
+
+
+def test_a_run_has_the_verdict_that_theory_gives_it():
+    assert trained(3e-2) == (Verdict.BIASED, Verdict.BIASED)
+    assert trained(1e-6) == (Verdict.GROKKED, Verdict.NOT_GENERALISED)  # at so small a weight it is only slow
+
+
+def test_a_run_that_is_nearer_may_have_lacked_steps():
+    assert {"nearer", "biased"} < UNFINISHED and not {"diverged", "grokked"} & UNFINISHED
+
+
+def test_a_low_rank_run_that_rests_short_of_the_truth_is_told_why():
+    problem = MatrixTask(N=90).draw(6).problem()
+    start = torch.zeros(10, 10)
+    found = low_rank_forecast(problem, start, outlook(problem, start, 0.5, 3e-2, (0.2, 1e-2)))
+    assert problem.verdict().attainable <= 1e-2 < found.accelerated.recovery_error[-1]
+    assert found.transition.verdict is Verdict.BIASED and "the bias of the weight" in found.transition.reason
 
 
 def test_laws_of_a_time_that_does_not_exist_are_not_guaranteed():

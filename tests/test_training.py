@@ -326,10 +326,8 @@ def test_a_start_that_was_never_large_is_not_forgotten():
 def test_runs_that_fail_are_results():
     task = make_task("ridge", RIDGE)
     assert go(task, options={"lr": 1e6}, steps=200).status is Verdict.DIVERGED
-    assert go(task, options={"lr": 0.5, "weight_decay": 1.9}, steps=600, stop_on_settled=False).status in {
-        Verdict.COLLAPSED,
-        Verdict.NOT_MEMORISED,
-    }
+    heavy = go(task, options={"lr": 0.5, "weight_decay": 1.9}, steps=600, stop_on_settled=False)
+    assert heavy.status is Verdict.COLLAPSED
     assert go(task, options={"lr": 1.0}, steps=300).status is Verdict.NOT_GENERALISED
     assert go(task, options={"lr": 1.0}, steps=0).status is Verdict.NOT_MEMORISED
 

@@ -20,10 +20,11 @@ from groktimizer.measures.statistics import (
     wilson_interval,
 )
 from groktimizer.measures.times import Condition, Times, grokking_times, last_common_time, window_observed
-from groktimizer.measures.verdict import Clocks, Errors, Transition, Verdict, judge, judge_history
+from groktimizer.measures.verdict import UNFINISHED, Clocks, Errors, Transition, Verdict, judge, judge_history
 
 __all__ = [
     "FEWEST_SEEDS",
+    "UNFINISHED",
     "Clocks",
     "Condition",
     "Errors",

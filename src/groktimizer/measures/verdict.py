@@ -11,6 +11,8 @@ COLLAPSED_FACTOR = 1e-3
 DECAYED = 0.5  # the error at rest over that when memorised: below, something has been forgotten or learned
 DELAYED = 2  # iterates up to generalisation over those up to memorisation: above, it is a delay
 AT_REST = 0.05  # relative change of the error since half of the steps
+_SLOWING = 0.25  # way of the last quarter of the steps over that of the quarter before: above, it may only be slow
+_STILL = 1e-12  # relative change of an error that is rounding
 _GONE = 1e-6  # an error that is told as 0
 
 
@@ -56,6 +58,17 @@ _ADVICE: Mapping[Verdict, str] = {
     Verdict.COLLAPSED: "the parameters ended below a thousandth of their first norm: use less weight decay",
     Verdict.INTERRUPTED: "stopped by the user: run the same command again to go on from the saved state",
 }
+# Neither settled nor failed for good: of a run that was cut short, more steps might have changed it.
+UNFINISHED: frozenset[str] = frozenset(
+    {
+        Verdict.GENERALISED,
+        Verdict.BIASED,
+        Verdict.NEARER,
+        Verdict.WITHOUT_UNDERSTANDING,
+        Verdict.NOT_GENERALISED,
+        Verdict.NOT_MEMORISED,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -186,7 +199,11 @@ def _delayed(times: Clocks) -> bool:
 
 
 def judge_history(
-    history: Mapping[str, np.ndarray], times: Clocks, start_share: Callable[[], float] | None = None
+    history: Mapping[str, np.ndarray],
+    times: Clocks,
+    start_share: Callable[[], float] | None = None,
+    wanted: float | None = None,
+    attainable: Callable[[], float] | None = None,
 ) -> Verdict:
     """Say how a finished run ended.
 
@@ -199,6 +216,8 @@ def judge_history(
         history: Columns with at least "step", "train_loss" and "norm_l2".
         times: Its times.
         start_share: Gives `Errors.start_share`; None if that is unknown.
+        wanted: The level of "test_error"; None if the test level is not on it.
+        attainable: Gives `Errors.attainable`; None if that is unknown. Asked for only of a run that has arrived.
 
     Returns:
         The verdict.
@@ -208,10 +227,16 @@ def judge_history(
         return Verdict.DIVERGED
     if norm[-1] < COLLAPSED_FACTOR * norm[0]:
         return Verdict.COLLAPSED
-    if times.generalised is not None or times.memorised is None or "test_error" not in history:
+    if times.settled is not None or times.memorised is None or "test_error" not in history:
         return judge(times).verdict
     steps, error = history["step"], history["test_error"]
-    at, half, end = (float(error[np.searchsorted(steps, step)]) for step in (times.memorised, steps[-1] / 2, steps[-1]))
-    if abs(end - half) > AT_REST * end:
+    last = float(steps[-1])
+    looks = (times.memorised, last / 2, last * 3 / 4, last)
+    at, half, late, end = (float(error[np.searchsorted(steps, step)]) for step in looks)
+    within = times.generalised is not None if wanted is None else end <= wanted
+    if within or abs(end - half) > AT_REST * end:
         return judge(times).verdict
-    return judge(times, Errors(at, end, start_share=None if start_share is None else start_share())).verdict
+    arrived = end < DECAYED * at or abs(end - late) <= _SLOWING * abs(late - half) + _STILL * end
+    least = None if attainable is None or not arrived else attainable()
+    share = None if start_share is None else start_share()
+    return judge(times, Errors(at, end, wanted, least, share)).verdict

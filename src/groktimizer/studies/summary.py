@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from groktimizer.measures import (
+    UNFINISHED,
     PairedDifference,
     last_common_time,
     median_with_dnf,
@@ -156,8 +157,7 @@ def _status(outcome: Outcome, censored: bool) -> str:
     if outcome.record is None:
         return "failed"
     status = str(outcome.record.summary["status"])
-    unfinished = {"generalised", "not-generalised", "not-memorised", "without-understanding"}
-    return "censored" if censored and status in unfinished else status
+    return "censored" if censored and status in UNFINISHED else status
 
 
 def verdict(row: Row, reference: Row) -> PairedDifference | None:

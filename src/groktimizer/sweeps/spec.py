@@ -14,9 +14,10 @@ from groktimizer.peers import find_peer, resolve
 from groktimizer.results import identity
 from groktimizer.tasks import Precision, find_task, make_task
 from groktimizer.training import check_machine
+from groktimizer.training.loop import MOST_STEPS
 
 CODE = 2  # raised when a change of the package changes what the same specification computes
-MOST_STEPS, MOST_THREADS = 10**15, 1024
+MOST_THREADS = 1024
 PRECISIONS: Mapping[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp64": "fp64"}
 
 

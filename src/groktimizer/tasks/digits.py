@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.extras import require
 from groktimizer.tasks.images import ImageTask
@@ -51,17 +52,8 @@ class DigitsTask(ImageTask):
     default_steps: ClassVar[int] = 10_000
     default_every: ClassVar[int] = 5
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Split the images and draw a network.
-
-        Args:
-            seed: Seed of split and initial weights.
-            dtype: Type of parameters and pixels.
-            device: Where network and data are put.
-
-        Returns:
-            The problem.
-        """
         images, classes = load()
         train, test = (Batch(images[rows] - 0.5, classes[rows]) for rows in self.split(seed))
         return self.assemble(train, test, cross_entropy, seed, dtype, device)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one, is_number, whole, word
 from groktimizer.ground.errors import UserError
@@ -95,6 +96,7 @@ class FiniteTask(Task):
         """Number of training pairs."""
         return int(self.train_fraction * self.size + 1e-9)
 
+    @override
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the pairs, the network twice, a training or a test pass."""
         width, network = self.width, NETWORKS[self.model].weights(self.p, self.width)
@@ -103,31 +105,22 @@ class FiniteTask(Task):
         return 24 * self.size + 8 * network + 4 * max(step, test)
 
     @property
+    @override
     def memorised(self) -> Criterion:
-        """Condition of t1."""
         return Criterion("train_accuracy", 0.99, above=True)
 
     @property
+    @override
     def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
         return Criterion("test_accuracy", 0.99, above=True)
 
     @property
+    @override
     def secondary(self) -> Criterion:
-        """Condition of the second column."""
         return Criterion("test_accuracy", 0.95, above=True)
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Split all pairs and draw a network.
-
-        Args:
-            seed: Seed of split and initial weights; the split depends on nothing else but the number of pairs.
-            dtype: Type of the parameters.
-            device: Where network and data are put.
-
-        Returns:
-            The problem.
-        """
         pairs, answers = table(self.name, self.p)
         order = torch.randperm(self.size, generator=generator(seed, "split"))
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one, positive
 from groktimizer.ground.errors import UserError
@@ -51,17 +52,18 @@ class ImageTask(Task):
             raise UserError(f"n_train={self.n_train}: expected at most {self.samples - 1} of the {self.samples} images")
 
     @property
+    @override
     def memorised(self) -> Criterion:
-        """Condition of t1."""
         return Criterion("train_accuracy", 0.99, above=True)
 
     @property
+    @override
     def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
         known = [n for n in self.reference if n <= self.n_train]
         best = self.reference[max(known) if known else min(self.reference)]
         return Criterion("test_accuracy", round(PART_OF_REFERENCE * best, 3), above=True)
 
+    @override
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: images, the network twice, a test pass."""
         network = self.width * (self.pixels + self.classes)

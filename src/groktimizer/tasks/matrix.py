@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one, part, positive, word
 from groktimizer.ground.errors import UserError
@@ -79,7 +80,11 @@ class MatrixData(NamedTuple):
 
     def unseen(self, matrix: Tensor) -> Tensor:
         """The part of a matrix that no sample sees, shape (n1, n2)."""
-        return self.problem().measurements.project(matrix[None], torch.zeros_like(self.targets))[0]
+        return self.problem().unseen(matrix)
+
+    def attainable(self) -> float:
+        """Relative distance from the teacher where small weights of the nuclear norm end; inf where that is open."""
+        return self.problem().verdict().attainable
 
 
 def leverage(teacher: Tensor, rank: int) -> Tensor:
@@ -167,6 +172,7 @@ class MatrixTask(ErrorTask):
                 f"at least {max(self.n1, self.n2)}"
             )
 
+    @override
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the matrix, its factors, what is seen of it."""
         entries = self.n1 * self.n2
@@ -220,6 +226,7 @@ class MatrixTask(ErrorTask):
         places = torch.cat((order[best], order[others]))[: self.N]
         return torch.stack((places // self.n2, places % self.n2), 1)
 
+    @override
     def theory(self, seed: int) -> Known | None:
         """The problem of one factor."""
         if self.depth > 1:
@@ -227,6 +234,7 @@ class MatrixTask(ErrorTask):
         data = self.draw(seed)
         return Known(data.problem(), data.factors[0], data.teacher)
 
+    @override
     def limits(self, seed: int) -> Limits | None:
         """Curvature and largest weight of one factor."""
         if self.depth > 1:
@@ -234,20 +242,8 @@ class MatrixTask(ErrorTask):
         problem = self.draw(seed).problem()
         return Limits(problem.sharpness, {"nuclear": problem.weight_limit})
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Draw A*, what is seen of it, and initial factors.
-
-        Args:
-            seed: Seed of all of them, each from its own stream.
-            dtype: Type of parameters and data; the numbers drawn are the same for every type.
-            device: Where they are put.
-
-        Returns:
-            The problem.
-
-        Raises:
-            UserError: If no method can recover A* from what is seen of it, as with a row or column without an entry.
-        """
         from groktimizer.theory.low_rank import NUCLEAR
         from groktimizer.theory.low_rank.recoverable import shortage
 
@@ -259,4 +255,5 @@ class MatrixTask(ErrorTask):
         model = ProductMatrix([factor.to(dtype) for factor in data.factors]).to(device)
         inputs = data.inputs.to(device) if self.completes else data.inputs.to(device, dtype)
         train = Batch(inputs, data.targets.to(device, dtype))
-        return recover(model, train, data.teacher.to(device, dtype), data.unseen)
+        attainable = {"nuclear": data.attainable} if self.depth == 1 else {}
+        return recover(model, train, data.teacher.to(device, dtype), data.unseen, attainable)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from typing_extensions import override
 
 from groktimizer.data import TABLES, load, standardise
 from groktimizer.ground.checks import word
@@ -51,17 +52,8 @@ class MnistTask(ImageTask):
         super().__post_init__()
         word("loss", self.loss, LOSSES)
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Shuffle and split the images and draw a network.
-
-        Args:
-            seed: Seed of split and initial weights.
-            dtype: Type of parameters and pixels.
-            device: Where network and data are put.
-
-        Returns:
-            The problem.
-        """
         images, digits = load("mnist-5k")
         rows, others = self.split(seed)
         inputs, held_out = standardise(images[rows], images[others])

@@ -1,7 +1,7 @@
 """What a task builds for one seed: a network, its data and its loss."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,8 @@ class Problem:
         batch_size: Samples per step, None for all.
         start_share: Of a task with a truth, gives the part of the start that the training samples do not see, over the
             size of the truth: with it a verdict tells forgetting from learning.
+        attainable: Of a task with a truth, by the name of a penalty, gives the recovery error where small weights end:
+            with it a verdict tells the bias of the weight.
     """
 
     model: nn.Module
@@ -45,6 +47,7 @@ class Problem:
     measure: Callable[[nn.Module], dict[str, float]]
     batch_size: int | None = None
     start_share: Callable[[], float] | None = None
+    attainable: Mapping[str, Callable[[], float]] = field(default_factory=dict[str, Callable[[], float]])
 
     def loss(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Compute the training loss; outputs of reduced precision are first taken to float32.

@@ -1,7 +1,7 @@
 """What the tasks of linear recovery share: networks that multiply their parameters, and their distance from a truth."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
@@ -73,7 +73,13 @@ def default_scale(depth: int) -> float:
     return 1e-6 if depth == 1 else 1e-2
 
 
-def recover(model: Product, train: Batch, teacher: Tensor, unseen: Callable[[Tensor], Tensor]) -> Problem:
+def recover(
+    model: Product,
+    train: Batch,
+    teacher: Tensor,
+    unseen: Callable[[Tensor], Tensor],
+    attainable: Mapping[str, Callable[[], float]],
+) -> Problem:
     """Make the problem of finding a truth by a product.
 
     Args:
@@ -81,6 +87,7 @@ def recover(model: Product, train: Batch, teacher: Tensor, unseen: Callable[[Ten
         train: What is seen of the truth.
         teacher: The truth, of the product's shape.
         unseen: Gives the part of a product that no sample sees.
+        attainable: As in `Problem`.
 
     Returns:
         The problem: losses ½‖·‖² of outputs and product, relative errors of both.
@@ -102,4 +109,4 @@ def recover(model: Product, train: Batch, teacher: Tensor, unseen: Callable[[Ten
     def start_share() -> float:
         return relative(unseen(start).norm(), teacher.norm().cpu())
 
-    return Problem(model, train, None, half_square, measure, start_share=start_share)
+    return Problem(model, train, None, half_square, measure, start_share=start_share, attainable=attainable)

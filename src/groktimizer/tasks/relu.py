@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one, positive
 from groktimizer.tasks.problem import Batch, Problem, half_mean_square
@@ -91,22 +92,13 @@ class ReluTask(LossTask):
         at_least_one(n=self.n, m=self.m, d=self.d, batch_size=self.batch_size)
         positive(nu=self.nu, tolerance=self.tolerance)
 
+    @override
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: weights while they are drawn, inputs, a test pass."""
         return 16 * self.m * self.d + 8 * (self.n + TEST_SAMPLES) * self.d + 4 * TEST_SAMPLES * self.m
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Draw inputs and initial weights.
-
-        Args:
-            seed: Seed of both, each from its own stream.
-            dtype: Type of parameters and data; the numbers drawn are the same for every type.
-            device: Where they are put.
-
-        Returns:
-            The problem.
-        """
-
         def part(component: str, samples: int) -> Batch:
             inputs = normal(seed, component, samples, self.d).to(device, dtype)
             return Batch(inputs, torch.zeros(samples, dtype=dtype, device=device))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one, positive
 from groktimizer.tasks.problem import Batch, Problem, half_mean_square
@@ -101,6 +102,7 @@ class RidgeTask(LossTask):
         at_least_one(n=self.n, m=self.m, batch_size=self.batch_size)
         positive(nu=self.nu, teacher_norm=self.teacher_norm, tolerance=self.tolerance)
 
+    @override
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the features twice while they are drawn in float64."""
         return 16 * self.m * (self.n + 1)
@@ -119,6 +121,7 @@ class RidgeTask(LossTask):
         features = normal(seed, "features", self.n, self.m) / self.m**0.5
         return RidgeData(features, teacher, normal(seed, "init", self.m) * self.nu)
 
+    @override
     def theory(self, seed: int) -> Known | None:
         """The problem that full batches solve."""
         if self.batch_size is not None:
@@ -126,22 +129,15 @@ class RidgeTask(LossTask):
         data = self.draw(seed)
         return Known(data.problem(), data.theta, data.teacher)
 
+    @override
     def limits(self, seed: int) -> Limits | None:
         """Curvature of full batches."""
-        known = self.theory(seed)
-        return None if known is None else Limits(known.problem.sharpness)
+        if self.batch_size is not None:
+            return None
+        return Limits(float(torch.linalg.matrix_norm(self.draw(seed).features, 2)) ** 2 / self.n)
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Draw features, teacher and initial parameters.
-
-        Args:
-            seed: Seed of all three, each from its own stream.
-            dtype: Type of parameters and data; the numbers drawn are the same for every type.
-            device: Where they are put.
-
-        Returns:
-            The problem.
-        """
         features, teacher, theta = self.draw(seed)
         model = LinearModel(theta.to(dtype)).to(device)
         train = Batch(features.to(device, dtype), (features @ teacher).to(device, dtype))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one, part, positive, word
 from groktimizer.ground.errors import UserError
@@ -74,6 +75,13 @@ class SparseData(NamedTuple):
     def unseen(self, vector: Tensor) -> Tensor:
         """The part of a vector that no sample sees: (I − X⁺X) a, shape (n,)."""
         return vector - torch.linalg.pinv(self.features) @ (self.features @ vector)
+
+    def attainable(self) -> float:
+        """Relative distance from the teacher where small weights of the l1 norm end; inf where that is open."""
+        from groktimizer.theory.lasso.recovery import attainable, recovery
+
+        features, teacher = self.features.numpy(), self.teacher.numpy()
+        return attainable(features, self.targets.numpy(), teacher, recovery(features, teacher))
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,7 @@ class SparseTask(ErrorTask):
         if self.coherent > self.n:
             raise UserError(f"tau={self.tau}: asks for {self.coherent} coherent samples, there are n={self.n} at most")
 
+    @override
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the features while they are drawn, the basis, the factors."""
         basis = self.n * self.n if self.features == "coherent" else 0
@@ -179,6 +188,7 @@ class SparseTask(ErrorTask):
         ]
         return SparseData(features, features @ teacher + noise, teacher, factors)
 
+    @override
     def theory(self, seed: int) -> Known | None:
         """The problem of one factor, which the l1 norm makes a Lasso."""
         if self.depth > 1:
@@ -186,6 +196,7 @@ class SparseTask(ErrorTask):
         data = self.draw(seed)
         return Known(data.problem(), data.factors[0], data.teacher)
 
+    @override
     def limits(self, seed: int) -> Limits | None:
         """Curvature and largest weight of one factor."""
         if self.depth > 1:
@@ -193,18 +204,10 @@ class SparseTask(ErrorTask):
         problem = self.draw(seed).problem()
         return Limits(problem.sharpness, {"l1": problem.max_weight})
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Draw samples, teacher and initial factors.
-
-        Args:
-            seed: Seed of all of them, each from its own stream.
-            dtype: Type of parameters and data; the numbers drawn are the same for every type.
-            device: Where they are put.
-
-        Returns:
-            The problem.
-        """
         data = self.draw(seed)
         model = ProductVector([factor.to(dtype) for factor in data.factors]).to(device)
         train = Batch(data.features.to(device, dtype), data.targets.to(device, dtype))
-        return recover(model, train, data.teacher.to(device, dtype), data.unseen)
+        attainable = {"l1": data.attainable} if self.depth == 1 else {}
+        return recover(model, train, data.teacher.to(device, dtype), data.unseen, attainable)

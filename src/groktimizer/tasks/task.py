@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.problem import Problem
@@ -139,13 +140,13 @@ class LossTask(Task):
     tolerance: float
 
     @property
+    @override
     def memorised(self) -> Criterion:
-        """Condition of t1."""
         return Criterion("train_loss", self.tolerance, above=False)
 
     @property
+    @override
     def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
         return Criterion("test_loss", self.tolerance, above=False)
 
 
@@ -156,11 +157,11 @@ class ErrorTask(Task):
     test_tolerance: float
 
     @property
+    @override
     def memorised(self) -> Criterion:
-        """Condition of t1."""
         return Criterion("train_error", self.train_tolerance, above=False)
 
     @property
+    @override
     def generalised(self) -> Criterion:
-        """Condition of t2 and of settled."""
         return Criterion("test_error", self.test_tolerance, above=False)

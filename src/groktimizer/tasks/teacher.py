@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from groktimizer.ground.checks import at_least_one, not_negative, positive
 from groktimizer.tasks.problem import Batch, Problem, full
@@ -96,6 +97,7 @@ class TeacherTask(ErrorTask):
         positive(init_scale=self.init_scale, train_tolerance=self.train_tolerance, test_tolerance=self.test_tolerance)
         not_negative(sobolev=self.sobolev)
 
+    @override
     def least_bytes(self) -> int:
         """Estimate the memory that a run takes at least: the teacher and its pass, the student, inputs and outputs."""
         student = self.r if self.width is None else self.width
@@ -103,18 +105,8 @@ class TeacherTask(ErrorTask):
         samples = self.N + TEST_SAMPLES
         return 8 * (self.r + student) * (self.d + self.c) + 8 * samples * (self.d + self.c + self.r) + 8 * slopes
 
+    @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        """Draw teacher, inputs and student.
-
-        Args:
-            seed: Seed of all, each from its own stream.
-            dtype: Type of parameters and data; the numbers drawn are the same for every type.
-            device: Where they are put.
-
-        Returns:
-            The problem.
-        """
-
         def uniform(component: str, fan_in: int, *shape: int) -> Tensor:
             draw = torch.rand(shape, dtype=torch.float64, generator=generator(seed, component))
             return ((2 * draw - 1) * (self.init_scale / fan_in**0.5)).to(dtype)

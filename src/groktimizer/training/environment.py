@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from groktimizer.ground.checks import whole
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.seeds import derive_seed
 
@@ -42,6 +43,21 @@ class Weighed(Protocol):
     """An optimizer that knows the size of its state."""
 
     state_bytes: int
+
+
+class _Named(Protocol):
+    """A penalty, as far as it is asked for its name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@runtime_checkable
+class Penalised(Protocol):
+    """An optimizer on ``loss + weight * penalty``."""
+
+    penalty: _Named
+    weight: float
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -84,8 +100,8 @@ def surroundings(threads: int | None, seed: int, device: torch.device) -> Genera
     Raises:
         UserError: If threads is not a whole number ≥ 1.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or not 0 < threads < 2**15):
-        raise UserError(f"threads={threads!r}: expected a whole number ≥ 1 or None")
+    if threads is not None:
+        whole("threads", threads, 1, 2**15 - 1, also="or None")
     before = torch.get_num_threads()
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         warnings.filterwarnings("ignore", message="GROKtimizer: ")
@@ -214,6 +230,18 @@ def phase_of(optimizer: Optimizer) -> int:
         1 or 2; 0 if it has no phases.
     """
     return int(optimizer.phase) if isinstance(optimizer, Phased) else 0
+
+
+def penalty_of(optimizer: Optimizer) -> str:
+    """Read what an optimizer minimises beside the loss.
+
+    Args:
+        optimizer: Any.
+
+    Returns:
+        The penalty's name; empty if there is none or it is not said.
+    """
+    return optimizer.penalty.name if isinstance(optimizer, Penalised) and optimizer.weight > 0 else ""
 
 
 def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:

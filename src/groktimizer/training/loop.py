@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.checks import whole
 from groktimizer.ground.names import lookup
-from groktimizer.measures import Verdict, grokking_times, judge_history
+from groktimizer.measures import Times, Verdict, grokking_times, judge_history
 from groktimizer.tasks import Problem, Task, check_columns, make_problem
 from groktimizer.training import environment
 from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
@@ -168,7 +169,7 @@ class _Session:
         optimizer = self.optimizer
         phased = optimizer if isinstance(optimizer, environment.Phased) else None
         return Run(
-            status=Verdict.INTERRUPTED if interrupted else judge_history(history, times, self.problem.start_share),
+            status=Verdict.INTERRUPTED if interrupted else self._judged(history, times),
             history=history,
             times=times,
             steps=self.step,
@@ -181,6 +182,13 @@ class _Session:
             optimizer_status="" if phased is None else str(phased.status),
             resumed=self.resumed,
         )
+
+    def _judged(self, history: dict[str, np.ndarray], times: Times) -> Verdict:
+        """The verdict, with all that the task knows of its truth."""
+        level, problem = self.task.generalised, self.problem
+        wanted = level.threshold if level.metric == "test_error" else None
+        attainable = problem.attainable.get(environment.penalty_of(self.optimizer))
+        return judge_history(history, times, problem.start_share, wanted, attainable)
 
 
 def _closure(session: _Session, model: Callable[[Tensor], Tensor], batches: Batches) -> Callable[[], Any]:
@@ -265,11 +273,8 @@ def train(
         ('grokked', True)
     """
     steps = task.default_steps if steps is None else steps
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
-        raise UserError(f"steps={steps!r}: expected a whole number from 0 to {MOST_STEPS:.0e}")
-    save_every = CHECKPOINT_EVERY if checkpoint_every is None else checkpoint_every
-    if save_every < 1:
-        raise UserError(f"checkpoint_every={checkpoint_every}: expected a whole number ≥ 1")
+    steps = whole("steps", steps, 0, MOST_STEPS)
+    save_every = CHECKPOINT_EVERY if checkpoint_every is None else whole("checkpoint_every", checkpoint_every)
     every = task.default_every if every is None else every
     evaluated = evaluation_steps(steps, every)
     measured = measure_steps(evaluated)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.checks import whole
 from groktimizer.ground.seeds import derive_seed
 
 LOG_RATIO = 1.05
@@ -95,9 +95,7 @@ def evaluation_steps(steps: int, every: int | str) -> Schedule:
     """
     if every == "log":
         return Schedule(sorted({0} | log_spaced(steps, LOG_RATIO)), steps)
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise UserError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
-    return Schedule(range(0, steps, every), steps)
+    return Schedule(range(0, steps, whole("every", every, also="or 'log'")), steps)
 
 
 def measure_steps(evaluated: Schedule) -> frozenset[int]:

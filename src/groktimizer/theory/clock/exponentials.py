@@ -19,7 +19,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array, Box, Diagonal, Loss
 from groktimizer.theory.clock.search import LATEST, Budget, BudgetSpent, Labels, Plain, Truth, divided, ladder
 
-_FAR = 1e18  # a step later than any that is asked for
+FAR = 1e18  # a step later than any that is asked for
 _SLACK = 1e-12  # relative, more than the rounding of an entry
 _PHASE_SLACK = 1e-8  # of a cosine whose phase is known to t * eps
 _TWO_PI = 2 * np.pi
@@ -186,7 +186,7 @@ class Modes:
     def _box(self, edges: Array) -> Box:
         low = np.empty((edges.size - 1, self.segment.offset.size))
         high = np.empty_like(low)
-        steps, for_ever = np.minimum(edges, _FAR)[:, None], np.isinf(edges[1:])[:, None]
+        steps, for_ever = np.minimum(edges, FAR)[:, None], np.isinf(edges[1:])[:, None]
         for index, band in self._parts:
             low[:, index], high[:, index] = band(steps, for_ever)
         return Box(low, high, self.segment.rates.negative)

@@ -187,13 +187,9 @@ def _aways(a: Array, reference: Array, out: Array) -> None:
 
 @compiled
 def _notes(marks: Marks, step: int, squares: Array, limit: float) -> None:
-    """`_note` of runs side by side."""
+    """`note` of runs side by side."""
     for b in range(squares.size):
-        if not squares[b] <= limit:
-            marks[1, b] = -1
-            continue
-        marks[0, b] = step if marks[0, b] < 0 else marks[0, b]
-        marks[1, b] = step if marks[1, b] < 0 else marks[1, b]
+        note(marks[:, b], step, squares[b] <= limit)
 
 
 @compiled

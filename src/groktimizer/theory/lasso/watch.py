@@ -9,11 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
+from groktimizer.theory.clock.exponentials import FAR
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import Labels, Plain, Truth
 from groktimizer.theory.lasso.modes import Clock, Motion
 
-_FAR = 1e18  # a step later than any that is asked for
 _REST = 45.0  # a mode is at rest when exp(-this) of its way is left
 
 
@@ -47,7 +47,7 @@ class Watch(Plain):
         middle = (low + high) / 2 @ self.rows.T + self.value
         reach = (high - low) / 2 @ self._sizes.T
         if self.slope is not None:
-            steps = np.minimum(edges, _FAR)
+            steps = np.minimum(edges, FAR)
             middle += np.outer((steps[1:] + steps[:-1]) / 2, self.slope)
             reach += np.outer(np.diff(steps) / 2, np.abs(self.slope))
         return (middle - reach <= self.low) | (middle + reach > self.high)

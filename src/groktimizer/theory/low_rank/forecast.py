@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from groktimizer.ground import checks
-from groktimizer.measures import Clocks, Transition, Verdict
+from groktimizer.measures import Clocks, Errors, Transition, Verdict, judge
 from groktimizer.theory.clock.forecast import Descent, End, better_weight, broken, grid, known, until_rest
 from groktimizer.theory.low_rank.problem import LowRank, TimeLaw, numbers
 from groktimizer.theory.low_rank.recoverable import Outcome, Recoverability
@@ -140,10 +140,19 @@ def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = 
     if not skipped:
         budget = seen.expected if math.isfinite(seen.expected) else SPREAD * MOST_STEPS
         slow = _run(problem, start, seen, PROXIMAL, math.ceil(1.1 * budget) + PATIENCE)
-    transition = fast.transition
-    if seen.verdict.outcome is Outcome.IMPOSSIBLE:
-        transition = Transition(Verdict.IMPOSSIBLE, seen.verdict.reason)
+    transition = _transition(problem, start, seen, fast)
     return LowRankForecast(fast, slow, skipped, transition, _advice(problem, start, seen, fast, most))
+
+
+def _transition(problem: LowRank, start: Tensor, seen: Outlook, fast: Descent) -> Transition:
+    """What the accelerated run did, with the errors that tell why, where it rests; or that nothing can be found."""
+    if seen.verdict.outcome is Outcome.IMPOSSIBLE:
+        return Transition(Verdict.IMPOSSIBLE, seen.verdict.reason)
+    if not fast.resting:
+        return fast.transition
+    at = float(fast.recovery_error[np.searchsorted(fast.steps, fast.memorised or 0)])
+    share = float(problem.unseen(problem.begin(start)).norm() / problem.known_truth().norm())
+    return judge(fast, Errors(at, float(fast.recovery_error[-1]), seen.test_tolerance, seen.verdict.attainable, share))
 
 
 def _reason(seen: Outlook, most: float) -> str:

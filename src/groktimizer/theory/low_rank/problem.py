@@ -179,6 +179,10 @@ class LowRank:
         """
         return self.measurements.project(self.begin(start)[None], self.targets)[0]
 
+    def unseen(self, matrix: Tensor) -> Tensor:
+        """The part of a matrix that no measurement sees; shape (n1, n2)."""
+        return self.measurements.project(matrix.double()[None], torch.zeros_like(self.targets))[0]
+
     def begin(self, start: Tensor | None) -> Tensor:
         """A checked start.
 

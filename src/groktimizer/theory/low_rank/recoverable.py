@@ -5,6 +5,7 @@ want of numbers, it is proved by a dual certificate, or it is decided by solving
 exact path of its own in `theory.lasso`; here both complexities share one splitting method.)
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,6 +59,12 @@ class Recoverability:
     def recoverable(self) -> bool:
         """Whether small weights of the complexity lead to the truth."""
         return self.outcome in {Outcome.CERTIFIED, Outcome.RECOVERS}
+
+    @property
+    def attainable(self) -> float:
+        """Relative error where small weights end, of a miss that of the fit that shows it; inf where it is open."""
+        decided = self.recoverable or self.outcome is Outcome.MISSES
+        return self.error if decided and self.error is not None else math.inf
 
 
 @dataclass(frozen=True)
