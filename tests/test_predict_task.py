@@ -120,7 +120,7 @@ def test_a_task_of_the_users_own_is_predicted_by_its_theory(own: Path):
     twice = told(["predict", "twice:Twice", *SIZES, "tolerance=0.05"], own)
     wide = told(["predict", "ridge", *SIZES, "nu=2", "tolerance=0.05"], own)
     for name, method in wide["methods"].items():
-        assert method["settled"] > 1_000
+        assert method["settled"] is not None
         assert twice["methods"][name]["settled"] == pytest.approx(method["settled"], abs=1)
 
 
