@@ -54,6 +54,7 @@ def test_an_array_of_two_axes_is_several_columns(tmp_path: Path):
         ("a,b\n1,0\n", "unknown column of .* 'y'"),
         ("y\n1\n", "at least one beside 'y'"),
         ("a,y\n", "expected columns of one length"),
+        ("a,a,y\n1,2,0\n", "has two columns 'a'"),
         ("", "unknown column"),
     ],
 )
@@ -76,3 +77,10 @@ def test_what_is_no_table_is_one_line(tmp_path: Path):
     uneven = written(tmp_path, ".npz", {"x": np.eye(3), "y": np.zeros(2)})
     with pytest.raises(DataError, match="columns of one length"):
         read_table(uneven, "y")
+
+
+def test_words_of_parquet_that_are_missing_are_one_line(tmp_path: Path):
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"a": [1, 2, 3], "y": ["x", None, "z"]}), path)
+    with pytest.raises(DataError, match="y has cells that are empty or no classes"):
+        read_table(path, "y")

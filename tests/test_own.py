@@ -1,5 +1,6 @@
 """Tasks and optimizers of the user's own: the page that tells how, followed literally; one line for each mistake."""
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 import torch
 
 from groktimizer.cli import main
+from groktimizer.cli.compare import requested
+from groktimizer.cli.parser import build_parser
 from groktimizer.ground.errors import UserError
 from groktimizer.peers import resolve
 from groktimizer.results import Store
 from groktimizer.sweeps import execute, make_spec
-from groktimizer.tasks import Batch, Problem, RidgeTask, Task, make_problem, make_task
+from groktimizer.tasks import Batch, Problem, RidgeTask, Task, cross_entropy, make_problem, make_task
 from groktimizer.training import train
 from pages import ROOT, blocks
 
@@ -55,6 +58,46 @@ def test_a_changed_file_is_another_run(here: Path):
         file.write("\nX = 1\n")
     assert make_spec("parity:Parity", "adamw", steps=5).identity != first.identity
     assert "own" not in make_spec("ridge", "adamw").canonical()
+
+
+def test_a_changed_file_behind_one_that_hands_it_on_is_another_run(here: Path):
+    """In a package whose __init__ only names them: a task, a function, and a Peer by what it builds with."""
+    package = here / "handed"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .tasks import Parity\nfrom .optimizers import TUNABLE, nadam\n")
+    for name, source in (("tasks", "parity.py"), ("optimizers", "mine.py")):
+        (package / f"{name}.py").write_text((here / source).read_text())
+
+    def identities() -> list[str]:
+        for name in ("handed", "handed.tasks", "handed.optimizers"):
+            sys.modules.pop(name, None)
+        pairs = (("handed:Parity", "adamw"), ("ridge", "handed:nadam"), ("ridge", "handed:TUNABLE"))
+        return [make_spec(task, optimizer, steps=5).identity for task, optimizer in pairs]
+
+    first = identities()
+    assert identities() == first
+    (package / "tasks.py").write_text((here / "parity.py").read_text() + "\nX = 1\n")
+    assert [a == b for a, b in zip(identities(), first, strict=True)] == [False, True, True]
+    (package / "optimizers.py").write_text((here / "mine.py").read_text() + "\nX = 1\n")
+    assert [a == b for a, b in zip(identities(), first, strict=True)] == [False, False, False]
+    own = make_spec("parity:Parity", "adamw").own["task"]
+    assert own == hashlib.sha256((here / "parity.py").read_bytes()).hexdigest()[:16]
+
+
+def test_a_comparison_is_another_one_with_another_grid(here: Path):
+    words = "compare parity:Parity --optimizers groktimizer --tune --tune-methods mine:TUNABLE --steps 50".split()
+    first = requested(build_parser().parse_args(words)).identity
+    assert requested(build_parser().parse_args(words)).identity == first
+    (here / "mine.py").write_text((here / "mine.py").read_text().replace("3e-2", "4e-2"))
+    sys.modules.pop("mine")
+    assert requested(build_parser().parse_args(words)).identity != first
+
+
+def test_a_package_that_is_missing_in_code_of_the_users_own_is_theirs(here: Path, refused):
+    (here / "broken.py").write_text("import nowhere_to_be_found\n")
+    told = refused(["run", "broken:Parity"])
+    assert "nowhere_to_be_found, which your own code needs (" in told and "broken.py:1" in told
+    assert "groktimizer[lab]" not in told
 
 
 def test_entry_points_are_names(here: Path, tmp_path, monkeypatch, capsys):
@@ -106,6 +149,12 @@ class D(C):
 class E(D):
     k: list[int] = ()
 
+@dataclass(frozen=True)
+class F(D):
+    k: "Nothing" = 1
+
+def h(): pass
+def i(model, lr: "Nothing" = 1.0): pass
 def f(model, lr): pass
 def g(model, lr=1.0): return model
 """
@@ -123,6 +172,9 @@ def g(model, lr=1.0): return model
         (["run", "broken:B"], "expected a frozen dataclass derived from groktimizer.tasks.Task"),
         (["run", "broken:C"], "C does not say build, generalised, memorised"),
         (["run", "broken:E"], "option k is a list, expected bool, int, float or str"),
+        (["run", "broken:F"], "task 'broken:F': the types of its options cannot be read (name 'Nothing' is not"),
+        (["run", "parity:Parity", "--optimizer", "broken:h"], "takes no argument, expected the network as the first"),
+        (["run", "parity:Parity", "--optimizer", "broken:i"], "its arguments cannot be read (name 'Nothing' is not"),
         (["run", "parity:Parity", "--set", "q=1"], "unknown option 'q'"),
         (["run", "parity:Parity", "--set", "k=x"], "k='x': expected a whole number"),
         (["run", "parity:Parity", "--set", "n_train=0"], "Parity, train: 0 samples"),
@@ -165,6 +217,13 @@ CHANGES = {
     "a label below": labelled(-1),
     "no batch": lambda p: changed(p, batch_size=0),
     "no problem": lambda p: p.model,
+    "an array": lambda p: changed(p, train=Batch(p.train.inputs.numpy(), p.train.targets)),
+    "no Batch": lambda p: changed(p, train=(p.train.inputs, p.train.targets)),
+    "another width": lambda p: changed(p, model=torch.nn.Linear(39, 1)),
+    "another width of classes": lambda p: changed(labelled(1)(p), model=torch.nn.Linear(39, 3)),
+    "targets that do not fit": lambda p: changed(p, objective=lambda outputs, targets: (outputs[1:] - targets).sum()),
+    "a loss for each": lambda p: changed(p, objective=lambda outputs, targets: outputs - targets),
+    "two outputs": lambda p: changed(p, model=torch.nn.LSTM(40, 3)),
     "no column": lambda p: changed(p, measure=lambda _: {"train_loss": 1.0}),
 }
 TOLD = {
@@ -177,6 +236,13 @@ TOLD = {
     "a label below": "labels from -1 to 0, the network has 3 outputs",
     "no batch": "batch_size=0: expected a whole number",
     "no problem": "build gave a LinearModel, expected a Problem",
+    "an array": "train: inputs are a ndarray, expected a torch.Tensor",
+    "no Batch": "train: a tuple, expected a Batch",
+    "another width": r"the network, given inputs of shape \(10, 40\) \(torch.float32\): .* cannot be multiplied",
+    "another width of classes": r"the network, given inputs of shape \(1, 40\) \(torch.float32\): .* cannot be",
+    "targets that do not fit": r"the loss of outputs of shape \(10,\) \(torch.float32\) and targets of shape \(10,\)",
+    "a loss for each": r"the loss is of shape \(10,\) \(torch.float32\), expected a tensor of shape \(\): one number",
+    "two outputs": "the network gives outputs of type tuple, expected a torch.Tensor",
     "no column": "measure gives no test_loss",
 }
 
@@ -196,7 +262,9 @@ def test_the_check_leaves_no_trace():
         def build(self, seed: int, **options: Any) -> Problem:
             layers = torch.nn.Linear(40, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5)
             batch = Batch(torch.ones(2, 40), torch.tensor([0, 2]))
-            return changed(super().build(seed), model=torch.nn.Sequential(*layers), train=batch)
+            return changed(
+                super().build(seed), model=torch.nn.Sequential(*layers), train=batch, objective=cross_entropy
+            )
 
     task: Task = Traced(n=10, m=40)
     torch.manual_seed(1)

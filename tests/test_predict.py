@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,6 +196,18 @@ def test_the_network_law_finds_its_constants_and_predicts_a_new_decay(tmp_path, 
     assert group["delay"] == pytest.approx(2 * np.log(9) / 4e-3, rel=1e-3)
     assert group["error_percent"] < 1 and group["low"] <= group["delay"] <= group["high"]
     assert "leaving one out" in capsys.readouterr().out
+
+
+def test_runs_of_two_versions_of_the_code_are_two_laws():
+    """What computed a run is the package's code and the files of the user's own."""
+    runs = [passage_record(seed, decay, round(2 * np.log(9) / (1e-3 * decay))) for seed, decay in enumerate((0.5, 1.0))]
+    versions: list[dict[str, Any]] = [{"code": 1}, {"code": 2}, {"code": 2, "own": {"task": "ab"}}]
+    records = [Record({**run.spec, **one}, run.history, run.summary, {}) for run in runs for one in versions]
+    names = ["code 1", "code 2", "code 2, task ab"]
+    found = first_passage.groups(records)
+    assert [(len(group.runs), group.name.rpartition("(")[2]) for group in found] == [(2, f"{name})") for name in names]
+    (alone,) = first_passage.groups(records[::3])
+    assert alone.name == found[0].name.removesuffix(" (code 1)") and alone.law == found[0].law
 
 
 def test_runs_that_cannot_be_used_are_counted_with_the_reason():

@@ -44,7 +44,7 @@ def _ridge(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--n", type=whole(1), metavar="N", help="samples drawn (default: 100)")
     add("--m", type=whole(1), metavar="M", help="features drawn (default: 1000)")
-    add("--nu", type=float, default=1.0, metavar="X", help="standard deviation of the initial parameters")
+    add("--nu", type=float, metavar="X", help="standard deviation of the initial parameters (default: 1)")
     add("--teacher-norm", type=float, metavar="X", help="norm of the drawn teacher (default: 1)")
     add("--features", type=Path, metavar="FILE", help=".npy, n × m: your features instead of drawn ones")
     add("--teacher", type=Path, metavar="FILE", help=".npy, m: your teacher, with --features")

@@ -15,7 +15,7 @@ from groktimizer.cli.progress import Bars, duration, plain_console
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.own import file_name
 from groktimizer.measures import FEWEST_SEEDS
-from groktimizer.peers import takes_penalty
+from groktimizer.peers import Peer, takes_penalty, tunable
 from groktimizer.results import COMPARISON, Record, Store, identity, make_directory, provenance
 from groktimizer.sweeps import check_limits, split_options, warm_up
 from groktimizer.tasks import find_task, make_task
@@ -61,7 +61,7 @@ class Request:
         return {
             "rules": asdict(rules),
             "runs": runs,
-            "tuned": self.tuned,
+            "tuned": [_grid(tunable(name)) for name in self.tuned],
             "held": self.held,
             "tasks": tasks,
             "reference": self.reference,
@@ -198,6 +198,11 @@ def _tuned(arguments: argparse.Namespace) -> list[str]:
     if not chosen:
         raise UserError("--tune-methods is empty: name at least one optimizer")
     return chosen
+
+
+def _grid(peer: Peer) -> list[object]:
+    """What decides how an optimizer is tuned."""
+    return [peer.name, peer.digest, [dict(cell) for cell in (*peer.grid, *peer.penalised_grid)]]
 
 
 def _place(arguments: argparse.Namespace, request: Request) -> tuple[Path, str]:

@@ -36,6 +36,8 @@ def explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
     if isinstance(error, MissingExtra | UserError) or (isinstance(error, OSError) and own is None):
         return f"error: {told}", BAD_INPUT
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("groktimizer"):
+        if own is not None:
+            return f"error: {error.name}, which your own code needs ({own}), is not installed", BAD_INPUT
         return f"error: {error.name} is not installed: pip install 'groktimizer[lab]'", BAD_INPUT
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | ValueError) and _MEMORY.search(told)):
         given = ", ".join(_numbers(words, lambda value: value >= _LARGE))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from groktimizer.cli.lines import Told, bound, read_array
-from groktimizer.cli.predict_task import drawn_task, known, settle
+from groktimizer.cli.predict_task import drawn_task, known, refuse_task, settle
 from groktimizer.cli.prediction import Methods, Prediction, descents, given, refuse, tell_times
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
@@ -41,9 +41,9 @@ def sparse_problem(arguments: argparse.Namespace) -> tuple[Lasso, Array, Array |
         task = drawn_task(arguments, _DRAWN)
         if isinstance(task, SparseTask):
             _check_room(f"--n {task.n} --N {task.N}", task.N, task.n)
-        problem, start, teacher = known(task, arguments.seed)
-        assert isinstance(problem, Lasso)  # as `Task.prediction` says
+        problem, start, teacher = known(task, arguments.seed, Lasso)
         return problem, start.numpy(), teacher.numpy()
+    refuse_task(arguments, "--features-file")
     refuse(given(arguments, _DRAWN), "with --features-file: the files say what the problem is")
     features = check_matrix("features", read_array("features-file", arguments.features_file))
     _check_room(f"--features-file {arguments.features_file}", *features.shape)

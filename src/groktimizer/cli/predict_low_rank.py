@@ -12,7 +12,7 @@ from torch import Tensor
 
 from groktimizer.cli.lines import Told, read_array, step
 from groktimizer.cli.predict_convex import methods, step_size, tell_descents
-from groktimizer.cli.predict_task import drawn_task, known, settle
+from groktimizer.cli.predict_task import drawn_task, known, refuse_task, settle
 from groktimizer.cli.prediction import Prediction, descents, given, refuse
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
@@ -132,8 +132,7 @@ def _draw(arguments: argparse.Namespace) -> Drawn:
     task = drawn_task(arguments, _DRAWN[:-1])
     if isinstance(task, MatrixTask):
         _check_room(f"--n1 {task.n1} --n2 {task.n2} --N {task.N}", task.n1 * task.n2, task.N)
-    problem, start, truth = known(task, arguments.seed)
-    assert isinstance(problem, LowRank)  # as `Task.prediction` says
+    problem, start, truth = known(task, arguments.seed, LowRank)
     seen = "completion" if isinstance(problem.measurements, Entries) else "sensing"
     if isinstance(task, MatrixTask):
         return Drawn(problem, start, seen, task.r, task.tau)
@@ -186,7 +185,9 @@ def _check_files(arguments: argparse.Namespace) -> None:
         raise UserError("--truth without --matrix or --measurements: accepted are the files together or none")
     if matrix or measured:
         own = [option.replace("--seen", "--kind") for option in given(arguments, _DRAWN)]
-        refuse(own, f"with --{'matrix' if matrix else 'measurements'}: the file says what is seen")
+        file = f"--{'matrix' if matrix else 'measurements'}"
+        refuse_task(arguments, file)
+        refuse(own, f"with {file}: the file says what is seen")
 
 
 def _title(drawn: Drawn, lr: float, weight: float) -> str:

@@ -3,24 +3,25 @@
 import argparse
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from groktimizer.cli.lines import Told, bound, check_steps, read_array, step
-from groktimizer.cli.predict_task import drawn_task, known, settle
+from groktimizer.cli.predict_task import drawn_task, known, refuse_task, settle
 from groktimizer.cli.prediction import Prediction, descents, given, refuse, tell_times
 from groktimizer.ground.checks import not_negative
 from groktimizer.ground.memory import check_memory
 from groktimizer.ground.seeds import derive_seed
-from groktimizer.tasks import Known, RidgeTask
+from groktimizer.tasks import RidgeTask, Task
 from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
 from groktimizer.theory.ridge.checks import check_features
 from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps, forecast
 from groktimizer.theory.ridge.spectrum import SVD_ENTRIES
 
 Array = np.ndarray
+NU = 1.0  # of a start that is drawn for features from a file
 _SIZES = ("n", "m", "teacher_norm")
 _TEST = ("targets", "test_features", "test_targets")
 
@@ -34,12 +35,14 @@ class Drawn:
         theta0: Initial parameters, shape (m,).
         arrays: What it was made of, which its picture is named after.
         test: What its population loss is called.
+        variance: ν² of the initial parameters, where they were drawn with a ν that is known.
     """
 
     problem: Ridge
     theta0: Array
     arrays: tuple[Array | None, ...]
     test: str
+    variance: float | None = None
 
 
 def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
@@ -65,8 +68,7 @@ def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
         "momentum": arguments.momentum,
         "switch": arguments.switch,
     }
-    variance = arguments.nu**2 if arguments.theta0 is None else None
-    asked: dict[str, Any] = {"max_delay": arguments.max_delay, "init_variance": variance}
+    asked: dict[str, Any] = {"max_delay": arguments.max_delay, "init_variance": drawn.variance}
     found = forecast(problem, drawn.theta0, **settings, **asked)
     title = f"ridge, n = {problem.n:,}, m = {problem.m:,}, η = {arguments.lr:g}, λ = {arguments.weight_decay:g}"
     content = {"n": problem.n, "m": problem.m, **_content(found)}
@@ -106,26 +108,31 @@ def ridge_problem(arguments: argparse.Namespace) -> Drawn:
     covariance: Array | float | None = files["covariance"]
     if features is None:
         task = drawn_task(arguments, ("n", "m", "nu", "teacher_norm"))
-        if not isinstance(task, RidgeTask) or task.batch_size is not None:
-            return _own(known(task, arguments.seed), theta)
-        _check_room(f"--n {task.n} --m {task.m}", task.n, task.m)
+        if isinstance(task, RidgeTask):
+            _check_room(f"--n {task.n} --m {task.m}", task.n, task.m)
+        if type(task) is not RidgeTask or task.batch_size is not None:
+            return _own(arguments, task, theta)
         features, teacher, start = (part.numpy() for part in task.draw(arguments.seed))
-        usual = 1 / task.m
+        usual, nu = 1 / task.m, task.nu
     else:
+        refuse_task(arguments, "--features")
         features = check_features(features)
         _check_room(f"--features {arguments.features}", *features.shape)
         usual = float(np.mean(np.square(features, dtype=np.float64)))
-        start = rng.normal(size=features.shape[1]) * arguments.nu
+        nu = NU if arguments.nu is None else arguments.nu
+        start = rng.normal(size=features.shape[1]) * nu
+    variance = nu**2 if theta is None else None
     theta = start if theta is None else theta
     noise = rng.normal(size=len(features)) * arguments.noise if arguments.noise else None
     labels = tuple(files[name] for name in _TEST)
     if teacher is None:
         targets, points, answers = (np.asarray(part) for part in labels)  # all are there, see `_check_files`
         problem = Ridge.from_targets(features, targets, points, answers)
-        return Drawn(problem, theta, (features, *labels, theta), "test loss")
+        return Drawn(problem, theta, (features, *labels, theta), "test loss", variance)
     covariance = usual if covariance is None else covariance
     arrays = (features, teacher, noise, np.asarray(covariance), theta)
-    return Drawn(Ridge(features, teacher, covariance=covariance, noise=noise), theta, arrays, "population loss")
+    problem = Ridge(features, teacher, covariance=covariance, noise=noise)
+    return Drawn(problem, theta, arrays, "population loss", variance)
 
 
 def _file(arguments: argparse.Namespace, name: str) -> Array | None:
@@ -133,11 +140,20 @@ def _file(arguments: argparse.Namespace, name: str) -> Array | None:
     return None if path is None else read_array(name.replace("_", "-"), path)
 
 
-def _own(task: Known, theta: Array | None) -> Drawn:
+def _own(arguments: argparse.Namespace, task: Task, theta: Array | None) -> Drawn:
     """The problem of a task of the user's own."""
-    problem, start = task.problem, task.start.numpy() if theta is None else theta
-    assert isinstance(problem, Ridge)  # as `Task.prediction` says
-    return Drawn(problem, start, (problem.features, problem.teacher, problem.noise, start), "population loss")
+    given_too = [f"--{name}" for name in ("covariance", "noise") if getattr(arguments, name)]
+    refuse(given_too, f"with --task {arguments.task}: its theory says what the labels and the population are")
+    problem, start, _ = known(task, arguments.seed, Ridge)
+    start = start.numpy() if theta is None else theta
+    arrays = (problem.features, problem.teacher, problem.noise, start, *_population(problem))
+    return Drawn(problem, start, arrays, "population loss")
+
+
+def _population(problem: Ridge) -> list[Array | None]:
+    """All that its covariance, or its sample of the population, consists of."""
+    parts = (getattr(problem.covariance, part.name) for part in fields(problem.covariance))
+    return [None if part is None else np.asarray(part) for part in parts]
 
 
 def _check_room(what: str, n: int, m: int) -> None:
@@ -153,7 +169,8 @@ def _check_files(arguments: argparse.Namespace) -> None:
         refuse(labels, "without --features: accepted are the files together or none")
         return
     refuse(given(arguments, _SIZES), "with --features: the files say how large the problem is")
-    not_negative(**{"--nu": arguments.nu})
+    if arguments.nu is not None:
+        not_negative(**{"--nu": arguments.nu})
     together = "--targets, --test-features and --test-targets"
     if not labels:
         refuse(["--features"], "without --teacher: accepted is a teacher, or --targets with a test set")

@@ -2,13 +2,18 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from torch import Tensor
 
 from groktimizer.cli.clocks_parser import PREDICTIONS
+from groktimizer.cli.prediction import refuse
 from groktimizer.ground.errors import UnknownName, UserError
 from groktimizer.ground.names import convert_all, unknown
 from groktimizer.sweeps import split_options
 from groktimizer.tasks import TASKS, Known, Task, find_task, make_task
 
+Problem = TypeVar("Problem")
 OPTIMIZERS = ("groktimizer", "sgd")  # whose lr, weight_decay and momentum a prediction takes
 # By kind: what `--set` says of task and optimizer -> the flag that says the same.
 FLAGS: Mapping[str, Mapping[str, str]] = {
@@ -44,6 +49,8 @@ def as_kind(words: Sequence[str]) -> list[str]:
         ours = [task for task, entry in TASKS.items() if entry.factory.prediction and task not in PREDICTIONS]
         raise UnknownName(unknown("prediction", name, [*PREDICTIONS, *ours])) from None
     if kind not in FLAGS:
+        if kind or find_task(name).factory.theory is not Task.theory:
+            raise UserError(f"{name}: its theory is not read with prediction = {kind!r}, expected {', '.join(FLAGS)}")
         raise UserError(
             f"{name}: nothing is known of it before it is trained; `groktimizer predict network` learns from runs"
         )
@@ -54,12 +61,14 @@ def settle(arguments: argparse.Namespace, usual: str) -> None:
     """Give the flags what ``--set`` says, and keep the options of the task that have no flag.
 
     Args:
-        arguments: From the parser; gets "task", the name, and "options".
+        arguments: From the parser; gets "task", the name, "options", of a task of the user's own all that were given,
+            and "named", the task that was named, or None.
         usual: The task if none was named.
 
     Raises:
         UserError: If something is said twice, or an option of an optimizer does not matter here.
     """
+    arguments.named = arguments.task
     arguments.task = arguments.task or usual
     flags = FLAGS[arguments.kind]
     of_task, of_optimizer = split_options(arguments.task, OPTIMIZERS, arguments.set)
@@ -68,12 +77,27 @@ def settle(arguments: argparse.Namespace, usual: str) -> None:
         if key not in flags:
             known = ", ".join(key for key in ("lr", "weight_decay", "momentum") if key in flags)
             raise UserError(f"--set {key}={text}: no prediction depends on it, accepted of an optimizer are {known}")
-    values |= convert_all("prediction", of_optimizer, dict.fromkeys(of_optimizer, (float,)))
-    for key in [key for key in values if key in flags]:
+    told = values | convert_all("prediction", of_optimizer, dict.fromkeys(of_optimizer, (float,)))
+    for key in [key for key in told if key in flags]:
         if _typed(arguments, flags[key]):
-            raise UserError(f"--{flags[key].replace('_', '-')}: --set {key}={values[key]} says it as well; give one")
-        setattr(arguments, flags[key], values.pop(key))
-    arguments.options = values
+            raise UserError(f"--{flags[key].replace('_', '-')}: --set {key}={told[key]} says it as well; give one")
+        setattr(arguments, flags[key], told[key])
+    arguments.options = {key: value for key, value in values.items() if arguments.task not in TASKS or key not in flags}
+
+
+def refuse_task(arguments: argparse.Namespace, file: str) -> None:
+    """Refuse what is said of a task where files say what the problem is.
+
+    Args:
+        arguments: From the parser, after `settle`.
+        file: The option that names the file.
+
+    Raises:
+        UserError: If a task is named, or an option is given of which files know nothing.
+    """
+    reason = f"with {file}: the files say what the problem is"
+    refuse([f"--task {arguments.named}"] * (arguments.named is not None), reason)
+    refuse([f"--set {key}={value}" for key, value in arguments.options.items()], reason)
 
 
 def drawn_task(arguments: argparse.Namespace, names: Sequence[str]) -> Task:
@@ -97,24 +121,30 @@ def drawn_task(arguments: argparse.Namespace, names: Sequence[str]) -> Task:
     return task
 
 
-def known(task: Task, seed: int) -> Known:
+def known(task: Task, seed: int, kind: type[Problem]) -> tuple[Problem, Tensor, Tensor]:
     """What the theory knows of the problem of a seed.
 
     Args:
         task: The task.
         seed: Seed of the draw.
+        kind: What its problem has to be.
 
     Returns:
-        It.
+        The problem, initial parameters and what is to be found, as `Known` has them.
 
     Raises:
-        UserError: If the theory knows nothing of a task with these options.
+        UserError: If the theory knows nothing of a task with these options, or its problem is of another kind.
     """
     found = task.theory(seed)
     if found is None:
         told = " ".join(f"{key}={value}" for key, value in task.options().items())
         raise UserError(f"{task.name} with {told}: nothing is known of it before it is trained")
-    return found
+    if not (isinstance(found, Known) and isinstance(found.problem, kind)):
+        gave = type(found.problem if isinstance(found, Known) else found).__name__
+        raise UserError(
+            f"{task.name}: theory gave a {gave}, prediction = {task.prediction!r} is of a Known with a {kind.__name__}"
+        )
+    return found.problem, found.start, found.truth
 
 
 def _typed(arguments: argparse.Namespace, flag: str) -> bool:

@@ -66,6 +66,8 @@ def _csv(path: Path) -> Columns:
     rows = [row for row in rows if row]
     if odd := [k for k, row in enumerate(rows) if len(row) != len(names)]:
         raise DataError(f"{path}: row {odd[0] + 1} has {len(rows[odd[0]])} cells, expected {len(names)} as in its head")
+    if twice := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise DataError(f"{path}: has two columns {twice[0]!r}, expected names that differ")
     return {name: _typed([row[k] for row in rows]) for k, name in enumerate(names)}
 
 
@@ -102,4 +104,7 @@ def _numbers(path: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.f
 def _targets(path: Path, name: str, values: NDArray[np.generic]) -> torch.Tensor:
     if values.dtype.kind == "f":
         return torch.from_numpy(_numbers(path, name, values)[:, 0])
-    return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
+    try:
+        return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {name} has cells that are empty or no classes ({error})") from error

@@ -21,6 +21,7 @@ _WORDS = {
     str: "a word",
     NoneType: "none",
 }
+PLAIN = frozenset(_WORDS)  # what a text can be read as
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

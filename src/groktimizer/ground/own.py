@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from groktimizer.ground.errors import UnknownName, UserError
 from groktimizer.ground.names import unknown
@@ -25,12 +25,17 @@ class Own:
     Attributes:
         name: The name, ``module:Name`` or that of an entry point.
         value: What it stands for.
-        digest: SHA-256 of the file that it is defined in, 16 hexadecimal digits: runs of two versions are two runs.
+        file: That of the module which was named, empty for none.
     """
 
     name: str
     value: object
-    digest: str
+    file: str
+
+    @property
+    def digest(self) -> str:
+        """Of the files that define it: runs of two versions are two runs."""
+        return digest_of(self.file, self.value)
 
 
 def find_own(kind: str, name: str, group: str, known: Iterable[str]) -> Own:
@@ -63,8 +68,26 @@ def find_own(kind: str, name: str, group: str, known: Iterable[str]) -> Own:
     file = getattr(found, "__file__", None) or ""
     if attribute not in vars(found):
         raise UserError(f"{kind} {name!r}: {file or module} has no {attribute}")
-    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
-    return Own(name, vars(found)[attribute], digest)
+    value = vars(found)[attribute]
+    if isinstance(value, type | FunctionType) and value.__module__.startswith(f"{module.partition('.')[0]}."):
+        FILES.add(getattr(sys.modules.get(value.__module__), "__file__", None) or "")
+    return Own(name, value, file)
+
+
+def digest_of(file: str, value: object) -> str:
+    """SHA-256 of the file in which something was found and, where it is another, of that which defines it.
+
+    Args:
+        file: The file that was named, empty for none.
+        value: What was found there, perhaps only handed on; of classes and functions it is known who defines them.
+
+    Returns:
+        16 hexadecimal digits, none if there is no file.
+    """
+    definer = sys.modules.get(value.__module__) if isinstance(value, type | FunctionType) else None
+    files = dict.fromkeys([file, getattr(definer, "__file__", None) or file])
+    found = b"".join(Path(one).read_bytes() for one in files if one)
+    return hashlib.sha256(found).hexdigest()[:16] if found else ""
 
 
 def file_name(name: str) -> str:

@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from groktimizer.ground.errors import UnknownName, UserError
-from groktimizer.ground.names import kinds_of, unknown
-from groktimizer.ground.own import Own, find_own
+from groktimizer.ground.names import PLAIN, kinds_of, unknown
+from groktimizer.ground.own import Own, digest_of, find_own
 from groktimizer.peers import build
 from groktimizer.peers.peer import Cell, Peer, cells
 
@@ -20,7 +20,6 @@ GROUP = "groktimizer.optimizers"
 TUNED_SUFFIX = "-tuned"
 NUMBER_OR_NONE = (float, NoneType)
 WORD_OR_NONE = (str, NoneType)
-PLAIN = frozenset({bool, int, float, str, NoneType})
 
 
 def _plain_descent(_: Cell) -> float:
@@ -261,11 +260,16 @@ def find_peer(name: str) -> Peer:
 def _own_peer(own: Own) -> Peer:
     """A `Peer`, or a function from a network, and options with defaults, to an optimizer."""
     if isinstance(own.value, Peer):
-        return replace(own.value, name=own.name, digest=own.digest)
+        return replace(own.value, name=own.name, digest=digest_of(own.file, own.value.build))
     if not callable(own.value):
         raise UserError(f"optimizer {own.name!r}: expected a function from a network to an optimizer, or a Peer")
-    _, *parameters = inspect.signature(own.value).parameters.values()
-    hints = get_type_hints(own.value)
+    try:
+        parameters = [*inspect.signature(own.value).parameters.values()][1:]
+        hints = get_type_hints(own.value)
+    except (NameError, TypeError, ValueError) as error:
+        raise UserError(f"optimizer {own.name!r}: its arguments cannot be read ({error})") from error
+    if not inspect.signature(own.value).parameters:
+        raise UserError(f"optimizer {own.name!r}: takes no argument, expected the network as the first")
     kinds: dict[str, tuple[type, ...]] = {}
     for parameter in parameters:
         default = parameter.default

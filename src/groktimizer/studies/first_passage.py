@@ -1,5 +1,6 @@
 """From recorded runs to the first-passage law of the norm (arXiv 2605.18845)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,17 +69,28 @@ def groups(records: Sequence[Record]) -> list[Group]:
         records: Any runs.
 
     Returns:
-        Groups in order of their names; knobs of the optimizer and the seed differ inside a group.
+        Groups in order of their names; knobs of the optimizer and the seed differ inside a group. Where runs of one
+        name were computed by several versions of the code, their names say by which.
 
     Raises:
         UserError: If there is no record.
     """
     if not records:
         raise UserError("--from: no records there, expected the --out directory of `groktimizer run` or `compare`")
-    sorted_records: dict[str, list[Record]] = {}
+    sorted_records: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        sorted_records.setdefault(_name(record.spec), []).append(record)
-    return [_group(name, members) for name, members in sorted(sorted_records.items())]
+        sorted_records.setdefault((_name(record.spec), *_version(record.spec)), []).append(record)
+    several = Counter(name for name, *_ in sorted_records)
+    return [
+        _group(name if several[name] == 1 else f"{name} ({', '.join(version)})", members)
+        for (name, *version), members in sorted(sorted_records.items())
+    ]
+
+
+def _version(spec: Mapping[str, Any]) -> list[str]:
+    """What else makes runs of one name other runs: the package's code, and files of the user's own."""
+    own = spec.get("own", {})
+    return [f"code {spec.get('code', 1)}", *(f"{kind} {own[kind]}" for kind in sorted(own))]
 
 
 def _name(spec: Mapping[str, Any]) -> str:
@@ -94,5 +106,5 @@ def _group(name: str, members: Sequence[Record]) -> Group:
     left_out = {reason: reasons.count(reason) for reason in sorted(set(reasons))}
     try:
         return Group(name, runs, left_out, calibrate(runs))
-    except ValueError as error:
+    except UserError as error:
         return Group(name, runs, left_out, None, str(error))

@@ -3,11 +3,10 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from types import NoneType
 from typing import Any, get_type_hints
 
 from groktimizer.ground.errors import UserError
-from groktimizer.ground.names import convert_all, kinds_of
+from groktimizer.ground.names import PLAIN, convert_all, kinds_of
 from groktimizer.ground.own import Own, find_own
 from groktimizer.tasks.digits import DigitsTask
 from groktimizer.tasks.finite import FiniteTask
@@ -21,7 +20,6 @@ from groktimizer.tasks.task import Task
 from groktimizer.tasks.teacher import TeacherTask
 
 GROUP = "groktimizer.tasks"
-PLAIN = frozenset({bool, int, float, str, NoneType})
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,11 @@ def _own_task(own: Own) -> TaskType:
     for name, default in entry.defaults().items():
         if default is MISSING:
             raise UserError(f"task {own.name!r}: option {name} has no default, expected one for each")
-    for name, kinds in entry.kinds().items():
+    try:
+        admitted = entry.kinds()
+    except (NameError, TypeError) as error:
+        raise UserError(f"task {own.name!r}: the types of its options cannot be read ({error})") from error
+    for name, kinds in admitted.items():
         if not PLAIN.issuperset(kinds):
             raise UserError(
                 f"task {own.name!r}: option {name} is a {kinds[0].__name__}, expected bool, int, float or str"

@@ -161,7 +161,7 @@ def _recommendation(
     delay = wish if wish is not None else max((critical.settled or 0) - (critical.memorised or 0), 0)
     try:
         return recommend(ridge, theta0, *tolerances, max_delay=delay, lr=lr)
-    except ValueError as error:
+    except UserError as error:
         return f"none: {error}"
 
 
