@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from groktimizer.measures import paired_bootstrap
-from groktimizer.peers import PEERS
+from groktimizer.peers import PEERS, resolve
 from groktimizer.report import comparison, panels, public, style, tables, two_clocks
 from groktimizer.results import Record
+from groktimizer.studies.protocol import parse_method
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -263,6 +264,16 @@ def test_every_optimizer_has_a_look_of_its_own():
     tuned = {style.look(f"adamw{mark}") for mark in ("", *style.TUNED)}
     assert len({one.colour for one in tuned}) == 3 and len({one.marker for one in tuned}) == 1
     assert style.look("mine:make") == style.look("mine:make") in style.OTHERS
+
+
+@pytest.mark.parametrize("name", [*PEERS, *(f"{name}-tuned" for name in PEERS if PEERS[name].tuned)])
+def test_a_method_has_the_same_look_with_options(name):
+    """Each option by itself, and all of them."""
+    peer, _ = resolve(name)
+    for options in ({}, *({key: value} for key, value in peer.defaults.items()), peer.defaults):
+        assert style.look(parse_method(name, options).label) == style.look(name)
+    if name in PEERS:
+        assert style.look(f"{name} (tuned)").marker == style.look(name).marker
 
 
 def test_curves_that_coincide_are_both_seen():

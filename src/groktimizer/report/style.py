@@ -59,19 +59,18 @@ def look(label: str) -> Look:
     """Find the colour and the marker of a method; they are the same in every picture.
 
     Args:
-        label: name of the method, perhaps with the mark of its tuning.
+        label: name of the method, perhaps with the mark of its tuning, perhaps with its options in brackets.
 
     Returns:
         Those of `METHODS`, or of `OTHERS` by the hash of a name that is not there.
 
     Example:
-        >>> look("groktimizer").colour, look("adamw-tuned"), look("mine:make") == look("mine:make")
+        >>> look("groktimizer (penalty=l1)").colour, look("adamw-tuned"), look("mine:make") == look("mine:make")
         ('#0072B2', Look(colour='#843a00', marker='^'), True)
     """
-    name, shade = label, 1.0
-    for mark, factor in TUNED.items():
-        if label.endswith(mark):
-            name, shade = label.removesuffix(mark), factor
+    full, gap, rest = label.partition(" (")  # the mark of a tuning here, or options
+    name = full.removesuffix("-tuned")
+    shade = TUNED.get(gap + rest, TUNED.get(full.removeprefix(name), 1.0))
     colour, marker = METHODS.get(name) or OTHERS[hashlib.sha256(name.encode()).digest()[0] % len(OTHERS)]
     parts = [round(shade * int(colour[place : place + 2], 16)) for place in (1, 3, 5)]
     return Look(colour if shade == 1 else "#" + "".join(f"{part:02x}" for part in parts), marker)

@@ -14,6 +14,7 @@ class Store:
 
     Args:
         directory: where the records go (`records/`) and the checkpoints of unfinished runs (`checkpoints/`).
+        write: whether it is made if needed, and proved to be writable; records can be read without.
 
     Example:
         >>> import tempfile, numpy as np
@@ -23,10 +24,11 @@ class Store:
         ['grokked']
     """
 
-    def __init__(self, directory: Path | str):
-        """Make the directory if needed and prove that it can be written."""
+    def __init__(self, directory: Path | str, *, write: bool = True):
+        """Make the directory if needed and prove that it can be written, unless it is only read."""
         self.directory = Path(directory)
-        make_directory(self.directory / "records")
+        if write:
+            make_directory(self.directory / "records")
 
     def path(self, identity: str) -> Path:
         """Where the record with this identity is or would be."""
