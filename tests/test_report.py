@@ -137,6 +137,16 @@ def test_no_arrow_crosses_the_names():
     assert all(arrow.xyann[0] >= axes.get_xlim()[0] for arrow in arrows)
 
 
+def test_names_with_options_leave_room_for_the_curves_and_for_each_other():
+    groups = {f"{name} (penalty=l1 weight_decay=1e-5)": [record(20, 400, 400)] for name in PEERS}
+    figure = comparison.plot(comparison.frame({"s": groups}, "x"))
+    figure.draw_without_rendering()
+    curves, times = figure.axes
+    boxes = [label.get_window_extent() for label in times.get_yticklabels()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert curves.get_position().width > 0.27 and min(box.x0 for box in boxes) > curves.get_window_extent().x1
+
+
 def test_losses_are_drawn_where_there_are_no_accuracies():
     figure = comparison.plot(comparison.frame({"s": {"a": [record(1, 2, 3, accuracy=False)]}}, "x"))
     assert figure.axes[0].get_yscale() == "log"

@@ -114,7 +114,7 @@ class Record:
         try:
             file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
             table = file.read(use_threads=False)  # a record is small: threads would cost more than they save
-            head = json.loads((table.schema.metadata or {})[KEY])
+            head = read_head(table.schema)
             history = {name: _values(table.column(name)) for name in table.column_names}
         except (pa.ArrowException, *UNREADABLE) as error:
             raise DamagedRecord(source, error) from error
@@ -127,6 +127,11 @@ class Record:
         except (KeyError, TypeError) as error:
             raise DamagedRecord(source, "it lacks an array") from error
         return cls(head["spec"], history, head["summary"], head["provenance"], kind)
+
+
+def read_head(schema: Any) -> Any:
+    """The JSON metadata in the schema of a record's file; raises what `UNREADABLE` lists where it has none."""
+    return json.loads((schema.metadata or {})[KEY])
 
 
 def _values(column: Any) -> np.ndarray:

@@ -1,12 +1,11 @@
 """A directory of records: one Parquet file for each, named by its identity."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from groktimizer.results.files import StoreError, make_directory, write_bytes
 from groktimizer.results.identity import plain
-from groktimizer.results.record import KEY, RUN, UNREADABLE, DamagedRecord, Record, check_schema
+from groktimizer.results.record import RUN, UNREADABLE, DamagedRecord, Record, check_schema, read_head
 
 
 class Store:
@@ -111,7 +110,7 @@ class Store:
 
         for path in self._paths():
             try:
-                head = json.loads((pq.read_schema(path).metadata or {})[KEY])
+                head = read_head(pq.read_schema(path))
             except (pa.ArrowException, *UNREADABLE) as error:
                 raise DamagedRecord(str(path), error) from error
             yield path, check_schema(head, str(path)), head["spec"]
