@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from groktimizer.measures import paired_bootstrap
-from groktimizer.peers import PEERS
+from groktimizer.peers import PEERS, resolve
 from groktimizer.report import comparison, panels, public, style, tables, two_clocks
 from groktimizer.results import Record
+from groktimizer.studies.protocol import parse_method
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -134,6 +135,16 @@ def test_no_arrow_crosses_the_names():
     arrows = [text for text in axes.texts if isinstance(text, Annotation) and text.arrow_patch is not None]
     assert len(arrows) == 2
     assert all(arrow.xyann[0] >= axes.get_xlim()[0] for arrow in arrows)
+
+
+def test_names_with_options_leave_room_for_the_curves_and_for_each_other():
+    groups = {f"{name} (penalty=l1 weight_decay=1e-5)": [record(20, 400, 400)] for name in PEERS}
+    figure = comparison.plot(comparison.frame({"s": groups}, "x"))
+    figure.draw_without_rendering()
+    curves, times = figure.axes
+    boxes = [label.get_window_extent() for label in times.get_yticklabels()]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert curves.get_position().width > 0.27 and min(box.x0 for box in boxes) > curves.get_window_extent().x1
 
 
 def test_losses_are_drawn_where_there_are_no_accuracies():
@@ -263,6 +274,16 @@ def test_every_optimizer_has_a_look_of_its_own():
     tuned = {style.look(f"adamw{mark}") for mark in ("", *style.TUNED)}
     assert len({one.colour for one in tuned}) == 3 and len({one.marker for one in tuned}) == 1
     assert style.look("mine:make") == style.look("mine:make") in style.OTHERS
+
+
+@pytest.mark.parametrize("name", [*PEERS, *(f"{name}-tuned" for name in PEERS if PEERS[name].tuned)])
+def test_a_method_has_the_same_look_with_options(name):
+    """Each option by itself, and all of them."""
+    peer, _ = resolve(name)
+    for options in ({}, *({key: value} for key, value in peer.defaults.items()), peer.defaults):
+        assert style.look(parse_method(name, options).label) == style.look(name)
+    if name in PEERS:
+        assert style.look(f"{name} (tuned)").marker == style.look(name).marker
 
 
 def test_curves_that_coincide_are_both_seen():

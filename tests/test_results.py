@@ -225,15 +225,17 @@ def made(content: dict[str, Any], **spec: object) -> Record:
 
 def test_any_content_is_a_record_and_comes_back_with_its_arrays_in_their_places(tmp_path):
     """Arrays of any lengths and types, the same one twice, none at all; what is read is what was made."""
-    x, y = np.arange(5), np.array([0.5, np.nan, np.inf])
-    content = {"runs": [{"x": x, "y": y}, {"x": x.copy(), "y": np.array([])}], "m": {"a": (y, 1.0)}, "t": None}
+    x, y, held = np.arange(5), np.array([0.5, np.nan, np.inf]), np.array([True, False])
+    runs = [{"x": x, "y": y}, {"x": x.copy(), "y": np.array([]), "z": held}]
+    content = {"runs": runs, "m": {"a": (y, 1.0)}, "t": None}
     store, kept = Store(tmp_path), made(content)
     store.save(kept)
     again = store.load(kept.identity)
     assert (again.kind, again.spec, again.summary) == ("prediction", kept.spec, kept.summary)
-    assert list(again.history) == ["runs/0/x", "runs/0/y", "runs/1/y"]
+    assert list(again.history) == ["runs/0/x", "runs/0/y", "runs/1/y", "runs/1/z"]
     for found in (kept.content, again.content):
-        for place, wanted in ((found["runs"][1]["x"], x), (found["m"]["a"][0], y), (found["runs"][0]["y"], y)):
+        pairs = ((found["runs"][1]["x"], x), (found["m"]["a"][0], y), (found["runs"][0]["y"], y))
+        for place, wanted in (*pairs, (found["runs"][1]["z"], held)):
             np.testing.assert_array_equal(place, wanted, strict=True)
         assert found["runs"][1]["y"].size == 0 and found["m"]["a"][1] == 1 and found["t"] is None
     bare = made({"words": ["a", "b"]}, other=1)

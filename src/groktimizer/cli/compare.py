@@ -11,6 +11,7 @@ from rich.table import Table
 
 from groktimizer import studies
 from groktimizer.cli.files import check_json, write_result
+from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration, plain_console
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.own import file_name
@@ -120,28 +121,13 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def requested(arguments: argparse.Namespace) -> Request:
-    """Turn the arguments of ``compare`` into a request; everything is checked.
+    """Turn the arguments of ``compare`` into a request; everything is checked, the limits of each run too.
 
     Args:
         arguments: from the parser.
 
     Returns:
         The request.
-    """
-    settings, methods, protocol = specify(arguments)
-    given = {"penalty": arguments.penalty, "weight_decay": arguments.weight}
-    held: dict[str, object] = {name: text for name, text in given.items() if text is not None}
-    return Request(settings, methods, protocol, _tuned(arguments), held, arguments.reference)
-
-
-def specify(arguments: argparse.Namespace) -> tuple[list[studies.Setting], list[studies.Method], studies.Protocol]:
-    """Turn the arguments of ``compare`` into settings, methods and rules; the limits of each run are checked.
-
-    Args:
-        arguments: from the parser.
-
-    Returns:
-        All three.
     """
     task, quick = arguments.task, arguments.quick
     names = _names(arguments)
@@ -160,7 +146,8 @@ def specify(arguments: argparse.Namespace) -> tuple[list[studies.Setting], list[
         compile=arguments.compile,
         cap=_cap(arguments),
     )
-    if _tuned(arguments):
+    tuned = _tuned(arguments)
+    if tuned:
         protocol.check_fresh()
     resolve_device(protocol.device)
     settings = studies.parse_settings(task, text, task_options)
@@ -175,7 +162,7 @@ def specify(arguments: argparse.Namespace) -> tuple[list[studies.Setting], list[
         for method in methods
         for seed in protocol.seeds
     )
-    return settings, methods, protocol
+    return Request(settings, methods, protocol, tuned, penal, arguments.reference)
 
 
 def _tuned(arguments: argparse.Namespace) -> list[str]:
@@ -254,14 +241,14 @@ def _tell(content: dict[str, Any], files: dict[str, Path | None]) -> None:
         cells = tables.panel_cells(panel)
         title = f"{panel['setting']['task']}, {panel['setting']['name']} (reference: {panel['reference']})"
         console.print(_table(title, tables.HEADERS[:split], [row[:split] for row in cells]))
-        labels = [[row["method"]["label"], *line[split:]] for row, line in zip(panel["rows"], cells, strict=True)]
+        labels = [[row["method"]["label"], *told[split:]] for row, told in zip(panel["rows"], cells, strict=True)]
         console.print(_table("", ("method", *tables.HEADERS[split:]), labels))
-    for line in tables.notes(content):
-        console.print(line, highlight=False, markup=False)
-    for line in tables.failures(content):
-        console.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
+    for note in tables.notes(content):
+        console.print(note, highlight=False, markup=False)
+    for failure in tables.failures(content):
+        line(f"failed: {failure}")
     for name, where in (*files.items(), ("time", duration(content["seconds"]))):
-        console.print(f"{name:<8} {where}", highlight=False, markup=False, soft_wrap=True)
+        line(f"{name:<8} {where}")
 
 
 def _table(title: str, headers: tuple[str, ...], rows: list[list[str]]) -> Table:

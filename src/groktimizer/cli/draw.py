@@ -22,9 +22,9 @@ def draw(arguments: argparse.Namespace) -> int:
     folder = make_directory(arguments.out or place)
     from groktimizer.report import pictures
 
-    for record in records:
-        page = pictures.write_page(record, folder)
-        picture = pictures.draw(record, folder)
+    for record, name in zip(records, pictures.names(records), strict=True):
+        page = pictures.write_page(record, folder, name)
+        picture = pictures.draw(record, folder, name)
         line(f"{record.kind} {record.identity}: {picture or 'has no picture'}{f', {page}' if page else ''}")
     return 0
 
@@ -48,5 +48,5 @@ def _records(name: str, out: Path) -> tuple[list[Record], Path]:
     place = path if path.is_dir() else out
     if not (place / "records").is_dir():
         raise UserError(f"{place}: holds no records; name a directory that a command had as --out")
-    store = Store(place)
+    store = Store(place, write=False)
     return (store.query(None) if path.is_dir() else [store.find(name)]), place

@@ -74,7 +74,8 @@ def _keep(figure: Reproduced, name: str, paper: str, effort: Effort, store: Stor
         "sentence": f"{paper.partition(',')[0]}: {held} of {len(figure.checks)} claims hold",
         "panels": content.pop("panels"),
     }
-    file = f"{name}-{figure.name.lower().replace(' ', '-')}"
+    marks = "-quick" * effort.quick + "-full" * effort.full + f"-seed-{effort.seed}" * (effort.seed != 0)
+    file = f"{name}-{figure.name.lower().replace(' ', '-')}{marks}"
     spec = {"paper": name, "figure": figure.name, "seed": effort.seed, "quick": effort.quick, "full": effort.full}
     record = Record.of(FIGURE, spec, {**content, "file": file, "frame": frame}, provenance(1))
     store.save(record)

@@ -181,7 +181,7 @@ def figure_9(effort: Effort) -> Reproduced:
         "vectors up to L = 3: at N = 60, 1e6 steps, L = 4 recovered 0, 2, 3 of 5 draws from ζ = 0.1, 0.3, 1",
         "ζ = 0.1 for vectors of L = 3 and 0.3 for matrices of L = 4: 0.01 stays near the saddle for so many steps",
     ]
-    changed += ["fewer seeds"] if effort.quick else []
+    changed += effort.shorter("fewer seeds")
     changed += [] if effort.full else [f"{steps:,} steps, not 1e6"]
     return Reproduced("Figure 9", "depth recovers without a penalty", panels, checks, tuple(changed))
 

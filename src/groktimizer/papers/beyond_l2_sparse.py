@@ -346,4 +346,4 @@ def _told(falls: Sequence[float]) -> str:
 
 
 def _shorter(effort: Effort, *changes: str) -> tuple[str, ...]:
-    return (*changes, "fewer seeds and cells") if effort.quick else changes
+    return (*changes, *effort.shorter("fewer seeds and cells"))

@@ -132,6 +132,10 @@ class Effort:
         """So many seeds, from the first."""
         return range(self.seed, self.seed + (quick if self.quick else whole))
 
+    def shorter(self, *changes: str) -> tuple[str, ...]:
+        """What a quick run changes; nothing where it is not quick."""
+        return changes if self.quick else ()
+
     def pick(self, quick: T, usual: T, full: T) -> T:
         """What belongs to this effort."""
         return quick if self.quick else full if self.full else usual
@@ -212,20 +216,29 @@ def curve(
     return Line(label, run.history["step"][1:], 1 - values if rest else values, style, colour)
 
 
-def sweep(symbol: str, values: Sequence[float], *lines: tuple[str, npt.ArrayLike, Style, int | str]) -> Panel:
+def sweep(
+    symbol: str,
+    values: Sequence[float],
+    t1: npt.ArrayLike,
+    t2: npt.ArrayLike,
+    *bounds: tuple[str, npt.ArrayLike, int | str],
+) -> Panel:
     """Times over the values of one knob.
 
     Args:
         symbol: The knob's.
         values: Its values.
-        lines: Label, steps at each value, style and colour of each curve.
+        t1: Steps at each value.
+        t2: Steps at each value.
+        bounds: Label, steps at each value and colour of what a theorem says.
 
     Returns:
         The panel.
     """
     x = np.array(values, dtype=np.float64)
-    drawn = tuple(Line(label, x, np.asarray(y), style, colour) for label, y, style, colour in lines)
-    return Panel(f"over {symbol}", symbol, STEP, drawn, marks=True)
+    measured = (Line("t1", x, np.asarray(t1)), Line("t2", x, np.asarray(t2), "solid", 1))
+    proved = tuple(Line(label, x, np.asarray(y), "dashed", colour) for label, y, colour in bounds)
+    return Panel(f"over {symbol}", symbol, STEP, measured + proved, marks=True)
 
 
 def time(record: Record, name: str) -> float:

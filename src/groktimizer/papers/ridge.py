@@ -62,13 +62,8 @@ def drawn(task: RidgeTask, seed: int) -> tuple[Ridge, Array]:
 def cell(task: RidgeTask, seed: int, decay: float, *, critical: bool = False) -> Cell:
     """Solve one cell of Figure 2."""
     problem, theta = drawn(task, seed)
-    return _cell(problem, theta, task.nu, decay, critical)
-
-
-def _cell(problem: Ridge, theta: Array, nu: float, decay: float, critical: bool) -> Cell:
     times = problem.grokking_time(theta, 1.0, decay, LEVEL, LEVEL, "critical" if critical else 0.0)
-    facts = problem.facts(theta, 1.0, decay, LEVEL, LEVEL)
-    facts = replace(facts, init_variance=nu**2)
+    facts = replace(problem.facts(theta, 1.0, decay, LEVEL, LEVEL), init_variance=task.nu**2)
     return Cell(
         number(times.memorised_settled) - 1,
         number(times.generalised),
@@ -114,7 +109,7 @@ def figure_1_left(effort: Effort) -> tuple[Panel, tuple[Check, ...], tuple[str, 
         count("ridge: Theorem 4.1 (i) to (iii) at every step of every run", held),
     )
     panel = Panel("ridge, zero teacher", STEP, "loss", tuple(lines))
-    return panel, checks, ((f"{len(seeds)} runs, not 50",) if effort.quick else ())
+    return panel, checks, effort.shorter(f"{len(seeds)} runs, not 50")
 
 
 def figure_1(effort: Effort) -> Reproduced:
@@ -162,8 +157,8 @@ def figure_2(effort: Effort) -> Reproduced:
         ),
     )
     effort.say("Figure 2: done")
-    shorter = ("1 seed, not 5",) if effort.quick else ()
-    return Reproduced("Figure 2", "ridge with a linear teacher: what moves t1 and t2", tuple(panels), checks, shorter)
+    changed = effort.shorter("1 seed, not 5")
+    return Reproduced("Figure 2", "ridge with a linear teacher: what moves t1 and t2", tuple(panels), checks, changed)
 
 
 def _swept(knob: str, value: float, seeds: Sequence[int] | range, *, critical: bool = False) -> list[Cell]:
@@ -193,10 +188,10 @@ def _panel(knob: str, cells: Sequence[Sequence[Cell]]) -> Panel:
     return sweep(
         symbol,
         values,
-        ("t1", _median(cells, "t1"), "solid", 0),
-        ("t2", _median(cells, "t2"), "solid", 1),
-        ("Eq (8): t1 ≤", _median(cells, "t1_bound"), "dashed", 0),
-        ("Eq (8): t2 ≥", _median(cells, "t2_bound"), "dashed", 1),
+        _median(cells, "t1"),
+        _median(cells, "t2"),
+        ("Eq (8): t1 ≤", _median(cells, "t1_bound"), 0),
+        ("Eq (8): t2 ≥", _median(cells, "t2_bound"), 1),
     )
 
 

@@ -142,10 +142,10 @@ def figure_3(effort: Effort) -> Reproduced:
         if knob == "decay":
             found = [default.times(value) for value in values]
         else:
-            chosen = [replace(base, **{knob: value if knob == "nu2" else int(value)}) for value in values]
+            chosen = [replace(base, **{knob: value}) for value in values]
             found = [relu_problem(one, seed).times(base.decay) for one in chosen]
         t1[knob], t2[knob] = clocks(found)
-        panels.append(sweep(symbol, values, ("t1", t1[knob], "solid", 0), ("t2", t2[knob], "solid", 1)))
+        panels.append(sweep(symbol, values, t1[knob], t2[knob]))
         effort.say(f"Figure 3: over {symbol} done")
     whole = relu_problem(replace(base, teacher_scale=1.0), seed).times(base.decay)
     checks = (
@@ -161,10 +161,8 @@ def figure_3(effort: Effort) -> Reproduced:
             whole.floors.population > LEVEL and whole.generalised is None,
         ),
     )
-    shorter = ("m = 4,000, not 10,000, outside the sweep over m",) if effort.quick else ()
-    return Reproduced(
-        "Figure 3", "random ReLU features, a ReLU neuron as teacher", tuple(panels), checks, (SCALED, *shorter)
-    )
+    changed = (SCALED, *effort.shorter("m = 4,000, not 10,000, outside the sweep over m"))
+    return Reproduced("Figure 3", "random ReLU features, a ReLU neuron as teacher", tuple(panels), checks, changed)
 
 
 def figure_5(effort: Effort) -> Reproduced:
@@ -202,8 +200,8 @@ def figure_5(effort: Effort) -> Reproduced:
     panel = Panel("share of inputs with (N − N*)² ≤ 0.01", STEP, "surrogate accuracy", lines, y_log=False)
     same = losses("losses of the same run", drawn, setting.decay, 1e6)
     effort.say("Figure 5: done")
-    shorter = ("m = 4,000, not 10,000",) if effort.quick else ()
-    return Reproduced("Figure 5", "the plateau of surrogate accuracy", (panel, same), checks, (SCALED, *shorter))
+    changed = (SCALED, *effort.shorter("m = 4,000, not 10,000"))
+    return Reproduced("Figure 5", "the plateau of surrogate accuracy", (panel, same), checks, changed)
 
 
 def figure_6(effort: Effort) -> Reproduced:

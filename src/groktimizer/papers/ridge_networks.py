@@ -5,7 +5,7 @@ Every run is a record of the store, so that a second call draws without training
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -104,14 +104,6 @@ def grid(quick: bool) -> Mapping[str, tuple[str, tuple[float, ...]]]:
     }
 
 
-def _cells(knob: str, values: Sequence[float]) -> list[Cell]:
-    if knob == "decay":
-        return [Cell(decay=value) for value in values]
-    if knob == "nu2":
-        return [Cell(nu2=value) for value in values]
-    return [Cell(n=int(value)) if knob == "n" else Cell(m=int(value)) for value in values]
-
-
 def figure_4(effort: Effort) -> Reproduced:
     """Four sweeps around n = 50, m = 1,000, d = 50, ν² = 1, λ = 0.05."""
     seeds, knobs = effort.seeds(1, 3), grid(effort.quick)
@@ -119,13 +111,13 @@ def figure_4(effort: Effort) -> Reproduced:
     t2: dict[str, list[float]] = {}
     panels: list[Panel] = []
     for knob, (symbol, values) in knobs.items():
-        cells = _cells(knob, values)
+        cells = [replace(Cell(), **{knob: value}) for value in values]
         groups = trained(cells, seeds, effort, f"Figure 4, {symbol}")
         t1[knob] = [times(group, "memorised_settled") for group in groups]
         t2[knob] = [times(group, "generalised") for group in groups]
         forgotten = [np.log(cell.nu2 / 2 / LEVEL) / (4 * cell.lr * cell.decay) for cell in cells]
-        ours = ("ln(ν²/2c)/(4ηλ), ours", forgotten, "dashed", 1)
-        panels.append(sweep(symbol, values, ("t1", t1[knob], "solid", 0), ("t2", t2[knob], "solid", 1), ours))
+        ours = ("ln(ν²/2c)/(4ηλ), ours", forgotten, 1)
+        panels.append(sweep(symbol, values, t1[knob], t2[knob], ours))
     checks = [
         near("slope of ln t2 over ln λ", slope(knobs["decay"][1], t2["decay"]), -1, 0.1),
         level("t1 hardly moves with λ", t1["decay"], 1.2),
@@ -138,6 +130,5 @@ def figure_4(effort: Effort) -> Reproduced:
         slower = trained([Cell(lr=LR / 4)], seeds, effort, "Figure 4, smaller step")[0]
         ratio = times(slower, "generalised") / t2["decay"][knobs["decay"][1].index(0.05)]
         checks.append(near("a quarter of the step takes this many times the steps", ratio, 4, 0.4))
-    shorter = ("1 seed and 2 to 3 values a panel", "two step sizes not compared") if effort.quick else ()
-    changed = (FASTER, *shorter)
+    changed = (FASTER, *effort.shorter("1 seed and 2 to 3 values a panel", "two step sizes not compared"))
     return Reproduced("Figure 4", "two-layer ReLU networks, zero teacher", tuple(panels), tuple(checks), changed)

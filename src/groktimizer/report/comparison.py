@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from groktimizer.measures import median_with_dnf
-from groktimizer.report.style import GREY, INK, drawable, house_style, log_steps, look
+from groktimizer.report.style import GREY, INK, drawable, house_style, log_steps, look, score_axis
 from groktimizer.results import Record
 
 SIGNS = 12  # of a method along a curve; those of different methods stand beside each other
 SIZES = {"memorised": 8.0, "generalised": 6.5, "settled": 13.0}
+WIDEST = 28  # characters of a name beside the curves; options go to the next line
 Curve = tuple[np.ndarray, np.ndarray]
 TIMES = (("memorised", "o", "white"), ("generalised", "D", "white"), ("settled", "o", None))
 
@@ -173,11 +175,7 @@ def _curves(axes: Axes, lines: Sequence[Line], accuracy: bool) -> None:
                     mew=0.6, zorder=2.5,
                 )  # fmt: skip
     log_steps(axes, first, last)
-    if accuracy:
-        axes.set(ylim=(-3, 104), ylabel="test accuracy (%)")
-        axes.set_yticks([0, 25, 50, 75, 100])
-    else:
-        axes.set(yscale="log", ylabel="test loss (log scale)")
+    score_axis(axes, accuracy, "test ")
 
 
 def _signs(steps: np.ndarray, ends: tuple[float, float], turn: float) -> np.ndarray:
@@ -215,7 +213,8 @@ def _times(axes: Axes, lines: Sequence[Line]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set(xlim=(low, high), ylim=(len(lines) - 0.4, -0.6))
-    axes.set_yticks(range(len(lines)), [line.label for line in lines])
+    names = [fill(line.label, WIDEST, break_long_words=False, break_on_hyphens=False) for line in lines]
+    axes.set_yticks(range(len(lines)), names)
     for label, line in zip(axes.get_yticklabels(), lines, strict=True):
         label.set_color(look(line.label).colour)
         label.set_fontweight("bold")

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from groktimizer.report.style import (
     BLUE,
+    DEEPEST,
     GREY,
     PALE,
     RED,
@@ -24,7 +25,7 @@ from groktimizer.report.style import (
 Run = Mapping[str, Any]
 _LEFT, _RIGHT = 0.2, 0.8  # parts of a log axis: nearer to its ends there is no room for words
 _ROOM = 20.0  # the axis goes on to so many times the last clock, for its words
-_DEPTH, _DEEPEST = 1e-8, 1e-20  # parts of the largest value: curves end there, tolerances may lie lower
+_LOWEST = 1e-20  # part of the largest value; curves end at `DEEPEST` of it, tolerances may lie so low
 
 
 def plot(frame: Mapping[str, Any]) -> Figure:
@@ -67,9 +68,9 @@ def _heights(runs: Sequence[Run], tolerances: Sequence[float]) -> tuple[float, f
     values = drawable(np.concatenate([one[part][1:] for one in runs for part in ("train", "test")]))
     shown = values[np.isfinite(values) & (values > 0)]
     high = float(shown.max(initial=0.0)) or 1.0
-    low = max(float(shown.min(initial=high)), _DEPTH * high)
-    low = max(min(low, *tolerances), _DEEPEST * high)
-    return low / 5, 30 * max(high, *(level for level in tolerances if level < high / _DEEPEST))
+    low = max(float(shown.min(initial=high)), DEEPEST * high)
+    low = max(min(low, *tolerances), _LOWEST * high)
+    return low / 5, 30 * max(high, *(level for level in tolerances if level < high / _LOWEST))
 
 
 def _panel(axes: Axes, one: Run, tolerances: Sequence[float], words: Sequence[str]) -> None:

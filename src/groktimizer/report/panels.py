@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from groktimizer.report.style import (
     BLUE,
+    DEEPEST,
     GREEN,
     INK,
     ORANGE,
@@ -109,9 +110,9 @@ def _ticks(values: Sequence[float]) -> list[str]:
 
 
 def _floor(axes: Axes, panel: Mapping[str, Any]) -> None:
-    """Leave out what is only rounding: losses below 1e-8 of the largest value."""
+    """Leave out what is only rounding: what is below `DEEPEST` of the largest value."""
     shown = [np.asarray(line["y"], dtype=float) for line in panel["lines"] if line["style"] != "dashed"]
     values = np.concatenate(shown)
     values = values[np.isfinite(values) & (values > 0)]
-    if values.size and values.min() < 1e-8 * values.max():
-        axes.set_ylim(1e-8 * values.max(), 3 * values.max())
+    if values.size and values.min() < DEEPEST * values.max():
+        axes.set_ylim(DEEPEST * values.max(), 3 * values.max())

@@ -1,6 +1,7 @@
 """From a record to its picture, and to the page of a comparison: the only way to either, so both can be made again."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,26 +49,42 @@ def name(record: Record) -> str:
     return str(record.summary["file"])
 
 
-def draw(record: Record, folder: Path) -> Path | None:
+def names(records: Sequence[Record]) -> list[str]:
+    """Name the files of records that go to one folder: where some share a name, each has its identity added.
+
+    Args:
+        records: of anything.
+
+    Returns:
+        One name a record, no two alike.
+    """
+    given = [name(record) for record in records]
+    count = Counter(given)
+    return [f"{one}-{record.identity}" if count[one] > 1 else one for one, record in zip(given, records, strict=True)]
+
+
+def draw(record: Record, folder: Path, file: str | None = None) -> Path | None:
     """Draw a record's picture into a folder.
 
     Args:
         record: of anything.
         folder: where it goes.
+        file: its name without the ending; None for the record's own.
 
     Returns:
         The PNG file, None if the record shows nothing.
     """
     drawn = figure(record)
-    return None if drawn is None else style.save(drawn, folder / f"{name(record)}.png")
+    return None if drawn is None else style.save(drawn, folder / f"{file or name(record)}.png")
 
 
-def write_page(record: Record, folder: Path) -> Path | None:
+def write_page(record: Record, folder: Path, file: str | None = None) -> Path | None:
     """Write the page of a comparison, and beside it what it was made of as JSON.
 
     Args:
         record: of anything.
         folder: where both go, and the picture.
+        file: name of the three without the ending; None for the record's own.
 
     Returns:
         The page, None if the record is of something else.
@@ -75,7 +92,7 @@ def write_page(record: Record, folder: Path) -> Path | None:
     if record.kind != COMPARISON:
         return None
     content = {key: value for key, value in record.summary.items() if key not in {"frame", "file"}}
-    page = folder / f"{name(record)}.md"
+    page = folder / f"{file or name(record)}.md"
     write_json(page.with_suffix(".json"), public.without_places(content))
     text = tables.comparison_page(content, page.with_suffix(".png").name, content["command"])
     write_bytes(page, text.encode())

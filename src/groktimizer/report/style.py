@@ -22,7 +22,7 @@ BLUE, RED, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A
 INK, GREY, PALE = "#222222", "#707070", "#F2F2EE"
 LARGEST = 1e100
 HEAD = 0.78  # inches above the panels
-DEEPEST = np.log(1e8)  # a logarithmic axis ends so far below the largest value
+DEEPEST = 1e-8  # part of the largest value at which a logarithmic axis ends: below is rounding
 CASING = 2.0  # points by which a curve is wider where another covers it
 
 
@@ -59,19 +59,18 @@ def look(label: str) -> Look:
     """Find the colour and the marker of a method; they are the same in every picture.
 
     Args:
-        label: name of the method, perhaps with the mark of its tuning.
+        label: name of the method, perhaps with the mark of its tuning, perhaps with its options in brackets.
 
     Returns:
         Those of `METHODS`, or of `OTHERS` by the hash of a name that is not there.
 
     Example:
-        >>> look("groktimizer").colour, look("adamw-tuned"), look("mine:make") == look("mine:make")
+        >>> look("groktimizer (penalty=l1)").colour, look("adamw-tuned"), look("mine:make") == look("mine:make")
         ('#0072B2', Look(colour='#843a00', marker='^'), True)
     """
-    name, shade = label, 1.0
-    for mark, factor in TUNED.items():
-        if label.endswith(mark):
-            name, shade = label.removesuffix(mark), factor
+    full, gap, rest = label.partition(" (")  # the mark of a tuning here, or options
+    name = full.removesuffix("-tuned")
+    shade = TUNED.get(gap + rest, TUNED.get(full.removeprefix(name), 1.0))
     colour, marker = METHODS.get(name) or OTHERS[hashlib.sha256(name.encode()).digest()[0] % len(OTHERS)]
     parts = [round(shade * int(colour[place : place + 2], 16)) for place in (1, 3, 5)]
     return Look(colour if shade == 1 else "#" + "".join(f"{part:02x}" for part in parts), marker)
@@ -94,7 +93,7 @@ def covers(curves: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]], *, log: bool =
     shown = [(np.asarray(x, dtype=np.float64), _height(y, log)) for x, y in curves]
     known = np.concatenate([np.empty(0), *(y[np.isfinite(y)] for _, y in shown)])
     span = float(np.ptp(known)) if known.size else 0.0
-    near = 0.01 * (min(span, DEEPEST) if log else span)
+    near = 0.01 * (min(span, -np.log(DEEPEST)) if log else span)
     counts = [np.zeros(len(x), dtype=int) for x, _ in shown]
     for place, (x, y) in enumerate(shown):
         for above, values in shown[place + 1 :]:
@@ -243,6 +242,15 @@ def save(figure: Figure, path: Path) -> Path:
     figure.savefig(content, format="png", metadata={"Software": "groktimizer"})
     write_bytes(path, content.getvalue())
     return path
+
+
+def score_axis(axes: Axes, accuracy: bool, of: str = "") -> None:
+    """Make the vertical axis one of accuracies in %, or a logarithmic one of losses, `of` the data named before it."""
+    if accuracy:
+        axes.set(ylim=(-3, 104), ylabel=f"{of}accuracy (%)")
+        axes.set_yticks([0, 25, 50, 75, 100])
+    else:
+        axes.set(yscale="log", ylabel=f"{of}loss (log scale)")
 
 
 def log_steps(axes: Axes, first: float, last: float) -> None:

@@ -20,6 +20,7 @@ from groktimizer.report.style import (
     house_style,
     log_steps,
     plot_seen,
+    score_axis,
 )
 from groktimizer.results import Record
 
@@ -150,11 +151,7 @@ def _curves(axes: Axes, picture: Frame) -> None:
     covered = covers([(picture.steps, values) for values, _, _ in curves], log=not picture.accuracy)
     for (values, label, colour), under in zip(curves, covered, strict=True):
         plot_seen(axes, picture.steps, scale * values, under, 2.4, color=colour, label=label)
-    if picture.accuracy:
-        axes.set(ylim=(-3, 104), ylabel="accuracy (%)")
-        axes.set_yticks([0, 25, 50, 75, 100])
-    else:
-        axes.set(yscale="log", ylabel="loss (log scale)")
+    score_axis(axes, picture.accuracy)
     axes.legend(loc="center left" if picture.accuracy else "lower left", handlelength=1.4, labelcolor="linecolor")
 
 

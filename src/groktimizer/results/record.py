@@ -114,11 +114,11 @@ class Record:
         try:
             file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
             table = file.read(use_threads=False)  # a record is small: threads would cost more than they save
-            head = json.loads((table.schema.metadata or {})[KEY])
+            head = read_head(table.schema)
+            history = {name: _values(table.column(name)) for name in table.column_names}
         except (pa.ArrowException, *UNREADABLE) as error:
             raise DamagedRecord(source, error) from error
         kind = check_schema(head, source)
-        history = {name: _values(table.column(name)) for name in table.column_names}
         check_history(history, source, kind)
         if digest(head, history) != head.get("digest"):
             raise DamagedRecord(source, "its content does not agree with its digest")
@@ -129,11 +129,16 @@ class Record:
         return cls(head["spec"], history, head["summary"], head["provenance"], kind)
 
 
+def read_head(schema: Any) -> Any:
+    """The JSON metadata in the schema of a record's file; raises what `UNREADABLE` lists where it has none."""
+    return json.loads((schema.metadata or {})[KEY])
+
+
 def _values(column: Any) -> np.ndarray:
     """The array of a column: its rows, or what its only cell holds."""
     import pyarrow as pa
 
-    return (column.combine_chunks().flatten() if pa.types.is_list(column.type) else column).to_numpy()
+    return np.asarray(column.combine_chunks().flatten() if pa.types.is_list(column.type) else column)
 
 
 def digest(head: Mapping[str, object], history: Mapping[str, np.ndarray]) -> str:

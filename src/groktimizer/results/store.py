@@ -1,12 +1,11 @@
 """A directory of records: one Parquet file for each, named by its identity."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from groktimizer.results.files import StoreError, make_directory, write_bytes
 from groktimizer.results.identity import plain
-from groktimizer.results.record import KEY, RUN, UNREADABLE, DamagedRecord, Record, check_schema
+from groktimizer.results.record import RUN, UNREADABLE, DamagedRecord, Record, check_schema, read_head
 
 
 class Store:
@@ -14,6 +13,7 @@ class Store:
 
     Args:
         directory: where the records go (`records/`) and the checkpoints of unfinished runs (`checkpoints/`).
+        write: whether it is made if needed, and proved to be writable; records can be read without.
 
     Example:
         >>> import tempfile, numpy as np
@@ -23,10 +23,11 @@ class Store:
         ['grokked']
     """
 
-    def __init__(self, directory: Path | str):
-        """Make the directory if needed and prove that it can be written."""
+    def __init__(self, directory: Path | str, *, write: bool = True):
+        """Make the directory if needed and prove that it can be written, unless it is only read."""
         self.directory = Path(directory)
-        make_directory(self.directory / "records")
+        if write:
+            make_directory(self.directory / "records")
 
     def path(self, identity: str) -> Path:
         """Where the record with this identity is or would be."""
@@ -109,7 +110,7 @@ class Store:
 
         for path in self._paths():
             try:
-                head = json.loads((pq.read_schema(path).metadata or {})[KEY])
+                head = read_head(pq.read_schema(path))
             except (pa.ArrowException, *UNREADABLE) as error:
                 raise DamagedRecord(str(path), error) from error
             yield path, check_schema(head, str(path)), head["spec"]
