@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,8 +130,9 @@ def test_a_row_counts_failures_and_failed_runs():
     assert made.times == [None, None] and made.success[0] == 0.0
     nearer = outcome(spec, math.inf)
     assert nearer.record is not None
-    nearer.record.summary["status"] = "nearer"  # of a run that was stopped at the cap
-    assert summarise(Method("x", "adamw"), [nearer], 99, 500).statuses == ["censored"]
+    record = replace(nearer.record, summary={**nearer.record.summary, "status": "nearer"})
+    capped = summarise(Method("x", "adamw"), [replace(nearer, record=record)], 99, 500)
+    assert capped.statuses == ["censored"]
 
 
 def test_faster_needs_a_test_that_says_so():
