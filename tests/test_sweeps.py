@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from groktimizer.ground.errors import UnknownName
 from groktimizer.peers import PEERS
@@ -257,3 +258,16 @@ def test_workers_are_counted():
     assert default_workers() >= 1
     with pytest.raises(ValueError, match="workers=0: expected a whole number ≥ 1"):
         execute([], Store("."), workers=0)
+
+
+def test_the_server_that_runs_are_forked_from_asks_cuda_nothing(monkeypatch: pytest.MonkeyPatch):
+    """Once CUDA has been asked in a process, what is forked from it cannot use a GPU, and cannot even look for one."""
+
+    def asked(*_: object) -> bool:
+        raise AssertionError("CUDA was asked")
+
+    from groktimizer.sweeps import warm
+
+    for name in ("is_available", "device_count", "is_current_stream_capturing"):
+        monkeypatch.setattr(torch.cuda, name, asked)
+    warm.load()
