@@ -110,6 +110,20 @@ def part(**values: object) -> None:
             raise UserError(f"{name}={value!r}: expected a number in [0, 1]")
 
 
+def fraction(**values: object) -> None:
+    """Check that numbers are in [0, 1): weights of the past, shares.
+
+    Args:
+        values: Numbers by the name of their argument.
+
+    Raises:
+        UserError: If one is not.
+    """
+    for name, value in values.items():
+        if not (is_number(value) and 0.0 <= value < 1.0):
+            raise UserError(f"{name}={value!r}: expected a number in [0, 1)")
+
+
 def word(name: str, value: object, accepted: Iterable[str]) -> None:
     """Check that a word is one of a few.
 

@@ -4,25 +4,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from groktimizer.ground.checks import is_number, positive, whole
+from groktimizer.ground.checks import fraction, is_number, positive, whole
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import noise
 
 UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
-
-
-def fraction(**values: object) -> None:
-    """Check that numbers are in [0, 1): weights of the past, shares.
-
-    Args:
-        values: Numbers by the name of their argument.
-
-    Raises:
-        UserError: If one is not.
-    """
-    for name, value in values.items():
-        if not (is_number(value) and 0.0 <= value < 1.0):
-            raise UserError(f"{name}={value!r}: expected a number in [0, 1)")
 
 
 @runtime_checkable

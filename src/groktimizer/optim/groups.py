@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from groktimizer.ground.checks import not_negative, positive
+from groktimizer.ground.checks import fraction, not_negative, positive
 from groktimizer.ground.errors import UserError
 from groktimizer.optim.agreement import sharded
-from groktimizer.optim.detector import fraction
 from groktimizer.penalties import L2, Elastic, GroupL1
 
 _L2 = L2()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from torch import nn
 from torch.optim import Optimizer
 
+from groktimizer.ground.checks import fraction, not_negative
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import convert_all
 from groktimizer.peers import build
@@ -146,14 +147,14 @@ def check_ranges(options: Mapping[str, object]) -> None:
             continue
         if key in {"lr", "vector_lr"} and not 0 < value < math.inf:
             raise UserError(f"{key}={value}: expected a finite learning rate > 0")
-        if key in {"weight_decay", "lamb"} and not 0 <= value < math.inf:
-            raise UserError(f"{key}={value}: expected a finite number ≥ 0")
+        if key in {"weight_decay", "lamb"}:
+            not_negative(**{key: value})
         if key in SCALES and value != 0 and not build.SMALLEST <= value <= build.LARGEST:
             raise UserError(f"{key}={value}: expected a number from {build.SMALLEST:g} to {build.LARGEST:g}")
         if key == "interpolation" and build.LARGEST < value < math.inf:
             raise UserError(f"{key}={value}: expected a loss level up to {build.LARGEST:g}, or inf")
-        if key in {"beta1", "beta2", "momentum", "alpha"} and not 0 <= value < 1:
-            raise UserError(f"{key}={value}: expected a number in [0, 1)")
+        if key in {"beta1", "beta2", "momentum", "alpha"}:
+            fraction(**{key: value})
 
 
 def cells(**values: tuple[Any, ...]) -> tuple[Cell, ...]:
