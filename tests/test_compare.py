@@ -20,6 +20,7 @@ from groktimizer.studies import (
     summarise,
     tune,
 )
+from groktimizer.studies.compare import _strongest
 from groktimizer.studies.summary import spread, verdict
 from groktimizer.studies.tuning import prior_order
 from groktimizer.sweeps import Outcome, RunSpec
@@ -223,6 +224,20 @@ def test_a_real_comparison(tmp_path):
     assert none.budget == min(3_000, int(3 * decay.settled.median) + WINDOW)
     assert none.verdict is not None and none.verdict.verdict == "slower"
     assert len(Store(tmp_path).query()) == 12
+
+
+@pytest.mark.parametrize(
+    ("names", "tuned", "expected"),
+    [
+        (["sgd", "adamw"], [], "adamw lr=0.1"),
+        (["adamw", "adamw-tuned"], [], "adamw-tuned lr=0.1"),
+        (["adamw-tuned"], ["adamw"], "adamw (tuned)"),
+        (["sgd", "muon"], [], "sgd lr=0.1"),
+    ],
+)
+def test_the_reference_is_the_strongest_adamw_whatever_its_row_is_called(names, tuned, expected):
+    methods = [Method(f"{name} lr=0.1", name, {"lr": 0.1}, "given") for name in names]
+    assert _strongest(methods, tuned) == expected
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,12 @@ def subgradient(model: nn.Module) -> Optimizer:
     return peer.build(model, options)
 
 
-@pytest.mark.parametrize("build", [composite, subgradient])
+def proximal(model: nn.Module) -> Optimizer:
+    peer, options = resolve("proximal", {"lr": 0.01, "penalty": "nuclear", "weight_decay": 0.3})
+    return peer.build(model, options)
+
+
+@pytest.mark.parametrize("build", [composite, subgradient, proximal])
 @pytest.mark.parametrize("way", [copied, pickled])
 def test_a_copied_optimizer_around_others_goes_on_alike(way, build):
     """Gradients are given by hand, so that copy and original see the same."""

@@ -13,6 +13,7 @@ from groktimizer import studies
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration, plain_console
+from groktimizer.cli.words import fresh_seeds
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.own import file_name
 from groktimizer.measures import FEWEST_SEEDS
@@ -23,7 +24,6 @@ from groktimizer.tasks import find_task, make_task
 from groktimizer.training.environment import resolve_device
 
 QUICK_SEEDS, SEEDS = 2, FEWEST_SEEDS
-FIRST_SEED = 101
 QUICK_STEPS = 1_500
 TUNED = ["adamw"]
 SHORT = 8  # digits of a comparison's hash in the names of its files
@@ -137,7 +137,7 @@ def requested(arguments: argparse.Namespace) -> Request:
         text = find_task(task).factory.settings if arguments.tune else ""
     longest = QUICK_STEPS if quick else studies.LONGEST
     protocol = studies.Protocol(
-        seeds=arguments.seeds or [FIRST_SEED + k for k in range(QUICK_SEEDS if quick else SEEDS)],
+        seeds=arguments.seeds or fresh_seeds(QUICK_SEEDS if quick else SEEDS),
         steps=arguments.steps or min(longest, make_task(task).default_steps),
         every=arguments.every or ("log" if quick else None),
         precision=arguments.precision or studies.comparison_precision(task),

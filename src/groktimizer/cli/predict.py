@@ -172,7 +172,7 @@ def _network(arguments: argparse.Namespace, told: Told) -> Prediction:
     if not (arguments.runs / "records").is_dir():
         raise UserError(f"--from {arguments.runs}: holds no records, expected the --out of `run` or `compare`")
     filters = {} if arguments.optimizer is None else {"optimizer": {"name": arguments.optimizer}}
-    records = Store(arguments.runs).query(**filters)
+    records = Store(arguments.runs, write=False).query(**filters)
     content = {"groups": [_group(group, arguments, told) for group in first_passage.groups(records)]}
     return Prediction("network", {**settings, "runs": [record.identity for record in records]}, content)
 

@@ -94,7 +94,12 @@ def seeds(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{told!r}: expected from 1 to {MOST_SEEDS:,} seeds, got {many:,}")
     if len(set(chosen)) < len(chosen):
         raise argparse.ArgumentTypeError(f"{told!r}: a seed comes twice")
-    return chosen if len(chosen) > 1 else [101 + k for k in range(many)]
+    return chosen if len(chosen) > 1 else fresh_seeds(many)
+
+
+def fresh_seeds(many: int) -> list[int]:
+    """Seeds to report on, none of which tuning uses."""
+    return [101 + k for k in range(many)]
 
 
 def factor(text: str) -> float | None:

@@ -137,12 +137,17 @@ class ProximalGradient(Optimizer):
 
     def __init__(self, params: list[dict[str, Any]], lr: float, penalty: Penalty, weight: float) -> None:
         not_negative(lr=lr, weight=weight)
-        self.penalty, self.weight = penalty, weight
+        self.penalty = penalty
         super().__init__(params, {"lr": lr, "weight_decay": weight})
         for group in self.param_groups:
             if group["weight_decay"] != 0.0:
                 for param in group["params"]:
                     penalty.check(param)
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that deepcopy and pickle need."""
+        return super().__getstate__() | {"penalty": self.penalty}
 
     @torch.no_grad()
     @override

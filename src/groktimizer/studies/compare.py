@@ -14,7 +14,6 @@ from groktimizer.studies.tuning import Runner, Tuning, tune
 from groktimizer.sweeps import Outcome, RunSpec, SweepEvent, execute
 
 LEADERS = frozenset({"tuned", "reference"})
-STRONG = ("adamw (tuned)", "adamw-tuned", "adamw")
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def compare(
         raise UserError(f"{option} names one method twice: {', '.join(labels)}")
     if tuned:
         protocol.check_fresh()
-    chosen = next((name for name in STRONG if name in labels), labels[0]) if reference is None else reference
+    chosen = _strongest(methods, tuned) if reference is None else reference
     if chosen not in labels:
         raise UserError(f"--reference {chosen!r}: expected one of {', '.join(labels)}")
     say = on_stage or (lambda _: None)
@@ -121,6 +120,15 @@ def compare(
         judged = [replace(row, verdict=verdict(row, against)) for row in rows.values()]
         panels.append(Panel(setting, judged, tunings, chosen))
     return Comparison(protocol, panels)
+
+
+def _strongest(methods: Sequence[Method], tuned: Sequence[str]) -> str:
+    """Label of the AdamW that most was done for, tuned here or before or not; of the first row if there is none."""
+    if "adamw" in tuned:
+        return "adamw (tuned)"
+    rows = {method.optimizer: method.label for method in reversed(methods)}
+    first = methods[0].label if methods else f"{tuned[0]} (tuned)"
+    return rows.get("adamw-tuned", rows.get("adamw", first))
 
 
 def _rows(setting: Setting, methods: Sequence[Method], protocol: Protocol, run: Runner) -> Mapping[str, Row]:

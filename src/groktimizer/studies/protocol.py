@@ -18,7 +18,6 @@ DEFAULT_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon", "gr
 QUICK_METHODS = ("groktimizer", "adamw-tuned", "adamw", "adam-l2", "muon")
 CAP = 3  # a run may be stopped at this many times the best settled time so far
 TUNING_SEEDS = (1, 2, 3)
-FIRST_FRESH_SEED = 101
 LONGEST = 5_000
 
 
@@ -254,7 +253,7 @@ def _setting_options(part: str, options: Mapping[str, object]) -> dict[str, str]
         if key in options:
             raise UserError(
                 f"{key} is given twice: {options[key]} by --set for every setting, {value} by the setting "
-                f"{part.strip()!r} (of --settings, or of --tune, which has four of its own)"
+                f"{part.strip()!r} (of --settings, or of --tune, which brings some of its own)"
             )
         own[key] = value
     return own

@@ -69,6 +69,8 @@ def _check_batch(where: str, batch: Batch) -> None:
     for name, values in batch._asdict().items():
         if not isinstance(values, Tensor):
             raise UserError(f"{where}: {name} are a {type(values).__name__}, expected a torch.Tensor")
+        if not values.ndim:
+            raise UserError(f"{where}: {name} are one number of shape (), expected samples along the first axis")
     samples, targets = len(batch.inputs), len(batch.targets)
     if not samples:
         raise UserError(f"{where}: 0 samples, expected at least one")
