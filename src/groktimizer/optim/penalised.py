@@ -137,7 +137,7 @@ class ProximalGradient(Optimizer):
 
     def __init__(self, params: list[dict[str, Any]], lr: float, penalty: Penalty, weight: float) -> None:
         not_negative(lr=lr, weight=weight)
-        self.penalty = penalty
+        self.penalty, self.weight = penalty, weight
         super().__init__(params, {"lr": lr, "weight_decay": weight})
         for group in self.param_groups:
             if group["weight_decay"] != 0.0:
@@ -147,7 +147,7 @@ class ProximalGradient(Optimizer):
     @override
     def __getstate__(self) -> dict[str, Any]:
         """Everything that deepcopy and pickle need."""
-        return super().__getstate__() | {"penalty": self.penalty}
+        return super().__getstate__() | {"penalty": self.penalty, "weight": self.weight}
 
     @torch.no_grad()
     @override
