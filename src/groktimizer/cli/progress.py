@@ -10,6 +10,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from typing_extensions import override
 
 from groktimizer.sweeps import RunSpec, SweepEvent
 from groktimizer.training import Event
@@ -58,6 +59,7 @@ def describe(event: Event) -> str:
 class _Stderr(Console):
     """Console for progress; a reader that went away is an OSError like a closed terminal."""
 
+    @override
     def on_broken_pipe(self) -> None:
         """Leave it to `Bars`; rich would end the program."""
         raise BrokenPipeError

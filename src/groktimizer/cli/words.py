@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from typing_extensions import override
+
 OUT = Path("groktimizer-results")
 KINDS = ("tasks", "optimizers", "penalties", "predictions", "studies", "data")  # what `groktimizer list` lists
 MOST_SEEDS, MOST_DIGITS = 1_000, 18
@@ -14,11 +16,13 @@ LONGEST_TEXT = 60  # characters of a wrong value that a complaint repeats
 class Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line, without the usage."""
 
+    @override
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""
         print(f"{self.prog}: error: {message}", file=sys.stderr)
         raise SystemExit(2)
 
+    @override
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (one signature for argparse's overloads)
         """Refuse ``--option=--``, of which argparse makes an option without a value.
 

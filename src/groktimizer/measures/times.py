@@ -1,8 +1,8 @@
 """The two clocks read off a history: when a run memorised, when it generalised, and when that lasted.
 
-One implementation of the definitions for the history of every task and every method; what theory foresees comes from
-`theory.clock.search`, in the same `Clocks`. A time is known only to the resolution at which
-the run was evaluated, which is therefore part of the result.
+One implementation of the definitions for the history of every task and every method; what theory foresees, searched for
+in closed forms or counted in a solver's own steps, comes in the same `Clocks`. A time is known only to the resolution
+at which the run was evaluated, which is therefore part of the result.
 """
 
 import math
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
+from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 from groktimizer.measures.verdict import Clocks
@@ -47,6 +48,7 @@ class Times(Clocks):
     evaluated_every: int
 
     @property
+    @override
     def resolution(self) -> int:
         """Steps between two looks at the run."""
         return self.evaluated_every
@@ -188,7 +190,7 @@ def grokking_times(
     if steps.size == 0:
         raise UserError("history is empty: at least one evaluation is needed")
     if (gaps <= 0).any():
-        raise UserError("history['step'] must ascend")
+        raise UserError("history['step']: expected steps that ascend")
     if window < 0:
         raise UserError(f"window={window}: expected a number of steps ≥ 0")
     t1, t1_settled = _both(history, memorised, window)

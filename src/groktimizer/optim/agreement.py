@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, TypeAlias
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 
@@ -173,6 +174,7 @@ class Agreement:
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return type(self)(self.process_group)
 
+    @override
     def __reduce__(self) -> tuple[type[Self], tuple[Literal[False] | None]]:
         """A process group belongs to its process: what is unpickled elsewhere takes the default.
 

@@ -236,6 +236,7 @@ class GROKtimizer(Optimizer):
         self._control.observed = True
 
     @torch.no_grad()
+    @override
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Take one step of the phase that is on.
 

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias
 
 from torch import Tensor
 from torch.optim import Adam, Optimizer
+from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 
@@ -79,6 +80,7 @@ class BaseFactory:
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 
+    @override
     def __reduce__(self) -> tuple[type["BaseFactory"], tuple[Build]]:
         try:
             pickle.dumps(self.build)

@@ -1,4 +1,4 @@
-"""State dicts of version 1, as groktimizer wrote them before 0.2: phase 1 lived apart, groups held lists by tensor."""
+"""State dicts of version 1, as groktimizer wrote them first: phase 1 lived apart, groups held lists by tensor."""
 
 import math
 from typing import Any

@@ -31,10 +31,12 @@ class ProductMatrix(Product):
         factors: Initial factors, shapes (n1, k), (k, k), …, (k, n2).
     """
 
+    @override
     def product(self) -> Tensor:
         """The matrix A, shape (n1, n2)."""
         return reduce(torch.matmul, self.factors)
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the outputs.
 

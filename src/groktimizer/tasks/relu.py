@@ -43,6 +43,7 @@ class TwoLayerRelu(nn.Module):
         active = (inputs @ self.hidden.T > 0).to(self.hidden.dtype)
         return torch.stack([(active * column) @ self.hidden for column in self.readout.unbind(1)], dim=1)
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the outputs.
 

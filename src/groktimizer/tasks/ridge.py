@@ -28,6 +28,7 @@ class LinearModel(nn.Module):
         super().__init__()
         self.theta = nn.Parameter(theta)
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the outputs.
 

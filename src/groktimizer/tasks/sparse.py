@@ -31,10 +31,12 @@ class ProductVector(Product):
         factors: Initial factors, each of shape (n,).
     """
 
+    @override
     def product(self) -> Tensor:
         """The vector a, shape (n,)."""
         return reduce(torch.mul, self.factors)
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the outputs.
 

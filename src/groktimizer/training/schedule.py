@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from groktimizer.ground.checks import whole
 from groktimizer.ground.seeds import derive_seed
@@ -48,16 +49,19 @@ class Schedule(Collection[int]):
         self._regular = regular
         self.last = last
 
+    @override
     def __contains__(self, step: object) -> bool:
         """Whether a step is one of them."""
         return step in self._members or step == self.last
 
+    @override
     def __iter__(self) -> Iterator[int]:
         """All of them, in order."""
         yield from self._regular
         if not (self._regular and self._regular[-1] == self.last):
             yield self.last
 
+    @override
     def __len__(self) -> int:
         """Their number."""
         return len(self._regular) + (not (self._regular and self._regular[-1] == self.last))

@@ -1,4 +1,4 @@
-"""When a condition on a curve begins to hold, first and for good, as certified steps: the one search of all clocks.
+"""When a condition on a curve begins to hold, first and for good, as certified steps: the one search of closed forms.
 
 A curve bounds itself over whole intervals of steps, so that the condition is known to hold throughout, or nowhere, or
 is left open. Open intervals are split, short ones are looked at step by step. Nothing is sampled: a curve that rings or
