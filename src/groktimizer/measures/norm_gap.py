@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +20,19 @@ from groktimizer.ground.errors import UserError
 
 Array = NDArray[np.float64]
 Loss = Callable[[nn.Module], Tensor]
-Point = tuple[float, float, Array]  # loss, norm and parameters
+State = list[Tensor]
 
 RAISE, RAISES = 2.0, 40  # of the weight, on the way up the path
 HALVINGS, CLOSE = 12, 0.002  # on the way back, until the loss is so near below the level
 PASSES = 500  # of L-BFGS at one weight
+
+
+class Point(NamedTuple):
+    """A state on a path: its training loss and norm, and its trainable parameters."""
+
+    loss: float
+    norm: float
+    state: State
 
 
 @dataclass(frozen=True)
@@ -86,13 +95,14 @@ def norm_gap(
     """
     positive(level=level)
     path = _Path(model, loss, level, None if penalised is None else {id(param) for param in penalised})
-    here = path.point(path.vector(model))
-    found = [point for start in (model, *starts) for point in path.walk(path.vector(start))]
-    if here[0] <= level:
-        found.append(here)
+    states = [
+        [param.detach().clone() for param in each.parameters() if param.requires_grad] for each in (model, *starts)
+    ]
+    here = path.point(states[0])
+    found = [point for state in states for point in path.walk(state)] + [here] * (here.loss <= level)
     if not found:
         raise UserError(f"level={level:g}: no minimum of loss + penalty is as low, whatever the weight")
-    return NormGap(here[1], here[0], min(norm for _, norm, _ in found), level)
+    return NormGap(here.norm, here.loss, min(point.norm for point in found), level)
 
 
 class _Path:
@@ -100,92 +110,81 @@ class _Path:
 
     def __init__(self, model: nn.Module, loss: Loss, level: float, chosen: set[int] | None) -> None:
         self.model, self.loss, self.level = copy.deepcopy(model), loss, level
-        counted = [
-            (param, chosen is None or id(original) in chosen)
-            for param, original in zip(self.model.parameters(), model.parameters(), strict=True)
-            if param.requires_grad
-        ]
-        self.params = [param for param, _ in counted]
-        if not any(inside for _, inside in counted):
+        pairs = zip(self.model.parameters(), model.parameters(), strict=True)
+        trained = [(ours, id(theirs)) for ours, theirs in pairs if ours.requires_grad]
+        self.params = [ours for ours, _ in trained]
+        self.weights = [ours for ours, name in trained if chosen is None or name in chosen]
+        if not self.weights:
             raise UserError("penalised: none of them is a trainable parameter of the model, expected at least one")
-        masks = [np.full(param.numel(), inside, dtype=np.float64) for param, inside in counted]
-        self.mask: Array = np.concatenate(masks)
 
-    def vector(self, model: nn.Module) -> Array:
-        """Trainable parameters of a network as one vector."""
-        values = [param.detach().flatten() for param in model.parameters() if param.requires_grad]
-        return torch.cat(values).double().cpu().numpy()
-
-    def evaluate(self, theta: Array) -> tuple[float, Array]:
-        """Training loss and its gradient."""
-        with torch.no_grad():
-            for param, part in zip(self.params, self._parts(theta), strict=True):
-                param.copy_(torch.from_numpy(part).view_as(param))
-        for param in self.params:
-            param.grad = None
-        value = self.loss(self.model)
-        value.backward()
-        grads = [torch.zeros_like(param) if param.grad is None else param.grad for param in self.params]
-        return float(value.detach()), torch.cat([grad.flatten() for grad in grads]).double().cpu().numpy()
-
-    def point(self, theta: Array) -> Point:
+    def point(self, state: State) -> Point:
         """Loss and norm of a state."""
-        return self.evaluate(theta)[0], float(np.linalg.norm(self.mask * theta)), theta
+        self._place(state)
+        return Point(float(self.loss(self.model).detach()), math.sqrt(float(self._square().detach())), state)
 
-    def walk(self, theta: Array) -> list[Point]:
+    def walk(self, state: State) -> list[Point]:
         """The states with a loss ≤ level on the path that begins at one."""
-        weight = self.level / max(self.point(theta)[1] ** 2, 1e-300)
-        below, above = self._up(theta, weight)
-        if below is None or above is None:
-            return [] if below is None else [below[1]]
-        (low, good), (high, bad) = below, above
+        low, good, high, bad = self._bracket(state)
+        if good is None:
+            return []
         found = [good]
-        for _ in range(HALVINGS):
+        for _ in range(HALVINGS if bad is not None else 0):
+            if good.loss >= (1.0 - CLOSE) * self.level:
+                break
             middle = math.sqrt(low * high)
-            tried = [self.minimise(point[2], middle) for point in (good, bad)]
-            fits = [point for point in tried if point[0] <= self.level]
+            tried = [self.minimise(point.state, middle) for point in (good, bad) if point is not None]
+            fits = [point for point in tried if point.loss <= self.level]
             if fits:
-                low, good = middle, min(fits, key=lambda point: point[1])
+                low, good = middle, min(fits, key=lambda point: point.norm)
                 found.append(good)
             else:
-                high, bad = middle, min(tried, key=lambda point: point[0])
-            if good[0] >= (1.0 - CLOSE) * self.level:
-                break
+                high, bad = middle, min(tried, key=lambda point: point.loss)
         return found
 
-    def _up(self, theta: Array, weight: float) -> tuple[tuple[float, Point] | None, tuple[float, Point] | None]:
-        """The last weight whose minimum fits, and the first whose minimum does not, with their minima."""
-        below: tuple[float, Point] | None = None
-        above: tuple[float, Point] | None = None
+    def _bracket(self, state: State) -> tuple[float, Point | None, float, Point | None]:
+        """The last weight whose minimum fits and the first whose minimum does not, each with that minimum."""
+        good = bad = None
+        low = high = weight = self.level / max(self.point(state).norm ** 2, 1e-300)
         for _ in range(RAISES):
-            point = self.minimise(theta, weight)
-            if point[0] <= self.level:
-                below, weight = (weight, point), weight * RAISE
-                theta = point[2]
-                if above is not None:
-                    break
+            point = self.minimise(state if good is None else good.state, weight)
+            if point.loss <= self.level:
+                low, good = weight, point
             else:
-                above = (weight, point)
-                if below is not None:
-                    break
-                weight /= RAISE
-        return below, above
+                high, bad = weight, point
+            if good is not None and bad is not None:
+                break
+            weight *= RAISE if bad is None else 1.0 / RAISE
+        return low, good, high, bad
 
-    def minimise(self, theta: Array, weight: float) -> Point:
+    def minimise(self, state: State, weight: float) -> Point:
         """The minimum at a weight that L-BFGS finds from a state."""
-        from scipy.optimize import minimize
+        self._place(state)
+        rule = torch.optim.LBFGS(
+            self.params,
+            max_iter=PASSES,
+            max_eval=2 * PASSES,
+            history_size=20,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-11,
+            line_search_fn="strong_wolfe",
+        )
 
-        def objective(at: Array) -> tuple[float, Array]:
-            value, grad = self.evaluate(at)
-            inside = self.mask * at
-            return value + weight / 2 * float(inside @ inside), grad + weight * inside
+        def objective() -> Tensor:
+            rule.zero_grad()
+            value = self.loss(self.model) + weight / 2 * self._square()
+            value.backward()
+            return value.detach()
 
-        options = {"maxiter": PASSES, "maxfun": 2 * PASSES, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-12}
-        found = minimize(objective, theta, jac=True, method="L-BFGS-B", options=options)
-        return self.point(found.x)
+        rule.step(objective)
+        return self.point([param.detach().clone() for param in self.params])
 
-    def _parts(self, theta: Array) -> list[Array]:
-        return np.split(theta, np.cumsum([param.numel() for param in self.params])[:-1])
+    def _square(self) -> Tensor:
+        return torch.stack([weight.square().sum() for weight in self.weights]).sum()
+
+    @torch.no_grad()
+    def _place(self, state: State) -> None:
+        for param, value in zip(self.params, state, strict=True):
+            param.copy_(value)
 
 
 def least_l1(features: Array, targets: Array, level: float) -> float:
