@@ -11,7 +11,6 @@ from groktimizer.theory.ridge import (
     Ridge,
     early_stopping,
     effective_ranks,
-    grokking_grid,
     predicted_generalisation,
     recommend,
 )
@@ -132,10 +131,6 @@ BAD = [
     (
         lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, -0.1, 0.1, 0.1),
         "weight_decay=-0.1: expected a finite number > 0",
-    ),
-    (
-        lambda: grokking_grid(Ridge(FEATURES, ONES), ONES, 0.1, 0.0, 0.1, 0.1),
-        "weight_decay: least 0, accepted are positive",
     ),
     (lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, 0.1, 0.1, 0.1, failure=0), r"failure=0: .* \(0, 1\)"),
     (

@@ -129,7 +129,7 @@ def forecast(
         predicted_generalisation(facts),
         _recommendation(ridge, start, lr, (train_tolerance, test_tolerance), max_delay, methods[CRITICAL].times),
         early_stopping(ridge, start, lr),
-        (_zero_loss(ridge, lr), float(ridge.covariance.loss(-ridge.teacher))),
+        (_zero_loss(ridge, lr), float(ridge.population.loss(-ridge.teacher))),
     )
 
 
