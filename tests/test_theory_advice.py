@@ -138,16 +138,6 @@ def test_recommended_decay_meets_the_delay_and_a_little_less_does_not(figure_2):
     assert advice.curve.population_loss(whole(advice.times.settled)) <= 0.01
 
 
-def test_amplified_delay(figure_2):
-    ridge, theta0 = figure_2
-    base = ridge.grokking_time(theta0, 1.0, 1e-3, 0.01, 0.01)
-    advice = recommend(ridge, theta0, 0.01, 0.01, amplify=7.0, lr=1.0, weight_decay=1e-3)
-    ratio = (whole(advice.times.settled) - whole(advice.times.memorised)) / (
-        whole(base.settled) - whole(base.memorised)
-    )
-    assert abs(ratio - 7) < 0.01
-
-
 def test_early_stopping_is_the_minimum_of_the_curve():
     rng = np.random.default_rng(7)
     ridge = Ridge(rng.normal(size=(30, 50)), rng.normal(size=50), noise=2 * rng.normal(size=30))
