@@ -136,7 +136,7 @@ class Modal:
         spoiled = self.system.values * self.noise / self.samples / total
         kept = nothing.flat if weight_decay > 0 else start.flat
         missing = kept - self.teacher.flat
-        train = self.train_form(weight_decay).limit
+        train = float(self.train_form(weight_decay)(np.zeros(self.rank + 1)))
         bias = shrunk * self.teacher.coordinates
         whole = self.energy(bias + spoiled, missing)
         if self.population.targets is None:
