@@ -36,12 +36,7 @@ Places = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Piece:
-    """A loss along the modes of one phase; steps count from its start.
-
-    Args:
-        modes: The modes.
-        loss: The loss of their offsets.
-    """
+    """A loss of the offsets of the modes of one phase; steps count from its start."""
 
     modes: "Modes"
     loss: Loss
@@ -65,35 +60,28 @@ class Piece:
         return self.loss.range(self.modes.box(edges))
 
     def walk(self, first: int, last: int, level: float | None = None) -> Array:
-        """Losses at every step from `first` to `last`.
+        """Losses at every step from `first` to `last`, less than 16,384 steps later.
 
         Args:
             first: First step.
-            last: Last step, less than 16,384 steps later.
-            level: What they will be compared with: where a coarse sum tells on which side a block of them lies, that is
-                all that they are good for. None makes all of them exact.
+            last: Last step.
+            level: If they are only to be compared with it, they are exact where they are near it, else right in side.
 
         Returns:
             Shape (steps,).
         """
-        walker = self.modes.walker
-        states = walker.states(first, -(-(last + 1 - first) // _BLOCK))
+        states = self.modes.states(first, -(-(last + 1 - first) // _BLOCK))
         if level is None or not isinstance(self.loss, Diagonal):
             blocks, steps = np.divmod(np.arange(last + 1 - first), _BLOCK)
-            return self.loss(walker.offsets(states, blocks, steps))
-        values, near = walker.coarse(states, self.loss, level)
-        values[near] = self.loss(walker.offsets(states, *near))
+            return self.loss(self.modes.offsets(states, blocks, steps))
+        values, near = self.modes.coarse(states, self.loss, level)
+        values[near] = self.loss(self.modes.offsets(states, *near))
         return values.ravel()[: last + 1 - first]
 
 
 @dataclass(frozen=True)
 class Below(Plain):
-    """The condition ``loss <= level`` along a piece, as `Curve` has it.
-
-    Args:
-        piece: The loss.
-        level: The tolerance.
-    """
+    """The condition ``loss <= level`` along a piece."""
 
     piece: Piece
     level: float
@@ -163,16 +151,8 @@ class Modes:
     def __init__(self, segment: Segment) -> None:
         self.segment, self._boxes = segment, dict[tuple[float, float, int], Box]()
         rings = segment.rates.oscillates
-        self._parts = [
-            (index, band(segment.take(index)))
-            for index, band in ((np.flatnonzero(~rings), _Real), (np.flatnonzero(rings), _Waves))
-            if index.size
-        ]
-
-    @cached_property
-    def walker(self) -> "_Walker":
-        """Its tables, made when the first interval is walked."""
-        return _Walker(self.segment)
+        kinds = ((np.flatnonzero(~rings), _between_real), (np.flatnonzero(rings), _between_waves))
+        self._parts = [(index, segment.take(index), between) for index, between in kinds if index.size]
 
     def box(self, edges: Array) -> Box:
         """Bounds between consecutive edges, the last of which may be inf; of shape (intervals, modes)."""
@@ -180,124 +160,59 @@ class Modes:
         if key not in self._boxes:
             if len(self._boxes) == _KEPT:
                 self._boxes.clear()
-            self._boxes[key] = self._box(edges)
+            low = np.empty((edges.size - 1, self.segment.offset.size))
+            high = np.empty_like(low)
+            steps, for_ever = np.minimum(edges, FAR)[:, None], np.isinf(edges[1:])[:, None]
+            for index, part, between in self._parts:
+                low[:, index], high[:, index] = between(part, steps, for_ever)
+            self._boxes[key] = Box(low, high, self.segment.rates.negative)
         return self._boxes[key]
 
-    def _box(self, edges: Array) -> Box:
-        low = np.empty((edges.size - 1, self.segment.offset.size))
-        high = np.empty_like(low)
-        steps, for_ever = np.minimum(edges, FAR)[:, None], np.isinf(edges[1:])[:, None]
-        for index, band in self._parts:
-            low[:, index], high[:, index] = band(steps, for_ever)
-        return Box(low, high, self.segment.rates.negative)
+    @cached_property
+    def _steps(self) -> tuple[Array, Array]:
+        """What a step of a block makes of position and velocity at its begin; both of shape (steps, modes)."""
+        rates, table = self.segment.rates, _table(self.segment.rates, 1, _BLOCK)
+        if not self.segment.from_start.any():
+            return table.position, table.position_per_velocity
+        moved = rates.displacement(np.arange(_BLOCK)[:, None])
+        return np.where(self.segment.from_start, moved, table.position), table.position_per_velocity
 
+    @cached_property
+    def _begins(self) -> Transfer:
+        return _table(self.segment.rates, _BLOCK, _BLOCKS)
 
-class _Real:
-    """Range of ``p e0 + mu U d0`` for real roots: if positive p and U bounded apart, if negative the size."""
+    @cached_property
+    def _products(self) -> npt.NDArray[np.float32]:
+        one, two = (part.T for part in self._steps)
+        return np.vstack([one**2, one * two, two**2, one, two], dtype=np.float32)
 
-    def __init__(self, segment: Segment) -> None:
-        self._segment, self._kick = segment, segment.rates.momentum * segment.velocity
+    @cached_property
+    def _most(self) -> tuple[Array, Array]:
+        one, two = (np.abs(part).max(axis=0) for part in self._steps)
+        return one, two
 
-    def __call__(self, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
-        segment, rates = self._segment, self._segment.rates
-        cosine, sine = rates.waves(steps)
-        place = (cosine + rates.balance * sine) * segment.offset
-        if segment.from_start.any():
-            place = np.where(segment.from_start, rates.displacement(steps) * segment.offset, place)
-        start, end = place[:-1], np.where(for_ever, segment.end, place[1:])
-        low, high = np.minimum(start, end), np.maximum(start, end)
-        if self._kick.any():
-            _, top = rates.waves(np.clip(peak_step(rates), steps[:-1], steps[1:]))
-            least = np.where(for_ever, 0.0, np.minimum(sine[:-1], sine[1:]))
-            low = low + np.minimum(self._kick * least, self._kick * top)
-            high = high + np.maximum(self._kick * least, self._kick * top)
-        slack = _SLACK * np.maximum(np.abs(low), np.abs(high))
-        low, high = low - slack, high + slack
-        if rates.negative.any():
-            far = envelope(rates, steps[:-1], segment.offset, segment.velocity) * (1 + _SLACK)
-            left = np.abs(segment.offset) * np.exp(steps[1:] * rates.log_rate) * (1 - _SLACK)
-            near = np.where((rates.momentum == 0) & ~for_ever, left, 0.0)
-            low, high = np.where(rates.negative, near, low), np.where(rates.negative, far, high)
-        return low, high
-
-
-class _Waves:
-    """Range of ``R rho^t cos(t angle - lag)`` for complex roots."""
-
-    def __init__(self, segment: Segment) -> None:
-        rates = segment.rates
-        self._log_rate, self._turn = rates.log_rate, np.where(rates.folded, _LONG_PI - rates.angle, rates.angle)
-        sine_part = rates.balance * segment.offset + rates.momentum * segment.velocity
-        sine_part = sine_part * rates.inverse_sine * np.exp(-rates.log_rate)
-        self._size, self._lag = np.hypot(segment.offset, sine_part), np.arctan2(sine_part, segment.offset)
-
-    def __call__(self, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
-        begin = np.mod(phase(steps[:-1], self._turn) - self._lag, _TWO_PI)
-        finish = begin + np.diff(steps, axis=0) * self._turn.astype(np.float64)
-        one, two = np.cos(begin), np.cos(finish)
-        top = np.where(finish >= _TWO_PI, 1.0, np.maximum(one, two))
-        holds_pi = ((begin <= np.pi) & (finish >= np.pi)) | (finish >= 3 * np.pi)
-        bottom = np.where(holds_pi, -1.0, np.minimum(one, two))
-        size = self._size * np.exp(steps * self._log_rate)
-        large, small = size[:-1], np.where(for_ever, 0.0, size[1:])
-        top, bottom = np.minimum(top + _PHASE_SLACK, 1.0), np.maximum(bottom - _PHASE_SLACK, -1.0)
-        low = np.where(bottom < 0, bottom * large, bottom * small)
-        high = np.where(top > 0, top * large, top * small)
-        return low - _SLACK * large, high + _SLACK * large
-
-
-class _States(NamedTuple):
-    """Where the modes are when blocks of steps begin; each of shape (blocks, modes).
-
-    Args:
-        position: From the fixed point.
-        velocity: Their displacement a step.
-        moved: The way of modes that are measured from their start.
-    """
-
-    position: Array
-    velocity: Array
-    moved: Array
-
-
-class _Walker:
-    """Every step of a segment, blocks at a time, from one exact state.
-
-    Args:
-        segment: A solved phase.
-    """
-
-    def __init__(self, segment: Segment) -> None:
-        self._segment, rates = segment, segment.rates
-        table = _table(rates, 1, _BLOCK)
-        self._position, self._velocity = table.position, table.position_per_velocity
-        if segment.from_start.any():
-            moved = rates.displacement(np.arange(_BLOCK)[:, None])
-            self._position = np.where(segment.from_start, moved, self._position)
-        self._starts = _table(rates, _BLOCK, _BLOCKS)
-
-    def states(self, first: int, blocks: int) -> _States:
-        """The states of consecutive blocks, the first of which begins at `first`."""
-        entries = Transfer(*(part[:blocks] for part in self._starts))
-        position, velocity = self._segment.from_end.offsets(first)
+    def states(self, first: int, blocks: int) -> "_States":
+        """The states with which consecutive blocks begin, the first of them at `first`."""
+        entries = Transfer(*(part[:blocks] for part in self._begins))
+        position, velocity = self.segment.from_end.offsets(first)
         moved = np.zeros((blocks, position.size))
-        if self._segment.from_start.any():
-            offsets = self._segment.offsets(first + _BLOCK * np.arange(blocks))[0]
-            moved = np.where(self._segment.from_start, offsets, moved)
+        if self.segment.from_start.any():
+            offsets = self.segment.offsets(first + _BLOCK * np.arange(blocks))[0]
+            moved = np.where(self.segment.from_start, offsets, moved)
         return _States(
             entries.position * position + entries.position_per_velocity * velocity,
             entries.velocity_per_position * position + entries.velocity * velocity,
             moved,
         )
 
-    def offsets(self, states: _States, blocks: Places, steps: Places) -> Array:
+    def offsets(self, states: "_States", blocks: Places, steps: Places) -> Array:
         """Offsets at steps of blocks, both of shape (places,); shape (places, modes)."""
-        place = self._position[steps] * states.position[blocks]
-        place += self._velocity[steps] * states.velocity[blocks]
+        place = self._steps[0][steps] * states.position[blocks]
+        place += self._steps[1][steps] * states.velocity[blocks]
         place += states.moved[blocks]
         return place
 
-    def coarse(self, states: _States, loss: Diagonal, level: float) -> tuple[Array, tuple[Places, ...]]:
+    def coarse(self, states: "_States", loss: Diagonal, level: float) -> tuple[Array, tuple[Places, ...]]:
         """The loss multiplied out in single precision: sums of what belongs to a block times what belongs to its steps.
 
         Args:
@@ -324,14 +239,55 @@ class _Walker:
             near = np.nonzero(~((values > high[:, None]) | (values < low[:, None])))
         return (values + still[:, None]) * level, near
 
-    @cached_property
-    def _products(self) -> npt.NDArray[np.float32]:
-        one, two = self._position.T, self._velocity.T
-        return np.vstack([one**2, one * two, two**2, one, two], dtype=np.float32)
 
-    @cached_property
-    def _most(self) -> tuple[Array, Array]:
-        return np.abs(self._position).max(axis=0), np.abs(self._velocity).max(axis=0)
+class _States(NamedTuple):
+    """From the fixed point, a step, and of modes measured from their start; each of shape (blocks, modes)."""
+
+    position: Array
+    velocity: Array
+    moved: Array
+
+
+def _between_real(segment: Segment, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
+    """Range of ``p e0 + mu U d0`` for real roots: if positive p and U bounded apart, if negative the size."""
+    rates, kick = segment.rates, segment.rates.momentum * segment.velocity
+    cosine, sine = rates.waves(steps)
+    place = (cosine + rates.balance * sine) * segment.offset
+    if segment.from_start.any():
+        place = np.where(segment.from_start, rates.displacement(steps) * segment.offset, place)
+    start, end = place[:-1], np.where(for_ever, segment.end, place[1:])
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    if kick.any():
+        _, top = rates.waves(np.clip(peak_step(rates), steps[:-1], steps[1:]))
+        least = np.where(for_ever, 0.0, np.minimum(sine[:-1], sine[1:]))
+        low, high = low + np.minimum(kick * least, kick * top), high + np.maximum(kick * least, kick * top)
+    slack = _SLACK * np.maximum(np.abs(low), np.abs(high))
+    low, high = low - slack, high + slack
+    if rates.negative.any():
+        far = envelope(rates, steps[:-1], segment.offset, segment.velocity) * (1 + _SLACK)
+        left = np.abs(segment.offset) * np.exp(steps[1:] * rates.log_rate) * (1 - _SLACK)
+        near = np.where((rates.momentum == 0) & ~for_ever, left, 0.0)
+        low, high = np.where(rates.negative, near, low), np.where(rates.negative, far, high)
+    return low, high
+
+
+def _between_waves(segment: Segment, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
+    """Range of ``R rho^t cos(t angle - lag)`` for complex roots."""
+    rates, turn = segment.rates, np.where(segment.rates.folded, _LONG_PI - segment.rates.angle, segment.rates.angle)
+    sine_part = rates.balance * segment.offset + rates.momentum * segment.velocity
+    sine_part = sine_part * rates.inverse_sine * np.exp(-rates.log_rate)
+    begin = np.mod(phase(steps[:-1], turn) - np.arctan2(sine_part, segment.offset), _TWO_PI)
+    finish = begin + np.diff(steps, axis=0) * turn.astype(np.float64)
+    one, two = np.cos(begin), np.cos(finish)
+    top = np.where(finish >= _TWO_PI, 1.0, np.maximum(one, two))
+    holds_pi = ((begin <= np.pi) & (finish >= np.pi)) | (finish >= 3 * np.pi)
+    bottom = np.where(holds_pi, -1.0, np.minimum(one, two))
+    size = np.hypot(segment.offset, sine_part) * np.exp(steps * rates.log_rate)
+    large, small = size[:-1], np.where(for_ever, 0.0, size[1:])
+    top, bottom = np.minimum(top + _PHASE_SLACK, 1.0), np.maximum(bottom - _PHASE_SLACK, -1.0)
+    low = np.where(bottom < 0, bottom * large, bottom * small)
+    high = np.where(top > 0, top * large, top * small)
+    return low - _SLACK * large, high + _SLACK * large
 
 
 def _table(rates: ModeRates, stride: int, count: int) -> Transfer:

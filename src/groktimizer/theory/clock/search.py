@@ -1,8 +1,7 @@
 """When a condition on a curve begins to hold, first and for good, as certified steps: the one search of closed forms.
 
-A curve bounds itself over whole intervals of steps, so that the condition is known to hold throughout, or nowhere, or
-is left open. Open intervals are split, short ones are looked at step by step. Nothing is sampled: a curve that rings or
-comes back cannot hide a crossing. The last interval has no end, and decides for ever.
+A curve bounds itself over whole intervals: the condition holds throughout, or nowhere, or is open. Open intervals are
+split, short ones looked at step by step; nothing is sampled. The last interval has no end, and decides for ever.
 """
 
 import itertools
@@ -47,14 +46,7 @@ class Curve(Protocol):
         ...
 
     def labels(self, edges: Array) -> Labels:
-        """What bounds say of the intervals between consecutive edges.
-
-        Args:
-            edges: Increasing steps, shape (intervals + 1,); an interval ends before the next edge, which may be inf.
-
-        Returns:
-            1 where the condition holds throughout, -1 where nowhere, 0 where it is open; shape (intervals,).
-        """
+        """What bounds say from each edge to before the next, the last of which may be inf: 1 yes, -1 no, 0 open."""
         ...
 
     def walk(self, first: int, last: int) -> Truth:
@@ -96,23 +88,12 @@ class Crossing:
 
 @dataclass
 class Budget:
-    """Steps that a search may look at one by one before it gives up.
-
-    Args:
-        steps: What is left.
-    """
+    """How many `steps` a search may still look at one by one before it gives up."""
 
     steps: float
 
     def spend(self, steps: int) -> None:
-        """Take steps from the budget.
-
-        Args:
-            steps: How many are looked at next.
-
-        Raises:
-            BudgetSpent: If they are more than what is left.
-        """
+        """Take steps from the budget; `BudgetSpent` if they are more than what is left."""
         self.steps -= steps
         if self.steps < 0:
             raise BudgetSpent
@@ -143,13 +124,12 @@ def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float
         Both times, as exact as the curves: steps that meet the level to rounding may go either way.
     """
     allowance, final, first = Budget(budget), curve(len(starts) - 1), None
-    edges = EVER
-    labels = final.labels(edges)
+    labels = final.labels(EVER)
 
     def look(place: int, label: int, forward: bool) -> int | None:
         goal = _Goal(label, forward, allowance)
         if place == len(starts) - 1:
-            found = _find(final, edges, labels, goal)
+            found = _find(final, EVER, labels, goal)
         else:
             found = _stretch(curve(place), starts[place + 1] - starts[place] - 1, goal)
         return None if found is None else starts[place] + found
@@ -168,8 +148,7 @@ def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float
 
 def first_step(curve: Curve, label: int) -> int | None:
     """First step with a label (1 holds, -1 does not) on a curve without end, None if there is none up to `LATEST`."""
-    edges = EVER
-    return _find(curve, edges, curve.labels(edges), _Goal(label, True, Budget(math.inf)))
+    return _find(curve, EVER, curve.labels(EVER), _Goal(label, True, Budget(math.inf)))
 
 
 def divided(first: int, last: int) -> Array:
