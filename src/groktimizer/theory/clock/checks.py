@@ -43,17 +43,7 @@ def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
 
 
 def check_lr(lr: npt.ArrayLike, sharpness: float, what: str, *, momentum: bool = False) -> None:
-    """Refuse step sizes with which descent on a quadratic diverges.
-
-    Args:
-        lr: Any shape.
-        sharpness: Its largest curvature L.
-        what: It is of, for the error.
-        momentum: Whether the steps are accelerated, for which ``lr L`` is at most 1 and not below 2.
-
-    Raises:
-        UserError: If one is not accepted.
-    """
+    """Refuse step sizes, of any shape, with ``lr L >= 2``, or above 1 with momentum, for the largest curvature L."""
     most = _largest("lr", lr)
     if momentum and most * sharpness > 1 + _ROOM:
         raise UserError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / sharpness:.6g}")

@@ -60,16 +60,7 @@ class Piece:
         return self.loss.range(self.modes.box(edges))
 
     def walk(self, first: int, last: int, level: float | None = None) -> Array:
-        """Losses at every step from `first` to `last`, less than 16,384 steps later.
-
-        Args:
-            first: First step.
-            last: Last step.
-            level: If they are only to be compared with it, they are exact where they are near it, else right in side.
-
-        Returns:
-            Shape (steps,).
-        """
+        """Losses at every step from `first` to `last`, of 16,384 at most; with a level exact only near it."""
         states = self.modes.states(first, -(-(last + 1 - first) // _BLOCK))
         if level is None or not isinstance(self.loss, Diagonal):
             blocks, steps = np.divmod(np.arange(last + 1 - first), _BLOCK)
@@ -213,16 +204,8 @@ class Modes:
         return place
 
     def coarse(self, states: "_States", loss: Diagonal, level: float) -> tuple[Array, tuple[Places, ...]]:
-        """The loss multiplied out in single precision: sums of what belongs to a block times what belongs to its steps.
-
-        Args:
-            states: Of the blocks.
-            loss: Of modes that do not mix.
-            level: What it is compared with.
-
-        Returns:
-            Losses, shape (blocks, steps), and the places where they may be on the other side of the level.
-        """
+        """Losses (blocks, steps) in single precision, and the places where they may lie beyond the level in truth."""
+        # Multiplied out, a loss is a sum of what belongs to a block times what belongs to its steps.
         size = level**-0.5
         beta = (loss.beta + loss.alpha * states.moved) * size
         place, pace = loss.alpha * states.position * size, loss.alpha * states.velocity * size

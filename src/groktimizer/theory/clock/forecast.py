@@ -63,13 +63,7 @@ def until_rest(run: Callable[[int], Descent], first: float, most: float) -> Desc
 
 @dataclass(frozen=True)
 class End:
-    """Where an error ends.
-
-    Args:
-        error: The error.
-        tolerance: What it is wanted to be.
-        why: Why it ends there.
-    """
+    """The error at the end, what it is wanted to be, and why it ends there."""
 
     error: float
     tolerance: float
@@ -94,7 +88,7 @@ def broken(ends: Mapping[str, End], names: tuple[str, str] = ("train error", "re
 def better_weight(
     weight: float, largest: float, ends: Mapping[str, End], run: Callable[[float], Clocks], told: Callable[..., str]
 ) -> tuple[str, ...]:
-    """The largest weight found that keeps both tolerances; nothing if it is about this one.
+    """One line on the largest weight found that keeps both tolerances; nothing if it is about this one.
 
     Args:
         weight: This one.

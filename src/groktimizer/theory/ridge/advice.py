@@ -30,16 +30,7 @@ _Ends = Callable[[float], tuple[float, float]]  # settled and memorised step of 
 
 @dataclass(frozen=True)
 class DecayAdvice:
-    """A weight decay, and the run that shows what it does.
-
-    Args:
-        reason: What was asked for.
-        lr: eta.
-        weight_decay: lambda.
-        times: Exact times of that run.
-        bias: Population loss that this decay costs in the long run.
-        curve: The run.
-    """
+    """A weight decay, why it was asked for, what it costs in the long run (`bias`), and the run that shows it."""
 
     reason: str
     lr: float
@@ -169,16 +160,7 @@ def _least(ends: _Ends, low: float, high: float, wish: float) -> float | None:
 
 
 def early_stopping(ridge: Ridge, theta0: npt.ArrayLike | Start, lr: float) -> StoppingAdvice:
-    """The optimal stopping step of gradient descent without decay, against the best ridge estimator.
-
-    Args:
-        ridge: The problem.
-        theta0: Initial parameters, shape (m,).
-        lr: Step size eta.
-
-    Returns:
-        Both optima; the step is exact, found by branch and bound.
-    """
+    """The optimal stopping step of gradient descent without decay, exact, against the best ridge estimator."""
     _check_stable(ridge, lr)
     curve = ridge.trajectory(theta0, lr, 0.0)
     step, loss = lowest(curve.population_pieces[0])
@@ -186,17 +168,8 @@ def early_stopping(ridge: Ridge, theta0: npt.ArrayLike | Start, lr: float) -> St
 
 
 def best_weight_decay(ridge: Ridge) -> tuple[float, float]:
-    """Lambda of least population loss of the ridge estimator, over ``lambda > -h_min``, and that loss.
-
-    The estimator stays in the span of the data. A negative lambda (arXiv 2009.14286) is not where gradient descent goes
-    from a start with a null-space component: that component would grow.
-
-    Args:
-        ridge: The problem.
-
-    Returns:
-        lambda, possibly negative, and its population loss.
-    """
+    """Lambda > -h_min of least population loss of the ridge estimator, possibly negative, and that loss."""
+    # It stays in the span of the data: with a negative lambda (arXiv 2009.14286) a null-space part would grow.
     least, most = float(ridge.modal.curvature[-1]), ridge.sharpness
 
     def loss(decay: float) -> float:

@@ -259,15 +259,13 @@ def eq_8_generalised(facts: Facts) -> Bound:
 def predicted_generalisation(facts: Facts) -> float:
     """Not a bound but a prediction of ours: ``t2 = ln((m - n) nu^2 lambda_min(Sigma) / c) / (2 eta lambda)``.
 
-    The null-space part of the initialisation alone, forgotten at rate eta lambda; for covariance I/m this is
-    ``ln((m - n) nu^2 / (m c)) / (2 eta lambda)``, within a few percent of the exact time when decay is slow. It is 0
-    where that part is below c from the start.
+    The null-space part of the start alone, forgotten at rate eta lambda: within a few percent where decay is slow.
 
     Args:
         facts: The problem, with weight_decay > 0.
 
     Returns:
-        Steps; NaN where nothing is left to forget: no null space, or a start without a component there.
+        Steps; 0 where that part is below c from the start, NaN where there is nothing to forget.
     """
     ratio = (facts.m - facts.n) * facts.init_variance * facts.least_covariance / facts.test_tolerance
     return max(_log(ratio), 0.0) / (2 * facts.lr * facts.weight_decay)

@@ -58,15 +58,7 @@ class Population:
         return 0.0 if narrow else float(np.linalg.svd(self.root, compute_uv=False)[-1]) ** 2
 
     def reach(self, system: Spectrum, coordinates: Array) -> tuple[Array, Array]:
-        """Split what the test targets ask for beyond ``V coordinates``: what the null space could give, and the rest.
-
-        Args:
-            system: Singular system of the train features.
-            coordinates: Along its right singular vectors.
-
-        Returns:
-            Both as images, shape (N,).
-        """
+        """What test targets ask for beyond ``V coordinates``: the null space's part and the rest, of shape (N,)."""
         seen = self.images(system)
         asked, hidden = self.wanted - seen @ coordinates, self.root - system.expand(seen)
         wide = hidden.shape[0] <= hidden.shape[1]

@@ -25,13 +25,7 @@ _PAST = 20.0  # one with a last time up to so many times that
 
 @dataclass(frozen=True)
 class Method:
-    """One method's run.
-
-    Args:
-        momentum: mu that it uses.
-        times: Its exact times.
-        curve: The run.
-    """
+    """One method's momentum mu, exact times, and run."""
 
     momentum: float
     times: GrokkingTime
@@ -50,7 +44,7 @@ class Forecast:
         predicted: Our practical predictor of gradient descent's t2; NaN where it has none.
         recommendation: The decay that was asked for, or why there is none.
         stopping: The best step to stop training without decay.
-        zero: Train and population loss of theta = 0, which decay leads to whatever the data say.
+        zero: Train and population loss of theta = 0, which decay leads to.
     """
 
     lr: float

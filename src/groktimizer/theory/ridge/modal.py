@@ -68,16 +68,7 @@ class Modal:
         return (spoiled - weight_decay * self.teacher.coordinates) / (self.curvature + weight_decay)
 
     def trajectory(self, start: Start, phases: list[Phase], flow: bool) -> Trajectory:
-        """Solve a run: coordinates along the data, then the weight of the null-space component, which is 1 at first.
-
-        Args:
-            start: Initial point.
-            phases: Its settings.
-            flow: Replace every step by gradient flow for time lr.
-
-        Returns:
-            The trajectory, both losses expressed in these modes.
-        """
+        """A run of heavy ball, or of gradient flow for time lr a step, with both losses expressed in its modes."""
         pull = np.append(self.system.values * self.residual / self.samples, 0.0)
         initial, target = np.append(start.coordinates, 1.0), np.append(self.teacher.coordinates, 0.0)
         segments = solve(phases, np.append(self.curvature, 0.0), pull, initial, flow_rates if flow else None, target)
@@ -122,15 +113,7 @@ class Modal:
         return upper
 
     def floors(self, weight_decay: float, start: Start) -> Floors:
-        """Limits of both losses, and how much of the population loss comes from where.
-
-        Args:
-            weight_decay: lambda >= 0; at 0 the null-space component of `start` stays for ever.
-            start: Initial point.
-
-        Returns:
-            The limits. Where no teacher is named, it fits the train targets, then the test's as far as it can.
-        """
+        """As `Ridge.floors`. A teacher that is not named fits the train targets, then the test's as far as it can."""
         total, nothing = self.curvature + weight_decay, self.zero
         shrunk = -weight_decay / total
         spoiled = self.system.values * self.noise / self.samples / total

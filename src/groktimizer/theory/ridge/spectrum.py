@@ -93,8 +93,8 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
 
     Args:
         features: Shape (n, m), finite; float32 is summed in float64.
-        route: "svd" (accurate to rounding), "gram", or "auto": Gram from 20 million entries on, unless a singular value
-            below a thousandth of the largest would lose its digits there.
+        route: "svd" (accurate to rounding, and taken for n > m), "gram", or "auto": Gram from 20 million entries on,
+            unless a singular value below a thousandth of the largest would lose its digits there.
 
     Returns:
         The singular system; singular values that rounding cannot tell from 0 are left out.
@@ -104,9 +104,10 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
     """
     if route not in {"auto", "svd", "gram"}:
         raise UserError(f"route={route!r}: accepted are 'auto', 'svd', 'gram'")
-    if route == "gram" or (route == "auto" and features.size >= SVD_ENTRIES):
+    wide = features.shape[0] <= features.shape[1]
+    if wide and (route == "gram" or (route == "auto" and features.size >= SVD_ENTRIES)):
         left, values = _gram_system(features)
-        accurate = values.size == min(features.shape) and values[-1] > _LOSES_DIGITS * values[0]
+        accurate = values.size == features.shape[0] and values[-1] > _LOSES_DIGITS * values[0]
         if accurate or (route == "gram" and values.size):
             return Spectrum(left, values, features, (left / values).T)
     left, values, right = scipy.linalg.svd(np.asarray(features, np.float64), full_matrices=False, check_finite=False)
@@ -117,12 +118,8 @@ def spectrum(features: Features, route: str = "auto") -> Spectrum:
 
 
 def _gram_system(features: Features) -> tuple[Array, Array]:
-    """Left singular vectors and singular values from the smaller Gram matrix, the negligible ones left out."""
-    n, m = features.shape
-    tall = n > m
-    flat = np.asarray(features, np.float64) if tall else features
-    gram = flat.T @ flat if tall else sum((block @ block.T for _, block in _blocks(features)), np.zeros((n, n)))
-    squares, vectors = scipy.linalg.eigh(gram)
+    """Left singular vectors and singular values from the Gram matrix, the negligible ones left out."""
+    n = features.shape[0]
+    squares, left = scipy.linalg.eigh(sum((block @ block.T for _, block in _blocks(features)), np.zeros((n, n))))
     keep = squares > n * np.finfo(np.float64).eps * max(squares[-1], 0.0)
-    values, vectors = np.sqrt(squares[keep])[::-1], np.ascontiguousarray(vectors[:, keep][:, ::-1])
-    return (flat @ vectors / values if tall else vectors), values
+    return np.ascontiguousarray(left[:, keep][:, ::-1]), np.sqrt(squares[keep])[::-1]

@@ -54,12 +54,12 @@ class Trajectory:
 
     def theta(self, t: npt.ArrayLike) -> Array:
         """Parameters at steps t; shape ``t.shape + (m,)``."""
-        place = self._positions(t)
+        place = positions(self.segments, _steps(t))
         return self.system.expand(place[..., :-1]) + place[..., -1:] * self.flat
 
     def norm(self, t: npt.ArrayLike) -> Array:
         """``||theta_t||``, without forming theta."""
-        place = self._positions(t)
+        place = positions(self.segments, _steps(t))
         return np.sqrt((place[..., :-1] ** 2).sum(axis=-1) + place[..., -1] ** 2 * float(self.flat @ self.flat))
 
     def train_loss(self, t: npt.ArrayLike) -> Array:
@@ -69,10 +69,6 @@ class Trajectory:
     def population_loss(self, t: npt.ArrayLike) -> Array:
         """``E[<theta_t - theta*, phi>^2]``, no 1/2, label noise not counted; shape ``t.shape``."""
         return self._losses(self.population_pieces, t)
-
-    def _positions(self, t: npt.ArrayLike) -> Array:
-        """Where the modes are; shape ``t.shape + (modes,)``."""
-        return positions(self.segments, _steps(t))
 
     def _losses(self, pieces: Sequence[Piece], t: npt.ArrayLike) -> Array:
         """Losses phase by phase, 4,000 steps at a time."""
