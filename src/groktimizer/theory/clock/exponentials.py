@@ -30,6 +30,7 @@ _KEPT = 16  # boxes: both losses and both directions of a search ask for the sam
 _BLOCKS = 128  # blocks at a time
 _NOTHING = 1e-3  # of the level: terms that are smaller are not summed, and count as doubt
 _COARSE = 4e-5  # of a sum in single precision, relative to the sizes of its terms
+_SINGLE = 1e-6  # of the level: more than its rounding in single precision
 _PATIENCE, _RINGING = 512, 2**18  # see `Curve`; of curves that ring bounds say little
 Places = npt.NDArray[np.intp]
 
@@ -59,15 +60,19 @@ class Piece:
         """Bounds of the loss between consecutive edges; both of shape (intervals,)."""
         return self.loss.range(self.modes.box(edges))
 
-    def walk(self, first: int, last: int, level: float | None = None) -> Array:
-        """Losses at every step from `first` to `last`, of 16,384 at most; with a level exact only near it."""
+    def walk(self, first: int, last: int) -> Array:
+        """Losses at every step from `first` to `last`, of 16,384 at most."""
+        blocks, steps = np.divmod(np.arange(last + 1 - first), _BLOCK)
+        return self.loss(self.modes.offsets(self.modes.states(first, blocks[-1] + 1), blocks, steps))
+
+    def met(self, first: int, last: int, level: float) -> Truth:
+        """Whether those are at most `level`."""
+        if not isinstance(self.loss, Diagonal):
+            return self.walk(first, last) <= level
         states = self.modes.states(first, -(-(last + 1 - first) // _BLOCK))
-        if level is None or not isinstance(self.loss, Diagonal):
-            blocks, steps = np.divmod(np.arange(last + 1 - first), _BLOCK)
-            return self.loss(self.modes.offsets(states, blocks, steps))
-        values, near = self.modes.coarse(states, self.loss, level)
-        values[near] = self.loss(self.modes.offsets(states, *near))
-        return values.ravel()[: last + 1 - first]
+        met, near = self.modes.coarse(states, self.loss, level)
+        met[near] = self.loss(self.modes.offsets(states, *near)) <= level
+        return met.ravel()[: last + 1 - first]
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Below(Plain):
 
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
-        return self.piece.walk(first, last, self.level) <= self.level
+        return self.piece.met(first, last, self.level)
 
 
 def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
@@ -203,24 +208,24 @@ class Modes:
         place += states.moved[blocks]
         return place
 
-    def coarse(self, states: "_States", loss: Diagonal, level: float) -> tuple[Array, tuple[Places, ...]]:
-        """Losses (blocks, steps) in single precision, and the places where they may lie beyond the level in truth."""
+    def coarse(self, states: "_States", loss: Diagonal, level: float) -> tuple[Truth, tuple[Places, ...]]:
+        """Whether losses (blocks, steps) are at most a level, in single precision, and where that leaves a doubt."""
         # Multiplied out, a loss is a sum of what belongs to a block times what belongs to its steps.
         size = level**-0.5
         beta = (loss.beta + loss.alpha * states.moved) * size
         place, pace = loss.alpha * states.position * size, loss.alpha * states.velocity * size
         way = np.abs(place) * self._most[0] + np.abs(pace) * self._most[1]
         still, along = (beta**2).sum(axis=1) + loss.rest / level, 2 * (np.abs(beta) * way).sum(axis=1)
-        weights, slack = [place**2, 2 * place * pace, pace**2], _COARSE * ((way**2).sum(axis=1) + still)
+        weights, doubt = [place**2, 2 * place * pace, pace**2], _COARSE * ((way**2).sum(axis=1) + still) + _SINGLE
         if along.max() > _NOTHING:
             weights += [2 * beta * place, 2 * beta * pace]
             along *= _COARSE
-        weights = np.hstack(weights).astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            values = weights @ self._products[: weights.shape[1]]
-            high, low = 1 - still + slack + along, 1 - still - slack - along
-            near = np.nonzero(~((values > high[:, None]) | (values < low[:, None])))
-        return (values + still[:, None]) * level, near
+            factors = np.hstack(weights, dtype=np.float32, casting="same_kind")
+            values = factors @ self._products[: factors.shape[1]]
+            values += (still - 1).astype(np.float32)[:, None]
+            near = np.nonzero(~(np.abs(values) > (doubt + along).astype(np.float32)[:, None]))
+        return values <= 0, near
 
 
 class _States(NamedTuple):

@@ -19,7 +19,7 @@ from groktimizer.theory.clock.quadratic import Array
 LATEST = 2**53  # up to here a float64 counts every step; where a mode still moves then, nothing is said of what follows
 _SHORT = 64  # an open interval of at most so many steps is looked at step by step
 _GROWTH = 4  # ratio of neighbouring edges of the first division
-_CHUNKS = 1024, 16384  # steps that are looked at together, at first and at most
+_CHUNKS = 4096, 16384  # steps that are looked at together, at first and at most
 _PARTS = 16  # an open interval of a later one is split into so many
 Labels = npt.NDArray[np.int8]
 Truth = npt.NDArray[np.bool_]
@@ -179,7 +179,7 @@ def _stretch(curve: Curve, last: int, goal: _Goal) -> int | None:
 def _open(curve: Curve, edges: Array, goal: _Goal) -> int | None:
     """`_find` in neighbouring open intervals: looked at step by step if bounds say little there, else divided."""
     first, last, count = int(edges[0]), int(edges[-1]) - 1, edges.size - 1
-    if last - first < _SHORT or (count > 1 and last - first < curve.patience):
+    if last - first < (curve.patience if count > 1 else _SHORT):
         return _walk(curve.within(first, last), first, last, goal)
     if count > 1:
         each = (
