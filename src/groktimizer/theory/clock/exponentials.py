@@ -7,6 +7,7 @@ Negative roots: the size of the entry, with either sign.
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from groktimizer.dynamics.modes import Transfer, peak_step
 from groktimizer.dynamics.rates import ModeRates, phase
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array, Box, Diagonal, Loss
-from groktimizer.theory.clock.search import LATEST, Budget, BudgetSpent, Labels, Plain, Truth, divided, ladder
+from groktimizer.theory.clock.search import LATEST, Labels, Plain, Truth, divided, ladder
 
 FAR = 1e18  # a step later than any that is asked for
 _SLACK = 1e-12  # relative, more than the rounding of an entry
@@ -110,30 +111,26 @@ def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
     Raises:
         UserError: If the curve is too flat near its minimum to single out a step within the budget.
     """
-    best_step, best, allowance = LATEST, piece.limit, Budget(budget)
-    stack = [ladder(LATEST // 2)]
-    try:
-        while stack:
-            edges = stack.pop()
-            values = piece.values(edges[:-1])
-            if values.min() < best:
-                best_step, best = int(edges[values.argmin()]), float(values.min())
-            low = piece.range(edges)[0]
-            for i in np.argsort(low)[::-1]:
-                first, last = int(edges[i]), int(edges[i + 1]) - 1
-                if low[i] >= best - _SLACK * abs(best):
-                    continue
-                if last - first >= piece.patience:
-                    stack.append(divided(first, last))
-                    continue
-                allowance.spend(last - first + 1)
-                block = piece.walk(first, last)
-                if block.min() < best:
-                    best_step, best = first + int(block.argmin()), float(block.min())
-    except BudgetSpent:
-        raise UserError(
-            f"no step singled out within budget {budget}: the loss is flat around step {best_step}"
-        ) from None
+    best, best_step = piece.limit, LATEST
+    stack, left = [ladder(LATEST // 2)], budget
+    while stack:
+        edges = stack.pop()
+        values = piece.values(edges[:-1])
+        best, best_step = min((best, best_step), (float(values.min()), int(edges[values.argmin()])), key=itemgetter(0))
+        low = piece.range(edges)[0]
+        for i in np.argsort(low)[::-1]:
+            first, last = int(edges[i]), int(edges[i + 1]) - 1
+            if low[i] >= best - _SLACK * abs(best):
+                continue
+            if last - first >= piece.patience:
+                stack.append(divided(first, last))
+                continue
+            left -= last - first + 1
+            if left < 0:
+                raise UserError(f"no step singled out within budget {budget}: the loss is flat around step {best_step}")
+            block = piece.walk(first, last)
+            found = float(block.min()), first + int(block.argmin())
+            best, best_step = min((best, best_step), found, key=itemgetter(0))
     return best_step, best
 
 

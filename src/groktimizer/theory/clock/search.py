@@ -86,30 +86,17 @@ class Crossing:
     resolved: bool = True
 
 
-@dataclass
-class Budget:
-    """How many `steps` a search may still look at one by one before it gives up."""
-
-    steps: float
-
-    def spend(self, steps: int) -> None:
-        """Take steps from the budget; `BudgetSpent` if they are more than what is left."""
-        self.steps -= steps
-        if self.steps < 0:
-            raise BudgetSpent
-
-
-class BudgetSpent(Exception):
+class _BudgetSpent(Exception):
     """A search met more open steps than it may look at; `crossing` turns it into an unresolved time."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Goal:
-    """What is looked for: the label, whether its first or its last step, and what that may cost."""
+    """What is looked for: the label, whether its first or its last step, and how many steps may still be looked at."""
 
     label: int
     forward: bool
-    budget: Budget
+    budget: float
 
 
 def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float = 20_000_000) -> Crossing:
@@ -123,11 +110,10 @@ def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float
     Returns:
         Both times, as exact as the curves: steps that meet the level to rounding may go either way.
     """
-    allowance, final, first = Budget(budget), curve(len(starts) - 1), None
+    final, goal, first = curve(len(starts) - 1), _Goal(1, True, budget), None
     labels = final.labels(EVER)
 
-    def look(place: int, label: int, forward: bool) -> int | None:
-        goal = _Goal(label, forward, allowance)
+    def look(place: int) -> int | None:
         if place == len(starts) - 1:
             found = _find(final, EVER, labels, goal)
         else:
@@ -135,20 +121,21 @@ def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float
         return None if found is None else starts[place] + found
 
     try:
-        ahead = (look(place, 1, True) for place in range(len(starts)))
+        ahead = (look(place) for place in range(len(starts)))
         first = next((step for step in ahead if step is not None), None)
         if labels[-1] <= 0:
             return Crossing(first, None, resolved=bool(labels[-1]))
-        behind = (look(place, -1, False) for place in reversed(range(len(starts))))
+        goal.label, goal.forward = -1, False
+        behind = (look(place) for place in reversed(range(len(starts))))
         unmet = next((step for step in behind if step is not None), -1)
-    except BudgetSpent:
+    except _BudgetSpent:
         return Crossing(first, None, resolved=False)
     return Crossing(first, unmet + 1)
 
 
 def first_step(curve: Curve, label: int) -> int | None:
     """First step with a label (1 holds, -1 does not) on a curve without end, None if there is none up to `LATEST`."""
-    return _find(curve, EVER, curve.labels(EVER), _Goal(label, True, Budget(math.inf)))
+    return _find(curve, EVER, curve.labels(EVER), _Goal(label, True, math.inf))
 
 
 def divided(first: int, last: int) -> Array:
@@ -197,7 +184,9 @@ def _walk(curve: Curve, first: int, last: int, goal: _Goal) -> int | None:
     while first <= last:
         count = min(size, last + 1 - first)
         begin = first if goal.forward else last + 1 - count
-        goal.budget.spend(count)
+        goal.budget -= count
+        if goal.budget < 0:
+            raise _BudgetSpent
         hits = np.flatnonzero(curve.walk(begin, begin + count - 1) == (goal.label > 0))
         if hits.size:
             return begin + int(hits[0 if goal.forward else -1])

@@ -81,11 +81,11 @@ class Ridge:
             features: Train features, shape (n, m).
             targets: Train targets, shape (n,).
             test_features: Shape (N, m).
-            test_targets: Shape (N,).
+            test_targets: Shape (N,), on which the mean squared error is the population loss.
             route: As in the constructor.
 
         Returns:
-            The problem; its population loss is the mean squared error on the test points.
+            The problem.
         """
         width = np.shape(features)[-1]
         return cls(features, np.zeros(width), noise=targets, route=route, test=(test_features, test_targets))
@@ -126,7 +126,6 @@ class Ridge:
         switch: int | None = None,
         flow: bool = False,
         *,
-        damping: float = 1.0,
         carry_velocity: bool = False,
     ) -> Trajectory:
         """The exact run from `theta0`.
@@ -135,10 +134,9 @@ class Ridge:
             theta0: Initial parameters, shape (m,).
             lr: Step size eta.
             weight_decay: lambda >= 0.
-            momentum: mu in [0, 1), or "critical": ``(1 - damping sqrt(lr weight_decay))^2``.
+            momentum: mu in [0, 1), or "critical": ``(1 - sqrt(lr weight_decay))^2``.
             switch: Step from which decay and momentum act; before it plain gradient descent without decay.
             flow: Gradient flow, observed at time ``lr t``; takes no momentum.
-            damping: Ratio zeta of the critical momentum.
             carry_velocity: At the switch keep the last displacement as velocity; otherwise start at rest.
 
         Returns:
@@ -147,7 +145,7 @@ class Ridge:
         Raises:
             UserError: If a setting is not accepted, or the run would diverge.
         """
-        positive(lr=lr, damping=damping)
+        positive(lr=lr)
         not_negative(weight_decay=weight_decay)
         if switch is not None:
             whole("switch", switch, least=0, also="or None")
@@ -159,7 +157,7 @@ class Ridge:
             raise UserError(f"momentum={momentum!r}: expected a number in [0, 1) or critical")
         if flow and momentum != 0:
             raise UserError(f"momentum={momentum!r}: gradient flow takes momentum 0")
-        mu = critical_momentum(lr, weight_decay, damping) if isinstance(momentum, str) else float(momentum)
+        mu = critical_momentum(lr, weight_decay) if isinstance(momentum, str) else float(momentum)
         limit = min(stability_limit(mu) / (self.sharpness + weight_decay), 2 / self.sharpness if switch else np.inf)
         if not flow and lr >= limit:
             raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
@@ -177,7 +175,6 @@ class Ridge:
         switch: int | None = None,
         flow: bool = False,
         *,
-        damping: float = 1.0,
         carry_velocity: bool = False,
         budget: int = 20_000_000,
     ) -> GrokkingTime:
@@ -192,7 +189,6 @@ class Ridge:
             momentum: As in `trajectory`.
             switch: As in `trajectory`.
             flow: As in `trajectory`; times are then integer multiples of lr.
-            damping: As in `trajectory`.
             carry_velocity: As in `trajectory`.
             budget: Steps that the search may walk one by one where a loss rings around its tolerance.
 
@@ -201,9 +197,7 @@ class Ridge:
         """
         positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
         start = self.start(theta0)
-        path = self.trajectory(
-            start, lr, weight_decay, momentum, switch, flow, damping=damping, carry_velocity=carry_velocity
-        )
+        path = self.trajectory(start, lr, weight_decay, momentum, switch, flow, carry_velocity=carry_velocity)
         train = path.crossing(path.train_pieces, train_tolerance, budget)
         test = path.crossing(path.population_pieces, test_tolerance, budget)
         return GrokkingTime(
@@ -241,7 +235,6 @@ class Ridge:
         test_tolerance: float,
         *,
         init_variance: float | None = None,
-        feature_bound: float | None = None,
         failure: float = 0.05,
     ) -> tuple[Bound, ...]:
         """Every bound of arXiv 2601.19791 on t1, t2 and the limit, for plain gradient descent.
@@ -253,7 +246,6 @@ class Ridge:
             train_tolerance: epsilon.
             test_tolerance: c.
             init_variance: nu^2; by default the mean square of theta0.
-            feature_bound: b; by default the largest norm among the samples.
             failure: delta.
 
         Returns:
@@ -262,10 +254,8 @@ class Ridge:
         Raises:
             UserError: If a setting is not accepted.
         """
-        facts = self.facts(
-            theta0, lr, weight_decay, train_tolerance, test_tolerance,
-            init_variance=init_variance, feature_bound=feature_bound, failure=failure,
-        )  # fmt: skip
+        given = (theta0, lr, weight_decay, train_tolerance, test_tolerance)
+        facts = self.facts(*given, init_variance=init_variance, failure=failure)
         return tuple(bound(facts) for bound in TIME_BOUNDS)
 
     def facts(
@@ -277,14 +267,10 @@ class Ridge:
         test_tolerance: float,
         *,
         init_variance: float | None = None,
-        feature_bound: float | None = None,
         failure: float = 0.05,
     ) -> Facts:
         """What the theorems need to know of this problem; takes and refuses what `bounds` does."""
-        positive(
-            lr=lr, weight_decay=weight_decay, train_tolerance=train_tolerance, test_tolerance=test_tolerance,
-            feature_bound=1.0 if feature_bound is None else feature_bound,
-        )  # fmt: skip
+        positive(lr=lr, weight_decay=weight_decay, train_tolerance=train_tolerance, test_tolerance=test_tolerance)
         not_negative(init_variance=0.0 if init_variance is None else init_variance)
         if not 0 < failure < 1:
             raise UserError(f"failure={failure!r}: expected a number in (0, 1)")
@@ -304,7 +290,7 @@ class Ridge:
             mean_square=float(self.modal.curvature.sum()),
             least_gram=float(self.modal.system.values[-1] ** 2),
             least_covariance=self.population.least(),
-            feature_bound=float(np.sqrt(squares.max())) if feature_bound is None else feature_bound,
+            feature_bound=float(np.sqrt(squares.max())),
             sharpness=self.sharpness,
             hidden_square=float(start.flat @ start.flat),
             misfit=max(float(np.linalg.norm(self.noise)) / self.n**0.5, float(np.linalg.norm(self.population.wanted))),
