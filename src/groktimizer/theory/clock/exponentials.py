@@ -99,18 +99,7 @@ class Below(Plain):
 
 
 def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
-    """Step of the least loss on a piece without end, by branch and bound.
-
-    Args:
-        piece: The curve.
-        budget: Steps that may be walked one by one.
-
-    Returns:
-        The step and its loss; the step is `LATEST` if the infimum is the limit.
-
-    Raises:
-        UserError: If the curve is too flat near its minimum to single out a step within the budget.
-    """
+    """Step and value of the least loss on a piece without end, by branch and bound; `LATEST` if it is the limit."""
     best, best_step = piece.limit, LATEST
     stack, left = [ladder(LATEST // 2)], budget
     while stack:

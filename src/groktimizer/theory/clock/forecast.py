@@ -88,18 +88,7 @@ def broken(ends: Mapping[str, End], names: tuple[str, str] = ("train error", "re
 def better_weight(
     weight: float, largest: float, ends: Mapping[str, End], run: Callable[[float], Clocks], told: Callable[..., str]
 ) -> tuple[str, ...]:
-    """One line on the largest weight found that keeps both tolerances; nothing if it is about this one.
-
-    Args:
-        weight: This one.
-        largest: From which on 0 is the answer.
-        ends: Where both errors end under this weight.
-        run: Gives the clocks of another.
-        told: From those clocks and that weight, what is said of them.
-
-    Returns:
-        One line or none.
-    """
+    """What is `told` of the largest weight found that keeps both tolerances; nothing if it is about this one."""
     room = min(end.room for end in ends.values())
     tried = min(weight * room, largest) / 2
     for _ in range(10):

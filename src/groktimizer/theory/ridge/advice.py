@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from groktimizer.dynamics import stability_limit
-from groktimizer.ground.checks import positive
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.exponentials import lowest
 from groktimizer.theory.clock.search import LATEST
@@ -89,7 +87,7 @@ def recommend(
         UserError: If no decay grants the wish.
     """
     eta, start = 1 / ridge.sharpness if lr is None else lr, ridge.start(theta0)
-    _check_stable(ridge, eta)
+    ridge.trajectory(start, eta, 0.0)  # refuses a step size with which descent without decay diverges
 
     @cache
     def times(decay: float) -> GrokkingTime:
@@ -97,8 +95,9 @@ def recommend(
 
     def ends(decay: float) -> tuple[float, float]:
         found = times(decay)
-        never = found.settled is None or found.memorised is None
-        return (math.inf, 0.0) if never else (float(found.settled), float(found.memorised))
+        if found.settled is None or found.memorised is None:
+            return math.inf, 0.0
+        return float(found.settled), float(found.memorised)
 
     low, high = _LEAST_DECAY * ridge.sharpness, min(ridge.sharpness, 0.9 * (2 / eta - ridge.sharpness), 0.9 / eta)
     floors = {float(decay): ridge.floors(float(decay)) for decay in np.geomspace(high, low, 60)}
@@ -112,14 +111,6 @@ def recommend(
         )
     reason, curve = f"delay at most {max_delay} steps, least bias", ridge.trajectory(start, eta, found, momentum)
     return DecayAdvice(reason, eta, found, times(found), ridge.floors(found).bias, curve)
-
-
-def _check_stable(ridge: Ridge, lr: float) -> None:
-    """Refuse a step size with which gradient descent without decay diverges."""
-    positive(lr=lr)
-    limit = stability_limit(0.0) / ridge.sharpness
-    if lr >= limit:
-        raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
 
 
 def _search(ends: _Ends, candidates: list[float], wish: float) -> float | None:
@@ -161,7 +152,6 @@ def _least(ends: _Ends, low: float, high: float, wish: float) -> float | None:
 
 def early_stopping(ridge: Ridge, theta0: npt.ArrayLike | Start, lr: float) -> StoppingAdvice:
     """The optimal stopping step of gradient descent without decay, exact, against the best ridge estimator."""
-    _check_stable(ridge, lr)
     curve = ridge.trajectory(theta0, lr, 0.0)
     step, loss = lowest(curve.population_pieces[0])
     return StoppingAdvice(None if step == LATEST else step, loss, *best_weight_decay(ridge), curve)
@@ -181,7 +171,7 @@ def best_weight_decay(ridge: Ridge) -> tuple[float, float]:
     place = int(np.argmin(values))
     ends = (grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)])
     found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10 * most})
-    return min((float(found.fun), float(found.x)), (values[place], grid[place]))[::-1]
+    return (float(found.x), float(found.fun)) if found.fun < values[place] else (grid[place], values[place])
 
 
 def effective_ranks(eigenvalues: npt.ArrayLike, k: int) -> tuple[float, float]:

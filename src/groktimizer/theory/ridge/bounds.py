@@ -39,8 +39,7 @@ class Facts:
         feature_bound: b with ||phi(x)|| <= b.
         sharpness: Largest curvature of the train loss.
         hidden_square: ||theta_0||^2 outside the span of the data.
-        misfit: Root mean square of what the teacher leaves of the targets, of train or test: label noise, or all of the
-            targets where no teacher is named.
+        misfit: Root mean square of what the teacher leaves of the targets, of train or test.
         failure: delta, the probability that a bound may fail with.
     """
 

@@ -105,11 +105,11 @@ class Modal:
         if population.root.ndim == 2:
             one, two = population.image(hidden)
             images = np.column_stack([population.images(self.system), one, two + population.wanted])
-            return np.linalg.qr(images, mode="r")
+            return np.asarray(np.linalg.qr(images, mode="r"), np.float64)
         upper = np.empty((0, self.rank + 2))
         for columns, block in self.system.blocks():
             rows = np.vstack([block, hidden[:, columns]]) * population.root[columns]
-            upper = np.linalg.qr(np.vstack([upper, rows.T]), mode="r")
+            upper = np.asarray(np.linalg.qr(np.vstack([upper, rows.T]), mode="r"), np.float64)
         return upper
 
     def floors(self, weight_decay: float, start: Start) -> Floors:

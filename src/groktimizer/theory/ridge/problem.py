@@ -62,7 +62,13 @@ class Ridge:
         self.n, self.m = self.features.shape
         self.teacher = check_vector("teacher", teacher, self.m)
         self.noise = np.zeros(self.n) if noise is None else check_vector("noise", noise, self.n)
-        self.population = covariance_of(covariance, self.m) if test is None else self._sample(*test)
+        self.population = covariance_of(covariance, self.m)
+        if test is not None:
+            points, answers = np.asarray(check_features(test[0]), np.float64), test[1]
+            if points.shape[1] != self.m or self.teacher.any():
+                raise UserError(f"test: features of shape {points.shape}, accepted are (N, {self.m}), with teacher 0")
+            share = len(points) ** -0.5
+            self.population = Population(points * share, check_vector("test targets", answers, len(points)) * share)
         self.modal = Modal(spectrum(self.features, route), self.n, self.teacher, self.noise, self.population)
 
     @classmethod
@@ -89,14 +95,6 @@ class Ridge:
         """
         width = np.shape(features)[-1]
         return cls(features, np.zeros(width), noise=targets, route=route, test=(test_features, test_targets))
-
-    def _sample(self, points: npt.ArrayLike, targets: npt.ArrayLike) -> Population:
-        """Checked test points."""
-        seen = np.asarray(check_features(points), np.float64)
-        if seen.shape[1] != self.m or self.teacher.any():
-            raise UserError(f"test: features of shape {seen.shape}, accepted are (N, {self.m}), with teacher 0")
-        wanted, share = check_vector("test targets", targets, seen.shape[0]), seen.shape[0] ** -0.5
-        return Population(seen * share, wanted * share)
 
     @property
     def rank(self) -> int:
