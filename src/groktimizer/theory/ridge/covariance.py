@@ -21,15 +21,12 @@ class Population:
         root: R with ``R'R = E[phi phi']``: a multiple of the identity, shape (); a diagonal, (m,); a matrix, (m, m);
             or test points over sqrt(N), (N, m).
         targets: Test targets over sqrt(N), shape (N,), which no theta need reach; None where a teacher is named.
+        scale: The covariance as a multiple of the identity, None if it is none.
     """
 
     root: Array
     targets: Array | None = None
-
-    @property
-    def scale(self) -> float | None:
-        """The covariance as a multiple of the identity, None if it is none."""
-        return None if self.root.ndim else float(self.root) ** 2
+    scale: float | None = None
 
     @property
     def wanted(self) -> Array | float:
@@ -53,7 +50,7 @@ class Population:
     def least(self) -> float:
         """Smallest eigenvalue of R'R: 0 when there are fewer test points than features."""
         if self.root.ndim < 2:
-            return float(self.root.min()) ** 2
+            return float(self.root.min()) ** 2 if self.scale is None else self.scale
         narrow = self.root.shape[0] < self.root.shape[1]
         return 0.0 if narrow else float(np.linalg.svd(self.root, compute_uv=False)[-1]) ** 2
 
@@ -89,7 +86,9 @@ def covariance_of(value: npt.ArrayLike | None, m: int) -> Population:
     if given.ndim < 2:
         if given.min() < 0:
             raise UserError(f"covariance: entry {given.min():g} is negative, accepted are positive semidefinite ones")
-        return Population(np.sqrt(np.asarray(given.min() if given.min() == given.max() else given)))
+        if given.min() == given.max():
+            return Population(np.sqrt(np.asarray(given.min())), scale=float(given.min()))
+        return Population(np.sqrt(given))
     size = max(float(np.abs(given).max()), np.finfo(np.float64).tiny)
     skew = float(np.abs(given - given.T).max())
     if skew > _SYMMETRY * size:

@@ -96,7 +96,7 @@ class Modal:
         missing = kept * start.flat - self.teacher.flat
         along = float(start.flat @ missing) / size if size > 0 else 0.0
         left = missing - along * start.flat / size if size > 0 else missing
-        rest = root**2 * float(left @ left)
+        rest = self.population.scale * float(left @ left)
         return Diagonal(root * np.append(np.ones(self.rank), size), root * np.append(distance, along), rest)
 
     def _factored(self, start: Start) -> Array:
