@@ -1,4 +1,4 @@
-"""The exact clocks against their targets: one problem, a grid, the plain loop, and a million features.
+"""The exact clocks against their targets: one problem, the plain loop, and a million features.
 
 `pytest benchmarks/bench_theory.py -s` for the ordinary ones; the million features are marked slow (1.6 GB, a minute).
 """
@@ -14,7 +14,7 @@ import pytest
 from measuring import Ratio, Table
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from groktimizer.theory.ridge import Ridge, grokking_grid
+from groktimizer.theory.ridge import Ridge
 
 METHODS = (0.0, 0.9, "critical")
 WIDE = """
@@ -109,18 +109,6 @@ def test_against_the_loop(benchmark: BenchmarkFixture, table: Table):
         Ratio("loop to t2 = 23,305 against exact times of the cell", slow / median_seconds(exact), 100, at_least=True)
     )
     benchmark.pedantic(exact, rounds=3)
-
-
-def test_grid(benchmark: BenchmarkFixture, table: Table):
-    features, teacher, theta0 = draw()
-    problem = Ridge(features, teacher, 1 / 1000)
-    rates, decays = np.geomspace(0.05, 1.05, 100)[:, None], np.geomspace(1e-6, 1e-2, 100)
-
-    def grid() -> object:
-        return grokking_grid(problem, theta0, rates, decays, 0.01, 0.01)
-
-    table.add(Ratio("grid of 100 x 100 (lr, weight decay), gradient descent", median_seconds(grid, 3), 3.0, "s"))
-    benchmark.pedantic(grid, rounds=1)
 
 
 @pytest.mark.slow

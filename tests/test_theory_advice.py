@@ -1,4 +1,4 @@
-"""Bounds, advice, feature maps and grids of the ridge theory."""
+"""Bounds, advice and feature maps of the ridge theory."""
 
 import math
 from typing import Literal
@@ -14,7 +14,6 @@ from groktimizer.theory.ridge import (
     best_weight_decay,
     early_stopping,
     effective_ranks,
-    grokking_grid,
     predicted_generalisation,
     recommend,
     theorem_4_1,
@@ -115,64 +114,6 @@ def test_bounds_say_which_condition_fails(figure_2):
     assert not named["Theorem 4.6"].guaranteed and named["Theorem 4.6"].failing[0].startswith("n = 100 < ")
 
 
-def test_grid_equals_single_searches():
-    ridge, theta0 = default(3, 20, 120)
-    lr, decay, nu2 = np.array([0.3, 1.2])[:, None, None], np.geomspace(1e-5, 1e-2, 4)[:, None], np.array([0.5, 3.0])
-    for momentum in (0.0, "critical", 0.7):
-        grid = grokking_grid(ridge, theta0, lr, decay, 0.01, 0.02, init_variance=nu2, momentum=momentum)
-        assert grid.memorised.shape == (2, 4, 2)
-        for index in np.ndindex(2, 4, 2):
-            eta, wd, variance = float(lr[index[0], 0, 0]), float(decay[index[1], 0]), nu2[index[2]]
-            one = ridge.grokking_time(theta0 * variance**0.5, eta, wd, 0.01, 0.02, momentum)
-            mine = [getattr(grid, name)[index] for name in ("memorised", "memorised_settled", "generalised", "settled")]
-            theirs = [one.memorised, one.memorised_settled, one.generalised, one.settled]
-            assert mine == [-1 if value is None else value for value in theirs]
-    assert (grokking_grid(ridge, theta0, 1e3, 1e-3, 0.01, 0.01).settled == -3).all()
-
-
-def test_grid_with_noise_and_mirrored_modes_equals_single_searches():
-    rng = np.random.default_rng(5)
-    ridge = Ridge(rng.normal(size=(15, 40)), rng.normal(size=40), noise=rng.normal(size=15))
-    theta0 = rng.normal(size=40)
-    lr = 1.9 / ridge.sharpness * np.array([0.05, 0.5, 0.9])[:, None]
-    decay = np.geomspace(1e-4, 0.2, 6) * ridge.sharpness
-    for epsilon, c in ((0.05, 30.0), (0.5, 45.0)):
-        grid = grokking_grid(ridge, theta0, lr, decay, epsilon, c)
-        for index in np.ndindex(3, 6):
-            if lr[index[0], 0] * (ridge.sharpness + decay[index[1]]) >= 2:
-                assert grid.settled[index] == -3
-                continue
-            one = ridge.grokking_time(theta0, float(lr[index[0], 0]), float(decay[index[1]]), epsilon, c)
-            mine = [getattr(grid, name)[index] for name in ("memorised", "memorised_settled", "generalised", "settled")]
-            theirs = [one.memorised, one.memorised_settled, one.generalised, one.settled]
-            assert mine == [-1 if value is None else value for value in theirs]
-
-
-COVARIANCES = ("diagonal", "matrix", "test points")
-
-
-@pytest.mark.parametrize("kind", COVARIANCES)
-def test_grids_of_every_covariance_equal_single_searches(kind: str):
-    rng = np.random.default_rng(COVARIANCES.index(kind))
-    features, theta0, root = rng.normal(size=(6, 14)) / 14**0.5, rng.normal(size=14), rng.normal(size=(9, 14))
-    if kind == "test points":
-        ridge = Ridge.from_targets(features, rng.normal(size=6), root, rng.normal(size=9))
-    else:
-        covariance = rng.uniform(0.1, 1, 14) if kind == "diagonal" else root.T @ root / 9
-        ridge = Ridge(features, rng.normal(size=14) / 4, covariance, noise=rng.normal(size=6) / 9)
-    lr, decay = np.array([0.3, 1.1])[:, None] / ridge.sharpness, np.array([1e-3, 0.2]) * ridge.sharpness
-    least = ridge.floors(float(decay[0])).population
-    for momentum in (0.0, 0.8, "critical"):
-        grid = grokking_grid(ridge, theta0, lr, decay, 0.01, 1.2 * least, init_variance=2.0, momentum=momentum)
-        for index in np.ndindex(2, 2):
-            one = ridge.grokking_time(
-                theta0 * 2.0**0.5, float(lr[index[0], 0]), float(decay[index[1]]), 0.01, 1.2 * least, momentum
-            )
-            mine = [getattr(grid, name)[index] for name in ("memorised", "memorised_settled", "generalised", "settled")]
-            theirs = [one.memorised, one.memorised_settled, one.generalised, one.settled]
-            assert mine == [-1 if value is None else value for value in theirs]
-
-
 @pytest.mark.parametrize("momentum", ["critical", 0.9, 0.0])
 def test_no_smaller_decay_has_the_recommended_delay(momentum: float | Literal["critical"]):
     # The train loss rings under momentum, its first crossing jumps with the decay, and the delay is not monotone.
@@ -195,16 +136,6 @@ def test_recommended_decay_meets_the_delay_and_a_little_less_does_not(figure_2):
     less = ridge.grokking_time(theta0, 1.0, advice.weight_decay * 0.999, 0.01, 0.01)
     assert whole(less.settled) - whole(less.memorised) > 5000
     assert advice.curve.population_loss(whole(advice.times.settled)) <= 0.01
-
-
-def test_amplified_delay(figure_2):
-    ridge, theta0 = figure_2
-    base = ridge.grokking_time(theta0, 1.0, 1e-3, 0.01, 0.01)
-    advice = recommend(ridge, theta0, 0.01, 0.01, amplify=7.0, lr=1.0, weight_decay=1e-3)
-    ratio = (whole(advice.times.settled) - whole(advice.times.memorised)) / (
-        whole(base.settled) - whole(base.memorised)
-    )
-    assert abs(ratio - 7) < 0.01
 
 
 def test_early_stopping_is_the_minimum_of_the_curve():

@@ -11,7 +11,6 @@ from groktimizer.theory.ridge import (
     Ridge,
     early_stopping,
     effective_ranks,
-    grokking_grid,
     predicted_generalisation,
     recommend,
 )
@@ -133,10 +132,6 @@ BAD = [
         lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, -0.1, 0.1, 0.1),
         "weight_decay=-0.1: expected a finite number > 0",
     ),
-    (
-        lambda: grokking_grid(Ridge(FEATURES, ONES), ONES, 0.1, 0.0, 0.1, 0.1),
-        "weight_decay: least 0, accepted are positive",
-    ),
     (lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, 0.1, 0.1, 0.1, failure=0), r"failure=0: .* \(0, 1\)"),
     (
         lambda: Ridge(FEATURES, ONES).bounds(ONES, 0.1, 0.1, 0.1, 0.1, init_variance=-1),
@@ -147,12 +142,6 @@ BAD = [
         lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 0.5, max_delay=9),
         "max_delay=9: no weight_decay .* the population loss ends at 1 at the least, mostly from the null space",
     ),
-    (lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 0.5, amplify=-2), "amplify=-2: expected a finite number > 0"),
-    (
-        lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 2.0, amplify=2, weight_decay=-1),
-        "weight_decay=-1: expected a finite number ≥ 0",
-    ),
-    (lambda: recommend(Ridge(FEATURES, ONES), ONES, 0.1, 0.1), "exactly one"),
     (lambda: effective_ranks([1.0], 2), "k=2"),
     (lambda: effective_ranks([1.0, -2.0], 1), "eigenvalues: least -2, accepted are finite numbers >= 0"),
     (lambda: lower_bound_steps(1.0, 1.0, 0.1), "0 < low < high"),

@@ -16,9 +16,8 @@ from groktimizer.ground.memory import check_memory
 from groktimizer.ground.seeds import derive_seed
 from groktimizer.tasks import RidgeTask, Task
 from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
-from groktimizer.theory.ridge.checks import check_features
 from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps, forecast
-from groktimizer.theory.ridge.spectrum import SVD_ENTRIES
+from groktimizer.theory.ridge.spectrum import SVD_ENTRIES, check_features
 
 Array = np.ndarray
 NU = 1.0  # of a start that is drawn for features from a file
@@ -152,7 +151,7 @@ def _own(arguments: argparse.Namespace, task: Task, theta: Array | None) -> Draw
 
 def _population(problem: Ridge) -> list[Array | None]:
     """All that its covariance, or its sample of the population, consists of."""
-    parts = (getattr(problem.covariance, part.name) for part in fields(problem.covariance))
+    parts = (getattr(problem.population, part.name) for part in fields(problem.population))
     return [None if part is None else np.asarray(part) for part in parts]
 
 

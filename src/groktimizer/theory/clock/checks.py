@@ -1,4 +1,4 @@
-"""What the problems accept, said in one line when it does not."""
+"""What the problems accept; what they do not is a `UserError` of one line that names it."""
 
 from typing import Any
 
@@ -14,18 +14,7 @@ _LARGEST = 1e70  # fourth powers of larger entries leave float64
 
 
 def check_numbers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Read an array of real numbers of any type.
-
-    Args:
-        name: The argument's name.
-        value: Array-like.
-
-    Returns:
-        The array.
-
-    Raises:
-        UserError: If it is ragged or holds something else.
-    """
+    """Read an array of real numbers of any type, refused with its name where it is ragged or holds something else."""
     try:
         given = np.asarray(value)
     except ValueError:
@@ -36,15 +25,7 @@ def check_numbers(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def check_finite(name: str, given: npt.NDArray[Any]) -> None:
-    """Refuse entries that are NaN or inf, or so large that the losses would be.
-
-    Args:
-        name: The argument's name.
-        given: Numbers.
-
-    Raises:
-        UserError: If there is such an entry.
-    """
+    """Refuse entries that are NaN or inf, or so large that the losses would be."""
     if not np.isfinite(given).all():
         raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
     size = float(np.abs(given).max(initial=0))
@@ -53,19 +34,7 @@ def check_finite(name: str, given: npt.NDArray[Any]) -> None:
 
 
 def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
-    """Read a vector.
-
-    Args:
-        name: The argument's name.
-        value: Array-like.
-        length: The length it must have.
-
-    Returns:
-        The vector in float64.
-
-    Raises:
-        UserError: If the shape differs or an entry is not finite.
-    """
+    """Read a vector of finite numbers of a given length, in float64."""
     given = np.asarray(check_numbers(name, value), dtype=np.float64)
     if given.shape != (length,):
         raise UserError(f"{name}: shape {given.shape}, accepted is ({length},)")
@@ -74,17 +43,7 @@ def check_vector(name: str, value: npt.ArrayLike, length: int) -> Array:
 
 
 def check_lr(lr: npt.ArrayLike, sharpness: float, what: str, *, momentum: bool = False) -> None:
-    """Refuse step sizes with which descent on a quadratic diverges.
-
-    Args:
-        lr: Any shape.
-        sharpness: Its largest curvature L.
-        what: It is of, for the error.
-        momentum: Whether the steps are accelerated, for which ``lr L`` is at most 1 and not below 2.
-
-    Raises:
-        UserError: If one is not accepted.
-    """
+    """Refuse step sizes, of any shape, with ``lr L >= 2``, or above 1 with momentum, for the largest curvature L."""
     most = _largest("lr", lr)
     if momentum and most * sharpness > 1 + _ROOM:
         raise UserError(f"lr={most:g}: may diverge with momentum, accepted are values up to {1 / sharpness:.6g}")
@@ -93,15 +52,7 @@ def check_lr(lr: npt.ArrayLike, sharpness: float, what: str, *, momentum: bool =
 
 
 def check_weight(weight: npt.ArrayLike, limit: float) -> None:
-    """Refuse weights of a norm under which 0 is the answer.
-
-    Args:
-        weight: Any shape.
-        limit: The least such weight, the dual norm of X'y.
-
-    Raises:
-        UserError: If one is not accepted.
-    """
+    """Refuse weights, of any shape, from `limit` on, the dual norm of X'y, under which 0 is the answer."""
     most = _largest("weight", weight)
     if limit == 0:
         raise UserError(

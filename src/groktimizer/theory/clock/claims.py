@@ -73,16 +73,7 @@ class Bound:
 
 
 def stated(holds: bool, condition: str, opposite: str) -> Condition:
-    """A condition in words.
-
-    Args:
-        holds: Whether it does.
-        condition: The condition.
-        opposite: What is the case if it does not hold.
-
-    Returns:
-        The condition, whose text is true either way.
-    """
+    """A condition in words and its opposite, of which the one is the text that is the case."""
     return Condition(condition if holds else opposite, holds)
 
 

@@ -7,6 +7,7 @@ Negative roots: the size of the entry, with either sign.
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from groktimizer.dynamics.modes import Transfer, peak_step
 from groktimizer.dynamics.rates import ModeRates, phase
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.quadratic import Array, Box, Diagonal, Loss
-from groktimizer.theory.clock.search import LATEST, Budget, BudgetSpent, Labels, Plain, Truth, divided, ladder
+from groktimizer.theory.clock.search import LATEST, Labels, Plain, Truth, divided, ladder
 
 FAR = 1e18  # a step later than any that is asked for
 _SLACK = 1e-12  # relative, more than the rounding of an entry
@@ -30,18 +31,14 @@ _KEPT = 16  # boxes: both losses and both directions of a search ask for the sam
 _BLOCKS = 128  # blocks at a time
 _NOTHING = 1e-3  # of the level: terms that are smaller are not summed, and count as doubt
 _COARSE = 4e-5  # of a sum in single precision, relative to the sizes of its terms
+_SINGLE = 1e-6  # of the level: more than its rounding in single precision
 _PATIENCE, _RINGING = 512, 2**18  # see `Curve`; of curves that ring bounds say little
 Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A loss along the modes of one phase; steps count from its start.
-
-    Args:
-        modes: The modes.
-        loss: The loss of their offsets.
-    """
+    """A loss of the offsets of the modes of one phase; steps count from its start."""
 
     modes: "Modes"
     loss: Loss
@@ -64,36 +61,24 @@ class Piece:
         """Bounds of the loss between consecutive edges; both of shape (intervals,)."""
         return self.loss.range(self.modes.box(edges))
 
-    def walk(self, first: int, last: int, level: float | None = None) -> Array:
-        """Losses at every step from `first` to `last`.
+    def walk(self, first: int, last: int) -> Array:
+        """Losses at every step from `first` to `last`, of 16,384 at most."""
+        blocks, steps = np.divmod(np.arange(last + 1 - first), _BLOCK)
+        return self.loss(self.modes.offsets(self.modes.states(first, blocks[-1] + 1), blocks, steps))
 
-        Args:
-            first: First step.
-            last: Last step, less than 16,384 steps later.
-            level: What they will be compared with: where a coarse sum tells on which side a block of them lies, that is
-                all that they are good for. None makes all of them exact.
-
-        Returns:
-            Shape (steps,).
-        """
-        walker = self.modes.walker
-        states = walker.states(first, -(-(last + 1 - first) // _BLOCK))
-        if level is None or not isinstance(self.loss, Diagonal):
-            blocks, steps = np.divmod(np.arange(last + 1 - first), _BLOCK)
-            return self.loss(walker.offsets(states, blocks, steps))
-        values, near = walker.coarse(states, self.loss, level)
-        values[near] = self.loss(walker.offsets(states, *near))
-        return values.ravel()[: last + 1 - first]
+    def met(self, first: int, last: int, level: float) -> Truth:
+        """Whether those are at most `level`."""
+        if not isinstance(self.loss, Diagonal):
+            return self.walk(first, last) <= level
+        states = self.modes.states(first, -(-(last + 1 - first) // _BLOCK))
+        met, near = self.modes.coarse(states, self.loss, level)
+        met[near] = self.loss(self.modes.offsets(states, *near)) <= level
+        return met.ravel()[: last + 1 - first]
 
 
 @dataclass(frozen=True)
 class Below(Plain):
-    """The condition ``loss <= level`` along a piece, as `Curve` has it.
-
-    Args:
-        piece: The loss.
-        level: The tolerance.
-    """
+    """The condition ``loss <= level`` along a piece."""
 
     piece: Piece
     level: float
@@ -110,46 +95,31 @@ class Below(Plain):
 
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
-        return self.piece.walk(first, last, self.level) <= self.level
+        return self.piece.met(first, last, self.level)
 
 
 def lowest(piece: Piece, budget: int = 20_000_000) -> tuple[int, float]:
-    """Step of the least loss on a piece without end, by branch and bound.
-
-    Args:
-        piece: The curve.
-        budget: Steps that may be walked one by one.
-
-    Returns:
-        The step and its loss; the step is `LATEST` if the infimum is the limit.
-
-    Raises:
-        UserError: If the curve is too flat near its minimum to single out a step within the budget.
-    """
-    best_step, best, allowance = LATEST, piece.limit, Budget(budget)
-    stack = [ladder(LATEST // 2)]
-    try:
-        while stack:
-            edges = stack.pop()
-            values = piece.values(edges[:-1])
-            if values.min() < best:
-                best_step, best = int(edges[values.argmin()]), float(values.min())
-            low = piece.range(edges)[0]
-            for i in np.argsort(low)[::-1]:
-                first, last = int(edges[i]), int(edges[i + 1]) - 1
-                if low[i] >= best - _SLACK * abs(best):
-                    continue
-                if last - first >= piece.patience:
-                    stack.append(divided(first, last))
-                    continue
-                allowance.spend(last - first + 1)
-                block = piece.walk(first, last)
-                if block.min() < best:
-                    best_step, best = first + int(block.argmin()), float(block.min())
-    except BudgetSpent:
-        raise UserError(
-            f"no step singled out within budget {budget}: the loss is flat around step {best_step}"
-        ) from None
+    """Step and value of the least loss on a piece without end, by branch and bound; `LATEST` if it is the limit."""
+    best, best_step = piece.limit, LATEST
+    stack, left = [ladder(LATEST // 2)], budget
+    while stack:
+        edges = stack.pop()
+        values = piece.values(edges[:-1])
+        best, best_step = min((best, best_step), (float(values.min()), int(edges[values.argmin()])), key=itemgetter(0))
+        low = piece.range(edges)[0]
+        for i in np.argsort(low)[::-1]:
+            first, last = int(edges[i]), int(edges[i + 1]) - 1
+            if low[i] >= best - _SLACK * abs(best):
+                continue
+            if last - first >= piece.patience:
+                stack.append(divided(first, last))
+                continue
+            left -= last - first + 1
+            if left < 0:
+                raise UserError(f"no step singled out within budget {budget}: the loss is flat around step {best_step}")
+            block = piece.walk(first, last)
+            found = float(block.min()), first + int(block.argmin())
+            best, best_step = min((best, best_step), found, key=itemgetter(0))
     return best_step, best
 
 
@@ -163,16 +133,8 @@ class Modes:
     def __init__(self, segment: Segment) -> None:
         self.segment, self._boxes = segment, dict[tuple[float, float, int], Box]()
         rings = segment.rates.oscillates
-        self._parts = [
-            (index, band(segment.take(index)))
-            for index, band in ((np.flatnonzero(~rings), _Real), (np.flatnonzero(rings), _Waves))
-            if index.size
-        ]
-
-    @cached_property
-    def walker(self) -> "_Walker":
-        """Its tables, made when the first interval is walked."""
-        return _Walker(self.segment)
+        kinds = ((np.flatnonzero(~rings), _between_real), (np.flatnonzero(rings), _between_waves))
+        self._parts = [(index, segment.take(index), between) for index, between in kinds if index.size]
 
     def box(self, edges: Array) -> Box:
         """Bounds between consecutive edges, the last of which may be inf; of shape (intervals, modes)."""
@@ -180,158 +142,126 @@ class Modes:
         if key not in self._boxes:
             if len(self._boxes) == _KEPT:
                 self._boxes.clear()
-            self._boxes[key] = self._box(edges)
+            low = np.empty((edges.size - 1, self.segment.offset.size))
+            high = np.empty_like(low)
+            steps, for_ever = np.minimum(edges, FAR)[:, None], np.isinf(edges[1:])[:, None]
+            for index, part, between in self._parts:
+                low[:, index], high[:, index] = between(part, steps, for_ever)
+            self._boxes[key] = Box(low, high, self.segment.rates.negative)
         return self._boxes[key]
 
-    def _box(self, edges: Array) -> Box:
-        low = np.empty((edges.size - 1, self.segment.offset.size))
-        high = np.empty_like(low)
-        steps, for_ever = np.minimum(edges, FAR)[:, None], np.isinf(edges[1:])[:, None]
-        for index, band in self._parts:
-            low[:, index], high[:, index] = band(steps, for_ever)
-        return Box(low, high, self.segment.rates.negative)
+    @cached_property
+    def _steps(self) -> tuple[Array, Array]:
+        """What a step of a block makes of position and velocity at its begin; both of shape (steps, modes)."""
+        rates, table = self.segment.rates, _table(self.segment.rates, 1, _BLOCK)
+        if not self.segment.from_start.any():
+            return table.position, table.position_per_velocity
+        moved = rates.displacement(np.arange(_BLOCK)[:, None])
+        return np.where(self.segment.from_start, moved, table.position), table.position_per_velocity
 
+    @cached_property
+    def _begins(self) -> Transfer:
+        return _table(self.segment.rates, _BLOCK, _BLOCKS)
 
-class _Real:
-    """Range of ``p e0 + mu U d0`` for real roots: if positive p and U bounded apart, if negative the size."""
+    @cached_property
+    def _products(self) -> npt.NDArray[np.float32]:
+        one, two = (part.T for part in self._steps)
+        return np.vstack([one**2, one * two, two**2, one, two], dtype=np.float32)
 
-    def __init__(self, segment: Segment) -> None:
-        self._segment, self._kick = segment, segment.rates.momentum * segment.velocity
+    @cached_property
+    def _most(self) -> tuple[Array, Array]:
+        one, two = (np.abs(part).max(axis=0) for part in self._steps)
+        return one, two
 
-    def __call__(self, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
-        segment, rates = self._segment, self._segment.rates
-        cosine, sine = rates.waves(steps)
-        place = (cosine + rates.balance * sine) * segment.offset
-        if segment.from_start.any():
-            place = np.where(segment.from_start, rates.displacement(steps) * segment.offset, place)
-        start, end = place[:-1], np.where(for_ever, segment.end, place[1:])
-        low, high = np.minimum(start, end), np.maximum(start, end)
-        if self._kick.any():
-            _, top = rates.waves(np.clip(peak_step(rates), steps[:-1], steps[1:]))
-            least = np.where(for_ever, 0.0, np.minimum(sine[:-1], sine[1:]))
-            low = low + np.minimum(self._kick * least, self._kick * top)
-            high = high + np.maximum(self._kick * least, self._kick * top)
-        slack = _SLACK * np.maximum(np.abs(low), np.abs(high))
-        low, high = low - slack, high + slack
-        if rates.negative.any():
-            far = envelope(rates, steps[:-1], segment.offset, segment.velocity) * (1 + _SLACK)
-            left = np.abs(segment.offset) * np.exp(steps[1:] * rates.log_rate) * (1 - _SLACK)
-            near = np.where((rates.momentum == 0) & ~for_ever, left, 0.0)
-            low, high = np.where(rates.negative, near, low), np.where(rates.negative, far, high)
-        return low, high
-
-
-class _Waves:
-    """Range of ``R rho^t cos(t angle - lag)`` for complex roots."""
-
-    def __init__(self, segment: Segment) -> None:
-        rates = segment.rates
-        self._log_rate, self._turn = rates.log_rate, np.where(rates.folded, _LONG_PI - rates.angle, rates.angle)
-        sine_part = rates.balance * segment.offset + rates.momentum * segment.velocity
-        sine_part = sine_part * rates.inverse_sine * np.exp(-rates.log_rate)
-        self._size, self._lag = np.hypot(segment.offset, sine_part), np.arctan2(sine_part, segment.offset)
-
-    def __call__(self, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
-        begin = np.mod(phase(steps[:-1], self._turn) - self._lag, _TWO_PI)
-        finish = begin + np.diff(steps, axis=0) * self._turn.astype(np.float64)
-        one, two = np.cos(begin), np.cos(finish)
-        top = np.where(finish >= _TWO_PI, 1.0, np.maximum(one, two))
-        holds_pi = ((begin <= np.pi) & (finish >= np.pi)) | (finish >= 3 * np.pi)
-        bottom = np.where(holds_pi, -1.0, np.minimum(one, two))
-        size = self._size * np.exp(steps * self._log_rate)
-        large, small = size[:-1], np.where(for_ever, 0.0, size[1:])
-        top, bottom = np.minimum(top + _PHASE_SLACK, 1.0), np.maximum(bottom - _PHASE_SLACK, -1.0)
-        low = np.where(bottom < 0, bottom * large, bottom * small)
-        high = np.where(top > 0, top * large, top * small)
-        return low - _SLACK * large, high + _SLACK * large
-
-
-class _States(NamedTuple):
-    """Where the modes are when blocks of steps begin; each of shape (blocks, modes).
-
-    Args:
-        position: From the fixed point.
-        velocity: Their displacement a step.
-        moved: The way of modes that are measured from their start.
-    """
-
-    position: Array
-    velocity: Array
-    moved: Array
-
-
-class _Walker:
-    """Every step of a segment, blocks at a time, from one exact state.
-
-    Args:
-        segment: A solved phase.
-    """
-
-    def __init__(self, segment: Segment) -> None:
-        self._segment, rates = segment, segment.rates
-        table = _table(rates, 1, _BLOCK)
-        self._position, self._velocity = table.position, table.position_per_velocity
-        if segment.from_start.any():
-            moved = rates.displacement(np.arange(_BLOCK)[:, None])
-            self._position = np.where(segment.from_start, moved, self._position)
-        self._starts = _table(rates, _BLOCK, _BLOCKS)
-
-    def states(self, first: int, blocks: int) -> _States:
-        """The states of consecutive blocks, the first of which begins at `first`."""
-        entries = Transfer(*(part[:blocks] for part in self._starts))
-        position, velocity = self._segment.from_end.offsets(first)
+    def states(self, first: int, blocks: int) -> "_States":
+        """The states with which consecutive blocks begin, the first of them at `first`."""
+        entries = Transfer(*(part[:blocks] for part in self._begins))
+        position, velocity = self.segment.from_end.offsets(first)
         moved = np.zeros((blocks, position.size))
-        if self._segment.from_start.any():
-            offsets = self._segment.offsets(first + _BLOCK * np.arange(blocks))[0]
-            moved = np.where(self._segment.from_start, offsets, moved)
+        if self.segment.from_start.any():
+            offsets = self.segment.offsets(first + _BLOCK * np.arange(blocks))[0]
+            moved = np.where(self.segment.from_start, offsets, moved)
         return _States(
             entries.position * position + entries.position_per_velocity * velocity,
             entries.velocity_per_position * position + entries.velocity * velocity,
             moved,
         )
 
-    def offsets(self, states: _States, blocks: Places, steps: Places) -> Array:
+    def offsets(self, states: "_States", blocks: Places, steps: Places) -> Array:
         """Offsets at steps of blocks, both of shape (places,); shape (places, modes)."""
-        place = self._position[steps] * states.position[blocks]
-        place += self._velocity[steps] * states.velocity[blocks]
+        place = self._steps[0][steps] * states.position[blocks]
+        place += self._steps[1][steps] * states.velocity[blocks]
         place += states.moved[blocks]
         return place
 
-    def coarse(self, states: _States, loss: Diagonal, level: float) -> tuple[Array, tuple[Places, ...]]:
-        """The loss multiplied out in single precision: sums of what belongs to a block times what belongs to its steps.
-
-        Args:
-            states: Of the blocks.
-            loss: Of modes that do not mix.
-            level: What it is compared with.
-
-        Returns:
-            Losses, shape (blocks, steps), and the places where they may be on the other side of the level.
-        """
+    def coarse(self, states: "_States", loss: Diagonal, level: float) -> tuple[Truth, tuple[Places, ...]]:
+        """Whether losses (blocks, steps) are at most a level, in single precision, and where that leaves a doubt."""
+        # Multiplied out, a loss is a sum of what belongs to a block times what belongs to its steps.
         size = level**-0.5
         beta = (loss.beta + loss.alpha * states.moved) * size
         place, pace = loss.alpha * states.position * size, loss.alpha * states.velocity * size
         way = np.abs(place) * self._most[0] + np.abs(pace) * self._most[1]
         still, along = (beta**2).sum(axis=1) + loss.rest / level, 2 * (np.abs(beta) * way).sum(axis=1)
-        weights, slack = [place**2, 2 * place * pace, pace**2], _COARSE * ((way**2).sum(axis=1) + still)
+        weights, doubt = [place**2, 2 * place * pace, pace**2], _COARSE * ((way**2).sum(axis=1) + still) + _SINGLE
         if along.max() > _NOTHING:
             weights += [2 * beta * place, 2 * beta * pace]
             along *= _COARSE
-        weights = np.hstack(weights).astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            values = weights @ self._products[: weights.shape[1]]
-            high, low = 1 - still + slack + along, 1 - still - slack - along
-            near = np.nonzero(~((values > high[:, None]) | (values < low[:, None])))
-        return (values + still[:, None]) * level, near
+            factors = np.hstack(weights, dtype=np.float32, casting="same_kind")
+            values = factors @ self._products[: factors.shape[1]]
+            values += (still - 1).astype(np.float32)[:, None]
+            near = np.nonzero(~(np.abs(values) > (doubt + along).astype(np.float32)[:, None]))
+        return values <= 0, near
 
-    @cached_property
-    def _products(self) -> npt.NDArray[np.float32]:
-        one, two = self._position.T, self._velocity.T
-        return np.vstack([one**2, one * two, two**2, one, two], dtype=np.float32)
 
-    @cached_property
-    def _most(self) -> tuple[Array, Array]:
-        return np.abs(self._position).max(axis=0), np.abs(self._velocity).max(axis=0)
+class _States(NamedTuple):
+    """From the fixed point, a step, and of modes measured from their start; each of shape (blocks, modes)."""
+
+    position: Array
+    velocity: Array
+    moved: Array
+
+
+def _between_real(segment: Segment, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
+    """Range of ``p e0 + mu U d0`` for real roots: if positive p and U bounded apart, if negative the size."""
+    rates, kick = segment.rates, segment.rates.momentum * segment.velocity
+    cosine, sine = rates.waves(steps)
+    place = (cosine + rates.balance * sine) * segment.offset
+    if segment.from_start.any():
+        place = np.where(segment.from_start, rates.displacement(steps) * segment.offset, place)
+    start, end = place[:-1], np.where(for_ever, segment.end, place[1:])
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    if kick.any():
+        _, top = rates.waves(np.clip(peak_step(rates), steps[:-1], steps[1:]))
+        least = np.where(for_ever, 0.0, np.minimum(sine[:-1], sine[1:]))
+        low, high = low + np.minimum(kick * least, kick * top), high + np.maximum(kick * least, kick * top)
+    slack = _SLACK * np.maximum(np.abs(low), np.abs(high))
+    low, high = low - slack, high + slack
+    if rates.negative.any():
+        far = envelope(rates, steps[:-1], segment.offset, segment.velocity) * (1 + _SLACK)
+        left = np.abs(segment.offset) * np.exp(steps[1:] * rates.log_rate) * (1 - _SLACK)
+        near = np.where((rates.momentum == 0) & ~for_ever, left, 0.0)
+        low, high = np.where(rates.negative, near, low), np.where(rates.negative, far, high)
+    return low, high
+
+
+def _between_waves(segment: Segment, steps: Array, for_ever: Truth) -> tuple[Array, Array]:
+    """Range of ``R rho^t cos(t angle - lag)`` for complex roots."""
+    rates, turn = segment.rates, np.where(segment.rates.folded, _LONG_PI - segment.rates.angle, segment.rates.angle)
+    sine_part = rates.balance * segment.offset + rates.momentum * segment.velocity
+    sine_part = sine_part * rates.inverse_sine * np.exp(-rates.log_rate)
+    begin = np.mod(phase(steps[:-1], turn) - np.arctan2(sine_part, segment.offset), _TWO_PI)
+    finish = begin + np.diff(steps, axis=0) * turn.astype(np.float64)
+    one, two = np.cos(begin), np.cos(finish)
+    top = np.where(finish >= _TWO_PI, 1.0, np.maximum(one, two))
+    holds_pi = ((begin <= np.pi) & (finish >= np.pi)) | (finish >= 3 * np.pi)
+    bottom = np.where(holds_pi, -1.0, np.minimum(one, two))
+    size = np.hypot(segment.offset, sine_part) * np.exp(steps * rates.log_rate)
+    large, small = size[:-1], np.where(for_ever, 0.0, size[1:])
+    top, bottom = np.minimum(top + _PHASE_SLACK, 1.0), np.maximum(bottom - _PHASE_SLACK, -1.0)
+    low = np.where(bottom < 0, bottom * large, bottom * small)
+    high = np.where(top > 0, top * large, top * small)
+    return low - _SLACK * large, high + _SLACK * large
 
 
 def _table(rates: ModeRates, stride: int, count: int) -> Transfer:

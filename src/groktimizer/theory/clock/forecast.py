@@ -38,15 +38,7 @@ class Descent(Clocks):
 
 
 def grid(last: float, points: int = 300) -> Steps:
-    """Steps 0, 1, ... evenly spaced on a log axis up to `last`.
-
-    Args:
-        last: The last step.
-        points: How many at most.
-
-    Returns:
-        Increasing whole numbers.
-    """
+    """Steps 0, 1, ... evenly spaced on a log axis up to `last`, at most `points` after 0."""
     return np.unique(np.append(0, np.geomspace(1, max(last, 1.0), points).round().astype(np.int64)))
 
 
@@ -60,16 +52,7 @@ def known(memorised: SupportsInt, kept: SupportsInt, generalised: SupportsInt, s
 
 
 def until_rest(run: Callable[[int], Descent], first: float, most: float) -> Descent:
-    """Run anew with four times as many steps until it rests.
-
-    Args:
-        run: Does so many steps.
-        first: Steps of the first run.
-        most: Steps that no run exceeds.
-
-    Returns:
-        The last run.
-    """
+    """Run anew with four times as many steps until it rests, from `first` up to `most`; the last run."""
     steps = min(first, most)
     while True:
         found = run(math.ceil(steps))
@@ -80,13 +63,7 @@ def until_rest(run: Callable[[int], Descent], first: float, most: float) -> Desc
 
 @dataclass(frozen=True)
 class End:
-    """Where an error ends.
-
-    Args:
-        error: The error.
-        tolerance: What it is wanted to be.
-        why: Why it ends there.
-    """
+    """The error at the end, what it is wanted to be, and why it ends there."""
 
     error: float
     tolerance: float
@@ -99,15 +76,7 @@ class End:
 
 
 def broken(ends: Mapping[str, End], names: tuple[str, str] = ("train error", "recovery error")) -> list[str]:
-    """One line for each tolerance that cannot be kept.
-
-    Args:
-        ends: By "train" and "test".
-        names: What those two errors are called.
-
-    Returns:
-        The lines.
-    """
+    """One line for each tolerance that cannot be kept; `ends` by "train" and "test", whose errors have names."""
     told = {"train": names[0], "test": names[1]}
     return [
         f"{name}_tolerance={end.tolerance:g} cannot be kept: the {told[name]} ends at {end.error:.6g}, {end.why}"
@@ -119,18 +88,7 @@ def broken(ends: Mapping[str, End], names: tuple[str, str] = ("train error", "re
 def better_weight(
     weight: float, largest: float, ends: Mapping[str, End], run: Callable[[float], Clocks], told: Callable[..., str]
 ) -> tuple[str, ...]:
-    """The largest weight found that keeps both tolerances; nothing if it is about this one.
-
-    Args:
-        weight: This one.
-        largest: From which on 0 is the answer.
-        ends: Where both errors end under this weight.
-        run: Gives the clocks of another.
-        told: From those clocks and that weight, what is said of them.
-
-    Returns:
-        One line or none.
-    """
+    """What is `told` of the largest weight found that keeps both tolerances; nothing if it is about this one."""
     room = min(end.room for end in ends.values())
     tried = min(weight * room, largest) / 2
     for _ in range(10):
@@ -139,9 +97,7 @@ def better_weight(
             return ()
         other = run(tried)
         if other.settled is not None and other.memorised_settled is not None:
-            both = max(other.settled, other.memorised_settled)
-            return (
-                f"weight {tried:g} keeps both tolerances{' as well' if room > 1 else ''}: {told(other, tried, both)}",
-            )
+            too, both = " as well" if room > 1 else "", max(other.settled, other.memorised_settled)
+            return (f"weight {tried:g} keeps both tolerances{too}: {told(other, tried, both)}",)
         tried /= 2
     return ()

@@ -1,9 +1,4 @@
-"""Losses as quadratic functions of the modes, and their range over a box of modes.
-
-A loss that is quadratic in theta is quadratic in the offsets e of the modes from their fixed point. Where the modes do
-not mix (train loss; population loss under an isotropic covariance) it is ``sum (alpha e + beta)^2 + rest``, otherwise
-``||B e + b||^2 + rest``.
-"""
+"""Losses as quadratic functions of the offsets e of the modes from their fixed points, and their range over a box."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,26 +38,14 @@ class Diagonal:
     beta: Array
     rest: float
 
-    @property
-    def limit(self) -> float:
-        """Value at e = 0."""
-        return float(self.beta @ self.beta) + self.rest
-
     def __call__(self, offsets: Array) -> Array:
         """Value at offsets of shape (..., modes); shape (...)."""
         terms = offsets * self.alpha
         terms += self.beta
-        return np.einsum("...i,...i->...", terms, terms) + self.rest
+        return _square(terms) + self.rest
 
     def range(self, box: Box) -> tuple[Array, Array]:
-        """Least and greatest value over a box, exact: each term has its own variable.
-
-        Args:
-            box: Shape (..., modes).
-
-        Returns:
-            Both with shape (...).
-        """
+        """Least and greatest value over a box (..., modes), exact as each term has its own variable; shape (...)."""
         one, two = self.alpha * box.low + self.beta, self.alpha * box.high + self.beta
         near = np.where(one * two <= 0, 0.0, np.minimum(np.abs(one), np.abs(two)))
         far = np.maximum(np.abs(one), np.abs(two))
@@ -71,7 +54,7 @@ class Diagonal:
             low, high = size * box.low, size * box.high
             near = np.where(box.mirrored, np.maximum(0.0, np.maximum(low - shift, shift - high)), near)
             far = np.where(box.mirrored, high + shift, far)
-        return np.einsum("...i,...i->...", near, near) + self.rest, np.einsum("...i,...i->...", far, far) + self.rest
+        return _square(near) + self.rest, _square(far) + self.rest
 
 
 @dataclass(frozen=True)
@@ -93,39 +76,24 @@ class Squares:
         """|B'B|, shape (modes, modes)."""
         return np.abs(self.factor.T @ self.factor)
 
-    @property
-    def limit(self) -> float:
-        """Value at e = 0."""
-        return float(self.shift @ self.shift) + self.rest
-
-    def _terms(self, offsets: Array) -> Array:
-        """B e + b for offsets (..., modes); shape (..., k)."""
-        return offsets @ self.factor.T + self.shift
-
     def __call__(self, offsets: Array) -> Array:
         """Value at offsets of shape (..., modes); shape (...)."""
-        terms = self._terms(offsets)
-        return np.einsum("...i,...i->...", terms, terms) + self.rest
+        return _square(offsets @ self.factor.T + self.shift) + self.rest
 
     def range(self, box: Box) -> tuple[Array, Array]:
-        """Bounds on the value over a box, from its middle m and half-widths r.
-
-        ``f(m + d) - f(m) = 2 (B m + b)'B d + ||B d||^2``, for |d| <= r between ``-2 |B'(B m + b)|' r`` and
-        ``2 |B'(B m + b)|' r + r'|B'B| r``; never below `rest`.
-
-        Args:
-            box: Shape (..., modes).
-
-        Returns:
-            Lower and upper bound, shape (...).
-        """
+        """Bounds on the value over a box (..., modes), from its middle m and half-widths r; shape (...)."""
+        # f(m + d) - f(m) = 2 (B m + b)'B d + ||B d||^2: from -2 |B'(B m + b)|' r to 2 |B'(B m + b)|' r + r'|B'B| r.
         middle = np.where(box.mirrored, 0.0, (box.low + box.high) / 2)
         half = np.where(box.mirrored, box.high, (box.high - box.low) / 2)
-        terms = self._terms(middle)
-        value = np.einsum("...i,...i->...", terms, terms) + self.rest
+        terms = middle @ self.factor.T + self.shift
+        value = _square(terms) + self.rest
         slope = 2 * np.einsum("...i,...i->...", np.abs(terms @ self.factor), half)
         bend = np.einsum("...i,...i->...", half @ self._sizes, half)
         return np.maximum(value - slope, self.rest), value + slope + bend
 
 
 Loss = Diagonal | Squares
+
+
+def _square(terms: Array) -> Array:
+    return np.einsum("...i,...i->...", terms, terms)

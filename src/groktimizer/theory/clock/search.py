@@ -1,8 +1,7 @@
 """When a condition on a curve begins to hold, first and for good, as certified steps: the one search of closed forms.
 
-A curve bounds itself over whole intervals of steps, so that the condition is known to hold throughout, or nowhere, or
-is left open. Open intervals are split, short ones are looked at step by step. Nothing is sampled: a curve that rings or
-comes back cannot hide a crossing. The last interval has no end, and decides for ever.
+A curve bounds itself over whole intervals: the condition holds throughout, or nowhere, or is open. Open intervals are
+split, short ones looked at step by step; nothing is sampled. The last interval has no end, and decides for ever.
 """
 
 import itertools
@@ -20,7 +19,7 @@ from groktimizer.theory.clock.quadratic import Array
 LATEST = 2**53  # up to here a float64 counts every step; where a mode still moves then, nothing is said of what follows
 _SHORT = 64  # an open interval of at most so many steps is looked at step by step
 _GROWTH = 4  # ratio of neighbouring edges of the first division
-_CHUNKS = 1024, 16384  # steps that are looked at together, at first and at most
+_CHUNKS = 4096, 16384  # steps that are looked at together, at first and at most
 _PARTS = 16  # an open interval of a later one is split into so many
 Labels = npt.NDArray[np.int8]
 Truth = npt.NDArray[np.bool_]
@@ -47,14 +46,7 @@ class Curve(Protocol):
         ...
 
     def labels(self, edges: Array) -> Labels:
-        """What bounds say of the intervals between consecutive edges.
-
-        Args:
-            edges: Increasing steps, shape (intervals + 1,); an interval ends before the next edge, which may be inf.
-
-        Returns:
-            1 where the condition holds throughout, -1 where nowhere, 0 where it is open; shape (intervals,).
-        """
+        """What bounds say from each edge to before the next, the last of which may be inf: 1 yes, -1 no, 0 open."""
         ...
 
     def walk(self, first: int, last: int) -> Truth:
@@ -94,41 +86,17 @@ class Crossing:
     resolved: bool = True
 
 
-@dataclass
-class Budget:
-    """Steps that a search may look at one by one before it gives up.
-
-    Args:
-        steps: What is left.
-    """
-
-    steps: float
-
-    def spend(self, steps: int) -> None:
-        """Take steps from the budget.
-
-        Args:
-            steps: How many are looked at next.
-
-        Raises:
-            BudgetSpent: If they are more than what is left.
-        """
-        self.steps -= steps
-        if self.steps < 0:
-            raise BudgetSpent
-
-
-class BudgetSpent(Exception):
+class _BudgetSpent(Exception):
     """A search met more open steps than it may look at; `crossing` turns it into an unresolved time."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Goal:
-    """What is looked for: the label, whether its first or its last step, and what that may cost."""
+    """What is looked for: the label, whether its first or its last step, and how many steps may still be looked at."""
 
     label: int
     forward: bool
-    budget: Budget
+    budget: float
 
 
 def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float = 20_000_000) -> Crossing:
@@ -142,34 +110,32 @@ def crossing(curve: Callable[[int], Curve], starts: Sequence[int], budget: float
     Returns:
         Both times, as exact as the curves: steps that meet the level to rounding may go either way.
     """
-    allowance, final, first = Budget(budget), curve(len(starts) - 1), None
-    edges = EVER
-    labels = final.labels(edges)
+    final, goal, first = curve(len(starts) - 1), _Goal(1, True, budget), None
+    labels = final.labels(EVER)
 
-    def look(place: int, label: int, forward: bool) -> int | None:
-        goal = _Goal(label, forward, allowance)
+    def look(place: int) -> int | None:
         if place == len(starts) - 1:
-            found = _find(final, edges, labels, goal)
+            found = _find(final, EVER, labels, goal)
         else:
             found = _stretch(curve(place), starts[place + 1] - starts[place] - 1, goal)
         return None if found is None else starts[place] + found
 
     try:
-        ahead = (look(place, 1, True) for place in range(len(starts)))
+        ahead = (look(place) for place in range(len(starts)))
         first = next((step for step in ahead if step is not None), None)
         if labels[-1] <= 0:
             return Crossing(first, None, resolved=bool(labels[-1]))
-        behind = (look(place, -1, False) for place in reversed(range(len(starts))))
+        goal.label, goal.forward = -1, False
+        behind = (look(place) for place in reversed(range(len(starts))))
         unmet = next((step for step in behind if step is not None), -1)
-    except BudgetSpent:
+    except _BudgetSpent:
         return Crossing(first, None, resolved=False)
     return Crossing(first, unmet + 1)
 
 
 def first_step(curve: Curve, label: int) -> int | None:
     """First step with a label (1 holds, -1 does not) on a curve without end, None if there is none up to `LATEST`."""
-    edges = EVER
-    return _find(curve, edges, curve.labels(edges), _Goal(label, True, Budget(math.inf)))
+    return _find(curve, EVER, curve.labels(EVER), _Goal(label, True, math.inf))
 
 
 def divided(first: int, last: int) -> Array:
@@ -200,7 +166,7 @@ def _stretch(curve: Curve, last: int, goal: _Goal) -> int | None:
 def _open(curve: Curve, edges: Array, goal: _Goal) -> int | None:
     """`_find` in neighbouring open intervals: looked at step by step if bounds say little there, else divided."""
     first, last, count = int(edges[0]), int(edges[-1]) - 1, edges.size - 1
-    if last - first < _SHORT or (count > 1 and last - first < curve.patience):
+    if last - first < (curve.patience if count > 1 else _SHORT):
         return _walk(curve.within(first, last), first, last, goal)
     if count > 1:
         each = (
@@ -218,7 +184,9 @@ def _walk(curve: Curve, first: int, last: int, goal: _Goal) -> int | None:
     while first <= last:
         count = min(size, last + 1 - first)
         begin = first if goal.forward else last + 1 - count
-        goal.budget.spend(count)
+        goal.budget -= count
+        if goal.budget < 0:
+            raise _BudgetSpent
         hits = np.flatnonzero(curve.walk(begin, begin + count - 1) == (goal.label > 0))
         if hits.size:
             return begin + int(hits[0 if goal.forward else -1])

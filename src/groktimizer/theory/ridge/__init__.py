@@ -10,7 +10,6 @@ from groktimizer.theory.ridge.advice import (
     recommend,
 )
 from groktimizer.theory.ridge.bounds import Facts, predicted_generalisation, theorem_4_1
-from groktimizer.theory.ridge.grid import GridTimes, grokking_grid
 from groktimizer.theory.ridge.problem import Ridge
 from groktimizer.theory.ridge.times import Floors, GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory
@@ -21,7 +20,6 @@ __all__ = [
     "DecayAdvice",
     "Facts",
     "Floors",
-    "GridTimes",
     "GrokkingTime",
     "Ridge",
     "StoppingAdvice",
@@ -29,7 +27,6 @@ __all__ = [
     "best_weight_decay",
     "early_stopping",
     "effective_ranks",
-    "grokking_grid",
     "predicted_generalisation",
     "recommend",
     "theorem_4_1",

@@ -1,10 +1,9 @@
 """The theorems of arXiv 2601.19791 as functions: each names itself, checks its conditions, and gives its number.
 
 Times are those of the paper: t1 the last step with train loss >= epsilon (memorised-settled minus one), t2 the first
-step with population loss <= c. A bound whose conditions fail is still computed; whether it holds is then luck. Where
-the paper's conditions hide constants in an Omega, the constants of its proofs are used; Eq (8) has none and gets 1.
-What the proofs get from a Gaussian theta_0 (its norm, and the norm of its part outside the data) is measured; that it
-is Gaussian is taken on trust, and `Bound.standing` says so.
+step with population loss <= c. A bound whose conditions fail is still computed. Where the paper's conditions hide
+constants in an Omega, those of its proofs are used; Eq (8) has none and gets 1. What the proofs get from a Gaussian
+theta_0 is measured; that it is Gaussian is taken on trust.
 """
 
 import math
@@ -40,8 +39,7 @@ class Facts:
         feature_bound: b with ||phi(x)|| <= b.
         sharpness: Largest curvature of the train loss.
         hidden_square: ||theta_0||^2 outside the span of the data.
-        misfit: Root mean square of what the teacher leaves of the targets, of train or test: label noise, or all of the
-            targets where no teacher is named.
+        misfit: Root mean square of what the teacher leaves of the targets, of train or test.
         failure: delta, the probability that a bound may fail with.
     """
 
@@ -69,15 +67,9 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0 else math.nan
 
 
-def _data_log_factor(facts: Facts) -> float:
-    """``ln(1 - eta l+/n - eta lambda)``, the log of the slowest factor in the directions of the data."""
-    loss = facts.lr * facts.least_gram / facts.n + facts.lr * facts.weight_decay
-    return math.log1p(-loss) if loss < 1 else math.nan
-
-
-def _decay_log_factor(facts: Facts) -> float:
-    """``ln(1 - eta lambda)``, the log of the factor in the null space; NaN where one step overshoots."""
-    loss = facts.lr * facts.weight_decay
+def _log_factor(facts: Facts, curvature: float = 0.0) -> float:
+    """``ln(1 - eta h - eta lambda)``, the log of a mode's factor; NaN where one step overshoots."""
+    loss = facts.lr * (curvature + facts.weight_decay)
     return math.log1p(-loss) if loss < 1 else math.nan
 
 
@@ -96,8 +88,8 @@ def theorem_4_1(facts: Facts, steps: npt.ArrayLike) -> tuple[dict[str, Array], t
         The curves of (i), (ii), (iii) by name, each of the shape of `steps`; and the conditions.
     """
     t = np.asarray(steps, dtype=np.float64)
-    decay = np.exp(2 * t * _decay_log_factor(facts))
-    memory = np.exp(2 * t * _data_log_factor(facts))
+    decay = np.exp(2 * t * _log_factor(facts))
+    memory = np.exp(2 * t * _log_factor(facts, facts.least_gram / facts.n))
     spread = facts.least_covariance * (facts.m - facts.n) * facts.init_variance
     curves = {
         "(i) train loss, upper": facts.mean_square / 2 * memory * facts.initial_square,
@@ -108,10 +100,15 @@ def theorem_4_1(facts: Facts, steps: npt.ArrayLike) -> tuple[dict[str, Array], t
         _realizable(facts),
         at_most("||teacher||", facts.teacher_norm, 0.0),
         at_most("lr", facts.lr, 2 / (facts.mean_square + 2 * facts.weight_decay)),
-        at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
+        _wide(facts),
         *_start_conditions(facts),
     )
     return curves, conditions
+
+
+def _wide(facts: Facts) -> Condition:
+    """More features than samples by so many that a Gaussian part outside the data has about its mean norm."""
+    return at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure))
 
 
 def _realizable(facts: Facts) -> Condition:
@@ -129,15 +126,17 @@ def _start_conditions(facts: Facts) -> tuple[Condition, ...]:
     )
 
 
+def _decay_limit(facts: Facts) -> float:
+    """Largest lambda with ``(3/2) lambda ||theta*||^2 <= epsilon``."""
+    return 2 * facts.train_tolerance / (3 * facts.teacher_norm**2) if facts.teacher_norm > 0 else math.inf
+
+
 def _decay_conditions(facts: Facts) -> tuple[Condition, ...]:
     """Those of Theorem 4.4: largest lambda of its proof, and (implied by (4)) a start no shorter than the teacher."""
-    norm, epsilon = facts.teacher_norm, facts.train_tolerance
-    limit = math.inf
-    if norm > 0:
-        limit = min(2 * epsilon / (3 * norm**2), math.sqrt(facts.mean_square * epsilon) / (math.sqrt(6) * norm))
+    norm, root = facts.teacher_norm, math.sqrt(facts.mean_square * facts.train_tolerance / 6)
     return (
         _realizable(facts),
-        at_most("weight_decay", facts.weight_decay, limit),
+        at_most("weight_decay", facts.weight_decay, min(_decay_limit(facts), root / norm if norm > 0 else math.inf)),
         at_most("lr", facts.lr, 1 / (facts.weight_decay + facts.feature_bound**2)),
         at_least("||theta0||", math.sqrt(facts.initial_square), norm),
     )
@@ -151,23 +150,28 @@ def _sample_condition(facts: Facts) -> Condition:
 
 def _width_conditions(facts: Facts) -> tuple[Condition, ...]:
     """(4) of Theorem 4.2: smallest m of the proof of Theorem 4.5."""
-    nu2 = facts.init_variance
-    gram = facts.least_covariance * nu2
-    teacher = 8 * facts.teacher_norm**2
+    spread, gram = facts.init_variance, facts.least_covariance * facts.init_variance
     return (
-        at_least("m", facts.m, facts.n + 32 * math.log(2 / facts.failure)),
-        at_least("m", facts.m, facts.n + (teacher / nu2 if nu2 > 0 else math.inf)),
+        _wide(facts),
+        at_least("m", facts.m, facts.n + (8 * facts.teacher_norm**2 / spread if spread > 0 else math.inf)),
         at_least("m", facts.m, facts.n + (8 * facts.test_tolerance / gram if gram > 0 else math.inf)),
         at_least("c", facts.test_tolerance, facts.train_tolerance),
     )
 
 
+def _theorem_4_2_conditions(facts: Facts) -> tuple[Condition, ...]:
+    return (_sample_condition(facts), *_decay_conditions(facts), *_width_conditions(facts))
+
+
+def _memorised_within(facts: Facts, ratio: float) -> float:
+    """``n ln(ratio) / (2 eta l+)`` steps, at least 0."""
+    return max(facts.n * _log(ratio) / (2 * facts.lr * facts.least_gram), 0.0)
+
+
 def theorem_4_2_memorised(facts: Facts) -> Bound:
     """Eq (6): ``t1 <= n ln(6 b^2 ||theta_0||^2 / epsilon) / (2 eta l+)``."""
-    log = _log(6 * facts.feature_bound**2 * facts.initial_square / facts.train_tolerance)
-    value = max(facts.n * log / (2 * facts.lr * facts.least_gram), 0.0)
-    conditions = (_sample_condition(facts), *_decay_conditions(facts), *_width_conditions(facts))
-    return Bound("Theorem 4.2, Eq (6)", "t1 <=", value, conditions)
+    value = _memorised_within(facts, 6 * facts.feature_bound**2 * facts.initial_square / facts.train_tolerance)
+    return Bound("Theorem 4.2, Eq (6)", "t1 <=", value, _theorem_4_2_conditions(facts))
 
 
 def _forgetting(facts: Facts) -> float:
@@ -182,35 +186,30 @@ def theorem_4_2_generalised(facts: Facts) -> Bound:
     """Eq (7): ``t2 >= ln(((m-n) nu^2 / 2) (sqrt(c/lambda_min(Sigma)) + ||theta*||)^-2) / (4 eta lambda)``."""
     value = _log(_forgetting(facts)) / (4 * facts.lr * facts.weight_decay)
     slow = at_most("lr * weight_decay", facts.lr * facts.weight_decay, 0.5)  # ln(1 - x) >= -2 x
-    conditions = (_sample_condition(facts), *_decay_conditions(facts), *_width_conditions(facts), slow)
-    return Bound("Theorem 4.2, Eq (7)", "t2 >=", value, (*conditions, *_start_conditions(facts)))
+    conditions = (*_theorem_4_2_conditions(facts), slow, *_start_conditions(facts))
+    return Bound("Theorem 4.2, Eq (7)", "t2 >=", value, conditions)
 
 
 def theorem_4_4(facts: Facts) -> Bound:
     """``L_n(theta_t) <= epsilon for t >= (1/2) log_{1 - eta l+/n - eta lambda}(epsilon / (6 L ||theta_0||^2))``."""
     ratio = facts.train_tolerance / (6 * facts.mean_square * facts.initial_square) if facts.initial_square > 0 else 1.0
-    return Bound("Theorem 4.4", "t1 <=", max(_log(ratio) / _data_log_factor(facts) / 2, 0.0), _decay_conditions(facts))
+    return Bound(
+        "Theorem 4.4",
+        "t1 <=",
+        max(_log(ratio) / _log_factor(facts, facts.least_gram / facts.n) / 2, 0.0),
+        _decay_conditions(facts),
+    )
 
 
 def theorem_4_5(facts: Facts) -> Bound:
     """``L(theta_t) >= c for t <= log_{1 - eta lambda}(sqrt(2/((m-n) nu^2)) (sqrt(c/lambda_min) + ||theta*||))``."""
-    value = -_log(_forgetting(facts)) / 2 / _decay_log_factor(facts)
+    value = -_log(_forgetting(facts)) / 2 / _log_factor(facts)
     conditions = (_realizable(facts), *_width_conditions(facts), *_start_conditions(facts))
     return Bound("Theorem 4.5", "t2 >=", value, conditions)
 
 
 def theorem_4_6(facts: Facts) -> Bound:
-    """Population loss of the limit: ``L <= 2 L_n + epsilon <= lambda ||theta*||^2 + epsilon``.
-
-    The proof asks for ``n >= 2048 b^4 ||theta*||^4 / epsilon^2 log(4/delta)`` and for ``4 C^2 b^4 ||theta*||^4 /
-    epsilon^2`` with a constant C that the paper does not give; the second is taken on trust.
-
-    Args:
-        facts: The problem.
-
-    Returns:
-        The bound.
-    """
+    """Population loss of the limit: ``L <= 2 L_n + epsilon <= lambda ||theta*||^2 + epsilon``."""
     value = facts.weight_decay * facts.teacher_norm**2 + facts.train_tolerance
     conditions = (
         _sample_condition(facts),
@@ -223,7 +222,7 @@ def theorem_4_6(facts: Facts) -> Bound:
 
 
 def _gaussian_conditions(facts: Facts) -> tuple[Condition, ...]:
-    """Those of both halves of Eq (8); that the features are Gaussian is not seen, what follows from it is checked."""
+    """Those of both halves of Eq (8)."""
     return (
         _realizable(facts),
         at_least("m", facts.m, facts.n + 1),
@@ -237,16 +236,13 @@ def _gaussian_conditions(facts: Facts) -> tuple[Condition, ...]:
 
 def eq_8_memorised(facts: Facts) -> Bound:
     """``t1 <= n ln(14 m nu^2 / epsilon) / (2 eta l+)`` for Gaussian features of covariance I/m."""
-    log = _log(14 * facts.m * facts.init_variance / facts.train_tolerance)
-    value, norm = max(facts.n * log / (2 * facts.lr * facts.least_gram), 0.0), facts.teacher_norm
-    limit = 2 * facts.train_tolerance / (3 * norm**2) if norm > 0 else math.inf
+    value = _memorised_within(facts, 14 * facts.m * facts.init_variance / facts.train_tolerance)
+    square = 14 / 9 * facts.m * facts.init_variance  # 6 b^2 of it is 14 m nu^2
     conditions = (
-        at_most("weight_decay", facts.weight_decay, limit),
+        at_most("weight_decay", facts.weight_decay, _decay_limit(facts)),
         at_most("lr", facts.lr, 1 / (facts.weight_decay + facts.sharpness)),
-        at_least("||theta0||", math.sqrt(facts.initial_square), norm),
-        at_most(
-            "||theta0||^2", facts.initial_square, 14 / 9 * facts.m * facts.init_variance
-        ),  # 6 b^2 of it is 14 m nu^2
+        at_least("||theta0||", math.sqrt(facts.initial_square), facts.teacher_norm),
+        at_most("||theta0||^2", facts.initial_square, square),
         at_most("b^2", facts.feature_bound**2, 1.5),
     )
     return Bound("Eq (8)", "t1 <=", value, _gaussian_conditions(facts) + conditions)
@@ -262,15 +258,13 @@ def eq_8_generalised(facts: Facts) -> Bound:
 def predicted_generalisation(facts: Facts) -> float:
     """Not a bound but a prediction of ours: ``t2 = ln((m - n) nu^2 lambda_min(Sigma) / c) / (2 eta lambda)``.
 
-    The null-space part of the initialisation alone, forgotten at rate eta lambda; for covariance I/m this is
-    ``ln((m - n) nu^2 / (m c)) / (2 eta lambda)``, within a few percent of the exact time when decay is slow. It is 0
-    where that part is below c from the start.
+    The null-space part of the start alone, forgotten at rate eta lambda: within a few percent where decay is slow.
 
     Args:
         facts: The problem, with weight_decay > 0.
 
     Returns:
-        Steps; NaN where nothing is left to forget: no null space, or a start without a component there.
+        Steps; 0 where that part is below c from the start, NaN where there is nothing to forget.
     """
     ratio = (facts.m - facts.n) * facts.init_variance * facts.least_covariance / facts.test_tolerance
     return max(_log(ratio), 0.0) / (2 * facts.lr * facts.weight_decay)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import critical_momentum
 from groktimizer.ground.checks import positive
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.claims import Bound
+from groktimizer.theory.clock.forecast import Steps, grid
 from groktimizer.theory.clock.search import LATEST
 from groktimizer.theory.ridge.advice import DecayAdvice, StoppingAdvice, early_stopping, recommend
 from groktimizer.theory.ridge.bounds import predicted_generalisation
@@ -25,13 +25,7 @@ _PAST = 20.0  # one with a last time up to so many times that
 
 @dataclass(frozen=True)
 class Method:
-    """One method's run.
-
-    Args:
-        momentum: mu that it uses.
-        times: Its exact times.
-        curve: The run.
-    """
+    """One method's momentum mu, exact times, and run."""
 
     momentum: float
     times: GrokkingTime
@@ -50,7 +44,7 @@ class Forecast:
         predicted: Our practical predictor of gradient descent's t2; NaN where it has none.
         recommendation: The decay that was asked for, or why there is none.
         stopping: The best step to stop training without decay.
-        zero: Train and population loss of theta = 0, which decay leads to whatever the data say.
+        zero: Train and population loss of theta = 0, which decay leads to.
     """
 
     lr: float
@@ -102,11 +96,18 @@ def forecast(
 
     Returns:
         The forecast.
+
+    Raises:
+        UserError: If a setting is not accepted, or forgetting takes more steps than there are exact numbers.
     """
     positive(weight_decay=weight_decay, lr=lr)
-    _check_length(lr, weight_decay)
-    start = ridge.start(theta0)
-    critical = critical_momentum(lr, weight_decay) if 0 < lr * weight_decay < 1 else 0.0
+    if lr * weight_decay * LATEST < _TIMES:  # steps are no longer exact numbers
+        raise UserError(
+            f"lr={lr:g}, weight_decay={weight_decay:g}: forgetting takes more than {LATEST:.1g} steps, accepted are "
+            f"values with a product of at least {_TIMES / LATEST:.2g}"
+        )
+    start, tolerances = ridge.start(theta0), (train_tolerance, test_tolerance)
+    critical = critical_momentum(lr, weight_decay) if lr * weight_decay < 1 else 0.0
     kinds: dict[str, tuple[float, Momentum]] = {
         GRADIENT_DESCENT: (0.0, 0.0),
         f"heavy ball {momentum:g}": (momentum, momentum),
@@ -115,68 +116,42 @@ def forecast(
     methods = {
         name: Method(
             mu,
-            ridge.grokking_time(start, lr, weight_decay, train_tolerance, test_tolerance, kind, switch),
+            ridge.grokking_time(start, lr, weight_decay, *tolerances, kind, switch),
             ridge.trajectory(start, lr, weight_decay, kind, switch),
         )
         for name, (mu, kind) in kinds.items()
     }
-    facts = ridge.facts(start, lr, weight_decay, train_tolerance, test_tolerance)
+    zero = ridge.trajectory(ridge.modal.zero, lr, 0.0).train_loss(0), ridge.population.loss(-ridge.teacher)
     return Forecast(
         lr,
         weight_decay,
         methods,
-        ridge.bounds(start, lr, weight_decay, train_tolerance, test_tolerance, init_variance=init_variance),
-        predicted_generalisation(facts),
-        _recommendation(ridge, start, lr, (train_tolerance, test_tolerance), max_delay, methods[CRITICAL].times),
+        ridge.bounds(start, lr, weight_decay, *tolerances, init_variance=init_variance),
+        predicted_generalisation(ridge.facts(start, lr, weight_decay, *tolerances)),
+        _recommendation(ridge, start, lr, tolerances, max_delay, methods[CRITICAL].times),
         early_stopping(ridge, start, lr),
-        (_zero_loss(ridge, lr), float(ridge.covariance.loss(-ridge.teacher))),
+        (float(zero[0]), zero[1]),
     )
 
 
-def _zero_loss(ridge: Ridge, lr: float) -> float:
-    """Train loss of theta = 0."""
-    return float(ridge.trajectory(ridge.modal.zero, lr, 0.0).train_loss(0))
-
-
-def _check_length(lr: float, weight_decay: float) -> None:
-    """Refuse decay so slow that its steps are no longer exact numbers."""
-    if lr * weight_decay * LATEST < _TIMES:
-        raise UserError(
-            f"lr={lr:g}, weight_decay={weight_decay:g}: forgetting takes more than {LATEST:.1g} steps, accepted are "
-            f"values with a product of at least {_TIMES / LATEST:.2g}"
-        )
-
-
 def _recommendation(
-    ridge: Ridge,
-    theta0: Start,
-    lr: float,
-    tolerances: tuple[float, float],
-    wish: int | None,
-    critical: GrokkingTime,
+    ridge: Ridge, start: Start, lr: float, tolerances: tuple[float, float], wish: int | None, critical: GrokkingTime
 ) -> DecayAdvice | str:
     """The least decay with which gradient descent meets the delay; the reason in words when there is none."""
-    if wish is None and (critical.settled is None or critical.memorised is None):
-        return "none: CDM does not settle, so there is no delay to match"
-    delay = wish if wish is not None else max((critical.settled or 0) - (critical.memorised or 0), 0)
+    if wish is None:
+        if critical.settled is None or critical.memorised is None:
+            return "none: CDM does not settle, so there is no delay to match"
+        wish = max(critical.settled - critical.memorised, 0)
     try:
-        return recommend(ridge, theta0, *tolerances, max_delay=delay, lr=lr)
+        return recommend(ridge, start, *tolerances, max_delay=wish, lr=lr)
     except UserError as error:
         return f"none: {error}"
 
 
-def curve_steps(found: Forecast, points: int = 400) -> npt.NDArray[np.int64]:
-    """Steps at which to draw the forecast: 0, then evenly spaced on a log axis, past the last settled time.
-
-    Args:
-        found: The forecast.
-        points: How many at most.
-
-    Returns:
-        Ascending whole steps.
-    """
+def curve_steps(found: Forecast, points: int = 400) -> Steps:
+    """Steps at which to draw the forecast: as `grid` has them, past the last settled time; at most `points` and 0."""
     times = [method.times for method in found.methods.values()]
     ends = [end for one in times for end in (one.settled, one.memorised_settled)]
     slowest = _TIMES / (found.lr * found.weight_decay)
     last = min(max(slowest if end is None else _PAST * end for end in ends), LATEST)
-    return np.unique(np.append(0, np.geomspace(1, max(last, 100.0), points).round().astype(np.int64)))
+    return grid(max(last, 100.0), points)

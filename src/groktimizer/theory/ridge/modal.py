@@ -6,21 +6,19 @@ so the null-space component of theta(0) keeps its direction and one number, its 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from groktimizer.dynamics import Phase, Segment, flow_rates, solve
 from groktimizer.theory.clock.quadratic import Diagonal, Loss, Squares
-from groktimizer.theory.ridge.covariance import Covariance, Sample
+from groktimizer.theory.ridge.covariance import Population
 from groktimizer.theory.ridge.spectrum import Array, Spectrum
 from groktimizer.theory.ridge.times import Floors
 from groktimizer.theory.ridge.trajectory import Trajectory
 
-_ROUNDING = 1e-13  # relative length of a remainder that is rounding
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Start:
     """A vector that was checked and split along the data, once for all that is asked of it.
 
@@ -34,10 +32,6 @@ class Start:
     coordinates: Array
     flat: Array
 
-    def scaled(self, factor: float) -> "Start":
-        """The same direction, `factor` times as long."""
-        return Start(self.theta * factor, self.coordinates * factor, self.flat * factor)
-
 
 class Modal:
     """A ridge problem by its modes.
@@ -47,81 +41,41 @@ class Modal:
         samples: n.
         teacher: theta*, shape (m,).
         noise: Label noise, shape (n,).
-        covariance: Population covariance.
+        population: What the population loss is taken over.
     """
 
-    def __init__(
-        self, system: Spectrum, samples: int, teacher: Array, noise: Array, covariance: Covariance | Sample
-    ) -> None:
-        self.system, self.samples, self.covariance = system, samples, covariance
+    def __init__(self, system: Spectrum, samples: int, teacher: Array, noise: Array, population: Population) -> None:
+        self.system, self.samples, self.population = system, samples, population
         self.curvature = system.values**2 / samples
+        self.rank = self.curvature.size
         self.noise = system.left.T @ noise
         outside = noise - system.left @ self.noise
         self.unreachable = float(outside @ outside) / (2 * samples)
         self.teacher = self.locate(teacher)
         self.residual = system.values * self.teacher.coordinates + self.noise
-
-    @property
-    def rank(self) -> int:
-        """Number of modes that the data move."""
-        return self.curvature.size
+        self.zero = Start(np.zeros_like(teacher), np.zeros(self.rank), np.zeros_like(teacher))
+        self._upper = lru_cache(maxsize=4)(self._factored)  # a start is asked for many decays
 
     def locate(self, vector: Array) -> Start:
         """Split a vector (m,); without a null space its component there is exactly 0."""
         coordinates = self.system.project(vector)
-        if self.rank == vector.size:
-            return Start(vector, coordinates, np.zeros_like(vector))
-        return Start(vector, coordinates, vector - self.system.expand(coordinates))
-
-    @cached_property
-    def zero(self) -> Start:
-        """The zero vector, which needs no projection."""
-        nothing = np.zeros_like(self.teacher.theta)
-        return Start(nothing, np.zeros(self.rank), nothing)
+        hidden = np.zeros_like(vector) if self.rank == vector.size else vector - self.system.expand(coordinates)
+        return Start(vector, coordinates, hidden)
 
     def distance(self, weight_decay: float) -> Array:
         """Fixed point minus teacher along the data: bias plus noise; shape (rank,)."""
         spoiled = self.system.values * self.noise / self.samples
         return (spoiled - weight_decay * self.teacher.coordinates) / (self.curvature + weight_decay)
 
-    def segments(self, start: Start, phases: list[Phase], flow: bool) -> list[Segment]:
-        """The modes of a run: coordinates along the data, then the weight of the null-space component (1 at first).
-
-        Args:
-            start: Initial point.
-            phases: Its settings.
-            flow: Replace every step by gradient flow for time lr.
-
-        Returns:
-            One segment a phase.
-        """
-        pull = np.append(self.system.values * self.residual / self.samples, 0.0)
-        initial = np.append(start.coordinates, 1.0)
-        rates, target = flow_rates if flow else None, np.append(self.teacher.coordinates, 0.0)
-        return solve(phases, np.append(self.curvature, 0.0), pull, initial, rates, target)
-
     def trajectory(self, start: Start, phases: list[Phase], flow: bool) -> Trajectory:
-        """Solve a run and express both losses in its modes.
-
-        Args:
-            start: Initial point.
-            phases: Its settings.
-            flow: Gradient flow.
-
-        Returns:
-            The trajectory.
-        """
-        segments = self.segments(start, phases, flow)
-        pairs = list(zip(phases, segments, strict=True))
-        train: list[Loss] = [self.train_form(phase.weight_decay) for phase, _ in pairs]
-        population = [self.population_form(start, *self._away(segment, phase.weight_decay)) for phase, segment in pairs]
+        """A run of heavy ball, or of gradient flow for time lr a step, with both losses expressed in its modes."""
+        pull = np.append(self.system.values * self.residual / self.samples, 0.0)
+        initial, target = np.append(start.coordinates, 1.0), np.append(self.teacher.coordinates, 0.0)
+        segments = solve(phases, np.append(self.curvature, 0.0), pull, initial, flow_rates if flow else None, target)
+        decays = [phase.weight_decay for phase in phases]
+        train = [self.train_form(decay) for decay in decays]
+        population = [self._population_form(start, *both) for both in zip(segments, decays, strict=True)]
         return Trajectory(self.system, segments, train, population, start.flat)
-
-    def _away(self, segment: Segment, weight_decay: float) -> tuple[Array, float]:
-        """Where a segment's offsets count from: distance from the teacher along the data, weight of the flat part."""
-        measured = segment.position[:-1] - self.teacher.coordinates
-        distance = np.where(segment.from_start[:-1], measured, self.distance(weight_decay))
-        return distance, float(segment.origin[-1])
 
     def train_form(self, weight_decay: float) -> Diagonal:
         """Train loss as a form of the offsets; the null space does not enter."""
@@ -129,87 +83,54 @@ class Modal:
         beta = -weight_decay * self.residual / (self.curvature + weight_decay)
         return Diagonal(np.append(self.system.values, 0.0) * scale, np.append(beta, 0.0) * scale, self.unreachable)
 
-    def population_form(self, start: Start, distance: Array, kept: float) -> Loss:
-        """Population loss as a form of the offsets.
-
-        Args:
-            start: Initial point, whose null-space component the last mode weighs.
-            distance: From the teacher to where the offsets count from, along the data; shape (rank,).
-            kept: Weight of the null-space component there.
-
-        Returns:
-            A diagonal form under an isotropic covariance, a sum of mixed squares otherwise.
-        """
+    def _population_form(self, start: Start, segment: Segment, weight_decay: float) -> Loss:
+        """Population loss as a form of the offsets: diagonal under an isotropic covariance, else a sum of squares."""
+        measured = segment.position[:-1] - self.teacher.coordinates
+        distance = np.where(segment.from_start[:-1], measured, self.distance(weight_decay))
+        kept = float(segment.origin[-1])
+        if self.population.scale is None:
+            upper, rows = self._upper(start), self.rank + 1
+            shift = upper @ np.concatenate([distance, [kept, -1.0]])
+            return Squares(upper[:rows, :-1], shift[:rows], float((shift[rows:] ** 2).sum()))
+        root, size = float(self.population.root), float(np.linalg.norm(start.flat))
         missing = kept * start.flat - self.teacher.flat
-        if self.covariance.scale is not None:
-            root, size = self.covariance.scale**0.5, float(np.linalg.norm(start.flat))
-            along = float(start.flat @ missing) / size if size > 0 else 0.0
-            left = missing - along * start.flat / size if size > 0 else missing
-            rest = self.covariance.scale * float(left @ left)
-            return Diagonal(root * np.append(np.ones(self.rank), size), root * np.append(distance, along), rest)
-        if self._images is None:
-            return self._by_gram(start.flat, self.system.expand(distance) + missing)
-        images, frame, upper = self._images
-        miss = images @ distance + self.covariance.image(missing) - self.covariance.targets
-        along, across = _split(frame, self.covariance.image(start.flat))
-        size = float(np.linalg.norm(across))
-        unit = across / size if size > 0 else across
-        shift = np.append(frame.T @ miss, unit @ miss)
-        left = miss - frame @ shift[:-1] - unit * shift[-1]
-        factor = np.block([[upper, along[:, None]], [np.zeros((1, self.rank)), np.array([[size]])]])
-        return Squares(factor, shift, float(left @ left))
+        along = float(start.flat @ missing) / size if size > 0 else 0.0
+        left = missing - along * start.flat / size if size > 0 else missing
+        rest = self.population.scale * float(left @ left)
+        return Diagonal(root * np.append(np.ones(self.rank), size), root * np.append(distance, along), rest)
 
-    def _by_gram(self, flat: Array, away: Array) -> Squares:
-        """The same from V' Sigma V, without Sigma^(1/2) V: a large problem of diagonal covariance."""
-        assert isinstance(self.covariance, Covariance)  # test points are few
-        variances = self.covariance.variances
-        spread, bent = variances * flat, variances * away
-        cross = self.system.project(spread)
-        matrix = np.block([[self._mixed, cross[:, None]], [cross[None, :], np.array([[flat @ spread]])]])
-        squares, basis = np.linalg.eigh(matrix)
-        keep = squares > matrix.shape[0] * np.finfo(np.float64).eps * squares[-1]
-        root = np.sqrt(squares[keep])
-        shift = (basis[:, keep].T @ np.append(self.system.project(bent), flat @ bent)) / root
-        return Squares(root[:, None] * basis[:, keep].T, shift, max(float(away @ bent - shift @ shift), 0.0))
+    def _factored(self, start: Start) -> Array:
+        """Upper factor of the images of V, of the start's null-space part, and of what is wanted of it, as columns."""
+        population, hidden = self.population, np.stack([start.flat, self.teacher.flat])
+        if population.root.ndim == 2:
+            one, two = population.image(hidden)
+            images = np.column_stack([population.images(self.system), one, two + population.wanted])
+            return np.asarray(np.linalg.qr(images, mode="r"), np.float64)
+        upper = np.empty((0, self.rank + 2))
+        for columns, block in self.system.blocks():
+            rows = np.vstack([block, hidden[:, columns]]) * population.root[columns]
+            upper = np.asarray(np.linalg.qr(np.vstack([upper, rows.T]), mode="r"), np.float64)
+        return upper
 
     def floors(self, weight_decay: float, start: Start) -> Floors:
-        """Limits of both losses, and how much of the population loss comes from where.
-
-        Args:
-            weight_decay: lambda >= 0; at 0 the null-space component of `start` stays for ever.
-            start: Initial point.
-
-        Returns:
-            The limits.
-        """
-        total = self.curvature + weight_decay
-        bias = -weight_decay * self.teacher.coordinates / total
+        """As `Ridge.floors`. A teacher that is not named fits the train targets, then the test's as far as it can."""
+        total, nothing = self.curvature + weight_decay, self.zero
+        shrunk = -weight_decay / total
         spoiled = self.system.values * self.noise / self.samples / total
-        missing = (0.0 if weight_decay > 0 else start.flat) - self.teacher.flat
-        train, population = self.train_form(weight_decay).limit, self.energy(bias + spoiled, missing)
-        if isinstance(self.covariance, Sample):
-            return self._sample_floors(self.covariance, weight_decay, missing, train, population)
-        nothing, origin = np.zeros(self.rank), np.zeros_like(missing)
-        return Floors(
-            train=train,
-            population=population,
-            bias=self.energy(bias, origin),
-            noise=self.energy(spoiled, origin),
-            null_space=self.energy(nothing, missing),
-            unreachable=self.unreachable,
-        )
-
-    def _sample_floors(
-        self, sample: Sample, weight_decay: float, kept: Array, train: float, population: float
-    ) -> Floors:
-        """Floors where no teacher is named: it fits the train targets, then the test's as far as it can."""
-        fitted = self.residual / self.system.values
-        biased = sample.image(self.system.expand(weight_decay * fitted / (self.curvature + weight_decay)))
+        kept = nothing.flat if weight_decay > 0 else start.flat
+        missing = kept - self.teacher.flat
+        train = float(self.train_form(weight_decay)(np.zeros(self.rank + 1)))
+        bias = shrunk * self.teacher.coordinates
+        whole = self.energy(bias + spoiled, missing)
+        if self.population.targets is None:
+            parts = ((bias, nothing.flat), (spoiled, nothing.flat), (nothing.coordinates, missing))
+            return Floors(train, whole, *(self.energy(*part) for part in parts), unreachable=self.unreachable)
         reached, left = self._reach
-        hidden = reached - sample.image(kept)
+        biased = self.population.image(self.system.expand(shrunk * self.residual / self.system.values))
+        hidden = reached - self.population.image(kept)
         return Floors(
             train=train,
-            population=population,
+            population=whole,
             bias=float(biased @ biased),
             noise=0.0,
             null_space=float(hidden @ hidden),
@@ -220,37 +141,11 @@ class Modal:
 
     @cached_property
     def _reach(self) -> tuple[Array, Array]:
-        """`Sample.reach` beyond what fits the train targets."""
-        assert isinstance(self.covariance, Sample)  # other populations have a teacher
-        return self.covariance.reach(self.system, self.residual / self.system.values)
+        """`Population.reach` beyond what fits the train targets."""
+        return self.population.reach(self.system, self.residual / self.system.values)
 
     def energy(self, coordinates: Array, flat: Array) -> float:
         """Population loss at ``teacher + V coordinates + flat``."""
-        if self.covariance.scale is not None:
-            return self.covariance.scale * float(coordinates @ coordinates + flat @ flat)
-        return self.covariance.loss(self.system.expand(coordinates) + flat)
-
-    @cached_property
-    def _images(self) -> tuple[Array, Array, Array] | None:
-        """``Sigma^(1/2) V`` with its QR factors, None where it is too large to hold."""
-        images = self.covariance.images(self.system)
-        if images is None:
-            return None
-        frame, upper = np.linalg.qr(images)
-        return images, frame, upper
-
-    @cached_property
-    def _mixed(self) -> Array:
-        """V' Sigma V of a diagonal Sigma."""
-        assert isinstance(self.covariance, Covariance)  # test points are few
-        return self.system.sandwich(self.covariance.variances)
-
-
-def _split(frame: Array, vector: Array) -> tuple[Array, Array]:
-    """Coordinates in an orthonormal frame, and what is left; exactly 0 where rounding leaves something."""
-    along = frame.T @ vector
-    across = vector - frame @ along
-    more = frame.T @ across
-    across = across - frame @ more
-    nothing = np.linalg.norm(across) <= _ROUNDING * np.linalg.norm(vector)
-    return along + more, np.zeros_like(across) if nothing else across
+        if self.population.scale is not None:
+            return self.population.scale * float(coordinates @ coordinates + flat @ flat)
+        return self.population.loss(self.system.expand(coordinates) + flat)

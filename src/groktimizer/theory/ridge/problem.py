@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.dynamics import Phase, critical_momentum, stability_limit
-from groktimizer.ground.checks import not_negative, positive
+from groktimizer.ground.checks import not_negative, positive, whole, word
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.ridge.bounds import TIME_BOUNDS, Facts
-from groktimizer.theory.ridge.checks import check_features, check_settings, check_vector
-from groktimizer.theory.ridge.covariance import Sample, covariance_of
+from groktimizer.theory.ridge.covariance import Population, covariance_of
 from groktimizer.theory.ridge.modal import Modal, Start
-from groktimizer.theory.ridge.spectrum import Features, spectrum
+from groktimizer.theory.ridge.spectrum import Features, check_features, spectrum
 from groktimizer.theory.ridge.times import Floors, GrokkingTime
 from groktimizer.theory.ridge.trajectory import Trajectory
 
@@ -62,8 +62,14 @@ class Ridge:
         self.n, self.m = self.features.shape
         self.teacher = check_vector("teacher", teacher, self.m)
         self.noise = np.zeros(self.n) if noise is None else check_vector("noise", noise, self.n)
-        self.covariance = covariance_of(covariance, self.m) if test is None else self._sample(*test)
-        self.modal = Modal(spectrum(self.features, route), self.n, self.teacher, self.noise, self.covariance)
+        self.population = covariance_of(covariance, self.m)
+        if test is not None:
+            points, answers = np.asarray(check_features(test[0]), np.float64), test[1]
+            if points.shape[1] != self.m or self.teacher.any():
+                raise UserError(f"test: features of shape {points.shape}, accepted are (N, {self.m}), with teacher 0")
+            share = len(points) ** -0.5
+            self.population = Population(points * share, check_vector("test targets", answers, len(points)) * share)
+        self.modal = Modal(spectrum(self.features, route), self.n, self.teacher, self.noise, self.population)
 
     @classmethod
     def from_targets(
@@ -81,22 +87,14 @@ class Ridge:
             features: Train features, shape (n, m).
             targets: Train targets, shape (n,).
             test_features: Shape (N, m).
-            test_targets: Shape (N,).
+            test_targets: Shape (N,), on which the mean squared error is the population loss.
             route: As in the constructor.
 
         Returns:
-            The problem; its population loss is the mean squared error on the test points.
+            The problem.
         """
         width = np.shape(features)[-1]
         return cls(features, np.zeros(width), noise=targets, route=route, test=(test_features, test_targets))
-
-    def _sample(self, points: npt.ArrayLike, targets: npt.ArrayLike) -> Sample:
-        """Checked test points."""
-        seen = np.asarray(check_features(points), np.float64)
-        if seen.shape[1] != self.m or self.teacher.any():
-            raise UserError(f"test: features of shape {seen.shape}, accepted are (N, {self.m}), with teacher 0")
-        wanted, share = check_vector("test targets", targets, seen.shape[0]), seen.shape[0] ** -0.5
-        return Sample(seen * share, wanted * share)
 
     @property
     def rank(self) -> int:
@@ -114,17 +112,8 @@ class Ridge:
         return self.rank < self.m
 
     def start(self, theta0: npt.ArrayLike | Start) -> Start:
-        """Check initial parameters and split them along the data.
-
-        Args:
-            theta0: Initial parameters, shape (m,), or what this has made of them already.
-
-        Returns:
-            What every method here takes for them as well.
-        """
-        if isinstance(theta0, Start):
-            return theta0
-        return self.modal.locate(check_vector("theta0", theta0, self.m))
+        """Check initial parameters (m,) and split them along the data; every method here takes the result as well."""
+        return theta0 if isinstance(theta0, Start) else self.modal.locate(check_vector("theta0", theta0, self.m))
 
     def trajectory(
         self,
@@ -135,7 +124,6 @@ class Ridge:
         switch: int | None = None,
         flow: bool = False,
         *,
-        damping: float = 1.0,
         carry_velocity: bool = False,
     ) -> Trajectory:
         """The exact run from `theta0`.
@@ -144,38 +132,35 @@ class Ridge:
             theta0: Initial parameters, shape (m,).
             lr: Step size eta.
             weight_decay: lambda >= 0.
-            momentum: mu in [0, 1), or "critical": ``(1 - damping sqrt(lr weight_decay))^2``.
+            momentum: mu in [0, 1), or "critical": ``(1 - sqrt(lr weight_decay))^2``.
             switch: Step from which decay and momentum act; before it plain gradient descent without decay.
             flow: Gradient flow, observed at time ``lr t``; takes no momentum.
-            damping: Ratio zeta of the critical momentum.
             carry_velocity: At the switch keep the last displacement as velocity; otherwise start at rest.
 
         Returns:
             The trajectory.
-        """
-        phases = self._phases(lr, weight_decay, momentum, switch, flow, damping, carry_velocity)
-        return self.modal.trajectory(self.start(theta0), phases, flow)
 
-    def _phases(
-        self,
-        lr: float,
-        weight_decay: float,
-        momentum: Momentum,
-        switch: int | None,
-        flow: bool,
-        damping: float,
-        carry_velocity: bool,
-    ) -> list[Phase]:
-        """Settings of `trajectory`, checked, as one phase, or two when there is a switch."""
-        check_settings(lr, weight_decay, momentum, switch, flow, damping)
-        mu = critical_momentum(lr, weight_decay, damping) if isinstance(momentum, str) else float(momentum)
-        top = self.sharpness + weight_decay
-        limit = min(stability_limit(mu) / top, 2 / self.sharpness if switch else np.inf)
+        Raises:
+            UserError: If a setting is not accepted, or the run would diverge.
+        """
+        positive(lr=lr)
+        not_negative(weight_decay=weight_decay)
+        if switch is not None:
+            whole("switch", switch, least=0, also="or None")
+        if isinstance(momentum, str):
+            word("momentum", momentum, ["critical", "a number in [0, 1)"])
+            if weight_decay == 0:
+                raise UserError("weight_decay=0: momentum='critical' needs weight_decay > 0")
+        elif not 0 <= momentum < 1:
+            raise UserError(f"momentum={momentum!r}: expected a number in [0, 1) or critical")
+        if flow and momentum != 0:
+            raise UserError(f"momentum={momentum!r}: gradient flow takes momentum 0")
+        mu = critical_momentum(lr, weight_decay) if isinstance(momentum, str) else float(momentum)
+        limit = min(stability_limit(mu) / (self.sharpness + weight_decay), 2 / self.sharpness if switch else np.inf)
         if not flow and lr >= limit:
             raise UserError(f"lr={lr:g}: diverges on these features, accepted are values below {limit:.6g}")
-        if not switch:
-            return [Phase(0, lr, weight_decay, mu)]
-        return [Phase(0, lr, 0.0), Phase(switch, lr, weight_decay, mu, carry_velocity)]
+        last = Phase(switch or 0, lr, weight_decay, mu, carry_velocity)
+        return self.modal.trajectory(self.start(theta0), [Phase(0, lr, 0.0), last] if switch else [last], flow)
 
     def grokking_time(
         self,
@@ -188,7 +173,6 @@ class Ridge:
         switch: int | None = None,
         flow: bool = False,
         *,
-        damping: float = 1.0,
         carry_velocity: bool = False,
         budget: int = 20_000_000,
     ) -> GrokkingTime:
@@ -196,14 +180,13 @@ class Ridge:
 
         Args:
             theta0: Initial parameters, shape (m,).
-            lr: Step size eta.
-            weight_decay: lambda >= 0.
+            lr: As in `trajectory`.
+            weight_decay: As in `trajectory`.
             train_tolerance: Memorised means train loss <= this.
             test_tolerance: Generalised means population loss <= this.
             momentum: As in `trajectory`.
             switch: As in `trajectory`.
             flow: As in `trajectory`; times are then integer multiples of lr.
-            damping: As in `trajectory`.
             carry_velocity: As in `trajectory`.
             budget: Steps that the search may walk one by one where a loss rings around its tolerance.
 
@@ -212,12 +195,9 @@ class Ridge:
         """
         positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
         start = self.start(theta0)
-        path = self.trajectory(
-            start, lr, weight_decay, momentum, switch, flow, damping=damping, carry_velocity=carry_velocity
-        )
+        path = self.trajectory(start, lr, weight_decay, momentum, switch, flow, carry_velocity=carry_velocity)
         train = path.crossing(path.train_pieces, train_tolerance, budget)
         test = path.crossing(path.population_pieces, test_tolerance, budget)
-        unresolved = [name for name, found in (("train", train), ("population", test)) if not found.resolved]
         return GrokkingTime(
             memorised=train.first,
             memorised_settled=train.settled,
@@ -226,7 +206,7 @@ class Ridge:
             train_tolerance=train_tolerance,
             test_tolerance=test_tolerance,
             limits=partial(self.floors, weight_decay, start),
-            unresolved=tuple(unresolved),
+            unresolved=tuple(name for name, one in {"train": train, "population": test}.items() if not one.resolved),
             theta0=start.theta,
             overparameterised=self.overparameterised,
         )
@@ -253,7 +233,6 @@ class Ridge:
         test_tolerance: float,
         *,
         init_variance: float | None = None,
-        feature_bound: float | None = None,
         failure: float = 0.05,
     ) -> tuple[Bound, ...]:
         """Every bound of arXiv 2601.19791 on t1, t2 and the limit, for plain gradient descent.
@@ -265,7 +244,6 @@ class Ridge:
             train_tolerance: epsilon.
             test_tolerance: c.
             init_variance: nu^2; by default the mean square of theta0.
-            feature_bound: b; by default the largest norm among the samples.
             failure: delta.
 
         Returns:
@@ -274,10 +252,8 @@ class Ridge:
         Raises:
             UserError: If a setting is not accepted.
         """
-        facts = self.facts(
-            theta0, lr, weight_decay, train_tolerance, test_tolerance,
-            init_variance=init_variance, feature_bound=feature_bound, failure=failure,
-        )  # fmt: skip
+        given = (theta0, lr, weight_decay, train_tolerance, test_tolerance)
+        facts = self.facts(*given, init_variance=init_variance, failure=failure)
         return tuple(bound(facts) for bound in TIME_BOUNDS)
 
     def facts(
@@ -289,37 +265,15 @@ class Ridge:
         test_tolerance: float,
         *,
         init_variance: float | None = None,
-        feature_bound: float | None = None,
         failure: float = 0.05,
     ) -> Facts:
-        """What the theorems need to know of this problem.
-
-        Args:
-            theta0: As in `bounds`, as are all others.
-            lr: Step size eta.
-            weight_decay: lambda > 0.
-            train_tolerance: epsilon.
-            test_tolerance: c.
-            init_variance: nu^2.
-            feature_bound: b.
-            failure: delta.
-
-        Returns:
-            The facts.
-
-        Raises:
-            UserError: If a setting is not accepted.
-        """
-        positive(
-            lr=lr, weight_decay=weight_decay, train_tolerance=train_tolerance, test_tolerance=test_tolerance,
-            feature_bound=1.0 if feature_bound is None else feature_bound,
-        )  # fmt: skip
+        """What the theorems need to know of this problem; takes and refuses what `bounds` does."""
+        positive(lr=lr, weight_decay=weight_decay, train_tolerance=train_tolerance, test_tolerance=test_tolerance)
         not_negative(init_variance=0.0 if init_variance is None else init_variance)
         if not 0 < failure < 1:
             raise UserError(f"failure={failure!r}: expected a number in (0, 1)")
         start = self.start(theta0)
         square = float(start.theta @ start.theta)
-        unseen = float(np.linalg.norm(self.covariance.targets)) if isinstance(self.covariance, Sample) else 0.0
         squares = self.modal.system.left**2 @ self.modal.system.values**2
         return Facts(
             n=self.n,
@@ -333,10 +287,10 @@ class Ridge:
             teacher_norm=float(np.linalg.norm(self.teacher)),
             mean_square=float(self.modal.curvature.sum()),
             least_gram=float(self.modal.system.values[-1] ** 2),
-            least_covariance=self.covariance.least(),
-            feature_bound=float(np.sqrt(squares.max())) if feature_bound is None else feature_bound,
+            least_covariance=self.population.least(),
+            feature_bound=float(np.sqrt(squares.max())),
             sharpness=self.sharpness,
             hidden_square=float(start.flat @ start.flat),
-            misfit=max(float(np.linalg.norm(self.noise)) / self.n**0.5, unseen),
+            misfit=max(float(np.linalg.norm(self.noise)) / self.n**0.5, float(np.linalg.norm(self.population.wanted))),
             failure=failure,
         )

@@ -23,8 +23,7 @@ class Floors:
         noise: Population loss that label noise costs there.
         null_space: Population loss of the null space: what the data do not show of the teacher.
         unreachable: Train loss of the noise that no parameters can fit.
-        approximation: Population loss that no parameters with these fits of the train targets can avoid; 0 where the
-            problem names a teacher.
+        approximation: Population loss that no parameters with these fits of the train targets can avoid.
         has_teacher: The problem names a teacher; without one bias and null space are those of the best fit.
     """
 
@@ -53,9 +52,7 @@ class Floors:
 
 @dataclass(frozen=True)
 class GrokkingTime(Clocks):
-    """Clocks of train loss <= train_tolerance and population loss <= test_tolerance, for ever.
-
-    In arXiv 2601.19791 t1 is `memorised_settled` less one, and t2 is `generalised`.
+    """Clocks of both losses within their tolerance; arXiv 2601.19791 has t1 = memorised_settled - 1, t2 = generalised.
 
     Args:
         train_tolerance: epsilon.
@@ -85,12 +82,7 @@ class GrokkingTime(Clocks):
         train = End(floors.train, self.train_tolerance, f"mostly from the {floors.largest_train_term}")
         test = End(floors.population, self.test_tolerance, f"mostly from the {floors.largest_term}")
         lines = broken({"train": train, "test": test}, ("train loss", "population loss"))
-        if not self.overparameterised:
-            lines.append(
-                "features: no null space (rank m), so this is not grokking's regime; the times are still exact"
-            )
-        lines += [
-            f"{name} loss: undecided; raise budget, unless it still moves after {LATEST:.1g} steps"
-            for name in self.unresolved
-        ]
-        return tuple(lines)
+        regime = "features: no null space (rank m), so this is not grokking's regime; the times are still exact"
+        undecided = f"loss: undecided; raise budget, unless it still moves after {LATEST:.1g} steps"
+        lines += [] if self.overparameterised else [regime]
+        return (*lines, *(f"{name} {undecided}" for name in self.unresolved))

@@ -37,28 +37,29 @@ class Trajectory:
     flat: Array
 
     @cached_property
-    def train_pieces(self) -> list[Piece]:
-        """The train loss as `crossing` takes it; no slow mode has a far fixed point there: each is weighed by s."""
-        return [Piece(*both) for both in zip(self._modes_from_end, self.train, strict=True)]
-
-    @cached_property
     def population_pieces(self) -> list[Piece]:
         """The population loss as `crossing` takes it."""
-        return [Piece(*both) for both in zip(self._modes, self.population, strict=True)]
+        return [Piece(Modes(segment), loss) for segment, loss in zip(self.segments, self.population, strict=True)]
+
+    @cached_property
+    def train_pieces(self) -> list[Piece]:
+        """The train loss as `crossing` takes it; no slow mode has a far fixed point there: each is weighed by s."""
+        modes = [piece.modes for piece in self.population_pieces]
+        ends = [one if one.segment.from_end is one.segment else Modes(one.segment.from_end) for one in modes]
+        return [Piece(*both) for both in zip(ends, self.train, strict=True)]
 
     def crossing(self, pieces: Sequence[Piece], level: float, budget: float) -> Crossing:
         """First and settled step with a loss within a level; see `clock.search`."""
-        starts = [segment.start for segment in self.segments]
-        return crossing(lambda place: Below(pieces[place], level), starts, budget)
+        return crossing(lambda place: Below(pieces[place], level), [one.start for one in self.segments], budget)
 
     def theta(self, t: npt.ArrayLike) -> Array:
         """Parameters at steps t; shape ``t.shape + (m,)``."""
-        place = self._positions(t)
+        place = positions(self.segments, _steps(t))
         return self.system.expand(place[..., :-1]) + place[..., -1:] * self.flat
 
     def norm(self, t: npt.ArrayLike) -> Array:
         """``||theta_t||``, without forming theta."""
-        place = self._positions(t)
+        place = positions(self.segments, _steps(t))
         return np.sqrt((place[..., :-1] ** 2).sum(axis=-1) + place[..., -1] ** 2 * float(self.flat @ self.flat))
 
     def train_loss(self, t: npt.ArrayLike) -> Array:
@@ -69,20 +70,6 @@ class Trajectory:
         """``E[<theta_t - theta*, phi>^2]``, no 1/2, label noise not counted; shape ``t.shape``."""
         return self._losses(self.population_pieces, t)
 
-    @cached_property
-    def _modes(self) -> list[Modes]:
-        return [Modes(segment) for segment in self.segments]
-
-    @cached_property
-    def _modes_from_end(self) -> list[Modes]:
-        return [
-            modes if modes.segment.from_end is modes.segment else Modes(modes.segment.from_end) for modes in self._modes
-        ]
-
-    def _positions(self, t: npt.ArrayLike) -> Array:
-        """Where the modes are; shape ``t.shape + (modes,)``."""
-        return positions(self.segments, _steps(t))
-
     def _losses(self, pieces: Sequence[Piece], t: npt.ArrayLike) -> Array:
         """Losses phase by phase, 4,000 steps at a time."""
         steps = _steps(t)
@@ -90,10 +77,8 @@ class Trajectory:
         starts = [segment.start for segment in self.segments]
         for piece, start, end in zip(pieces, starts, [*starts[1:], np.inf], strict=True):
             here = (steps >= start) & (steps < end)
-            inside = steps[here] - start
-            result[here] = np.concatenate(
-                [piece.values(part) for part in np.array_split(inside, inside.size // 4000 + 1)]
-            )
+            parts = np.array_split(steps[here] - start, np.count_nonzero(here) // 4000 + 1)
+            result[here] = np.concatenate([piece.values(part) for part in parts])
         return result
 
 
