@@ -15,7 +15,7 @@ from groktimizer.tasks.matrix import MatrixTask
 from groktimizer.tasks.sparse import SparseTask
 from groktimizer.theory.clock.compiled import note
 from groktimizer.theory.low_rank import LowRank
-from groktimizer.theory.low_rank.kernels import spectral
+from groktimizer.theory.clock.descent import spectral
 from groktimizer.theory.low_rank.measurements import Dense, Entries, places_of
 from groktimizer.theory.low_rank.recoverable import (
     Outcome,
