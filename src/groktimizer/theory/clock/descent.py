@@ -30,6 +30,7 @@ Steps = npt.NDArray[np.int64]
 METHODS = ("subgradient", "projected", "proximal", "accelerated")
 _SUBGRADIENT, _PROJECTED, _, _ACCELERATED = range(4)
 _EPS = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
 _ALIGNED = 1e-8  # largest cosine between two rows after which one more sweep would change nothing: it squares
 _SWEEPS = 60
 _RENEWED = 256  # steps after which Q is made orthogonal again
@@ -131,7 +132,7 @@ def _align(basis: Array, rows: Array, squares: Array, gone: float) -> None:
                 longer = max(squares[i], squares[j])
                 if inner * inner <= _EPS * _EPS * largest * longer or m * abs(inner) <= gone - longer:
                     continue  # orthogonal up to a change of M by its rounding, or nothing is left of them
-                worst = max(worst, abs(inner) / math.sqrt(squares[i] * squares[j]))
+                worst = max(worst, abs(inner) / math.sqrt(max(squares[i] * squares[j], _TINY)))
                 ratio = (squares[j] - squares[i]) / (2 * inner)
                 tangent = (1.0 if ratio >= 0 else -1.0) / (abs(ratio) + math.sqrt(1 + ratio * ratio))
                 shrunk = 1 / math.sqrt(1 + tangent * tangent)

@@ -136,11 +136,7 @@ class LinearEstimator:
         return (spread * values) @ weights, spread @ weights
 
     def floors(self) -> LinearFloors:
-        """Limits of both losses: what the bias of decay leaves, and without decay the null space.
-
-        Returns:
-            The limits.
-        """
+        """Limits of both losses: what the bias of decay leaves, and without decay the null space."""
         values, weights = marchenko_pastur(self.ratio)
         half, seen, share = self.weight_decay / 2, values > 0, 1 / (2 * self.outputs)
         bias = np.where(seen, (half / (values + half + ~seen)) ** 2, 0.0) * share
@@ -149,15 +145,7 @@ class LinearEstimator:
         return LinearFloors(float((bias * values) @ weights), float(bias @ weights), null)
 
     def accuracies(self, steps: npt.ArrayLike, tolerance: float) -> tuple[Array, Array]:
-        """Train and generalisation accuracy, Eq (10) and its form for many outputs.
-
-        Args:
-            steps: Steps t >= 0.
-            tolerance: epsilon; an output is correct if its squared error, averaged over outputs, is below.
-
-        Returns:
-            Both in [0, 1], shape ``steps.shape``.
-        """
+        """Train and test accuracy, Eq (10): chance that the mean squared error of the outputs is <= tolerance."""
         train, test = self.losses(steps)
         return accuracy(train, tolerance, self.outputs), accuracy(test, tolerance, self.outputs)
 
@@ -165,15 +153,15 @@ class LinearEstimator:
         """Steps (real numbers) at which train and generalisation accuracy reach a level.
 
         Args:
-            tolerance: epsilon of the accuracy.
-            level: Accuracy asked for.
+            tolerance: epsilon of the accuracy, positive.
+            level: Accuracy asked for, in (0, 1).
             latest: inf is returned beyond this step.
 
         Returns:
             Train and generalisation time; inf where the level is never reached, see `floors`.
 
         Raises:
-            UserError: If the tolerance is not positive or the level not inside (0, 1).
+            UserError: If one is not accepted.
         """
         checks.positive(tolerance=tolerance)
         if not 0 < level < 1:
@@ -216,6 +204,9 @@ def accuracy(loss: npt.ArrayLike, tolerance: float, outputs: int = 1) -> Array:
 def needed_loss(tolerance: float, level: float = _CONFIDENT, outputs: int = 1) -> float:
     """Loss at which `accuracy` is `level`: for one output ``epsilon / (2 erfinv(level)^2)``.
 
+    >>> round(float(accuracy(needed_loss(1e-3), 1e-3)), 12)
+    0.95
+
     Args:
         tolerance: epsilon.
         level: Accuracy.
@@ -223,18 +214,12 @@ def needed_loss(tolerance: float, level: float = _CONFIDENT, outputs: int = 1) -
 
     Returns:
         The loss.
-
-    Example:
-        >>> round(float(accuracy(needed_loss(1e-3), 1e-3)), 12)
-        0.95
     """
     return outputs * tolerance / (2 * float(special.gammaincinv(outputs / 2, level)))
 
 
 def train_loss_closed_form(ratio: float, lr: float, steps: npt.ArrayLike) -> Array:
-    """Eq (9): without decay the train loss is ``exp(-4 eta (ratio + 1) t) 0F1reg(2; 16 eta^2 t^2 ratio)``.
-
-    ``0F1reg(2; x) = I_1(2 sqrt(x)) / sqrt(x)``, here ``I_1(8 eta t sqrt(ratio)) / (4 eta t sqrt(ratio))``.
+    """Eq (9), without decay: ``exp(-4 eta (ratio + 1) t) I_1(x) / (x / 2)`` with x = 8 eta t sqrt(ratio).
 
     Args:
         ratio: d_in / N_tr.
@@ -251,16 +236,7 @@ def train_loss_closed_form(ratio: float, lr: float, steps: npt.ArrayLike) -> Arr
 
 
 def late_losses(ratio: float, lr: float, steps: npt.ArrayLike) -> tuple[Array, Array]:
-    """Eq (11), for ratio < 1 and ``eta t`` large: the exponential of the slowest eigenvalue with its power law.
-
-    Args:
-        ratio: d_in / N_tr, below 1.
-        lr: eta.
-        steps: Steps t > 0.
-
-    Returns:
-        Train and generalisation loss.
-    """
+    """Eq (11), train and test loss for ratio < 1, ``eta t`` large: the slowest mode's exponential and power of t."""
     _check_ratio_below_1(ratio)
     t, edge = np.asarray(steps, dtype=np.float64), _gap(ratio) ** 2
     train = np.exp(-4 * lr * edge * t) / (16 * math.sqrt(math.pi) * ratio**0.75 * (lr * t) ** 1.5)

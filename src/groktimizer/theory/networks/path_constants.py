@@ -1,8 +1,8 @@
 """Constants of the memorisation theorems along a recorded path (arXiv 2506.05718 and its author's public note).
 
 The path is (sub)gradient descent ``x <- x - alpha (G + beta H)`` on ``g + beta h``, g >= 0, infimum 0. Constants are
-estimated over the points that were visited: they bound nothing elsewhere, which is what "along the path" means. Use the
-estimates to judge whether a theorem could apply, and `check_geometric_decrease` to see whether its conclusion held.
+estimated over the points that were visited, and bound nothing elsewhere: they tell whether a theorem could apply, and
+`check_geometric_decrease` whether its conclusion held.
 """
 
 import math
@@ -58,10 +58,10 @@ class PathConstants:
 
 
 def path_constants(path: Path) -> PathConstants:
-    """Estimate PL, smoothness and CL constants from a path.
+    """Estimate PL, smoothness and CL constants from a path of at least two points.
 
     Args:
-        path: At least two points.
+        path: The path.
 
     Returns:
         The estimates; mu and the CL constant are upper estimates, the smoothness a lower one.
@@ -192,7 +192,7 @@ def record_path(
     weight: float,
     steps: int,
 ) -> Path:
-    """Run subgradient descent and keep what the estimators need; for problems small enough to keep every point.
+    """Run subgradient descent and keep every point: `steps` + 1 of them.
 
     Args:
         start: x0, shape (p,).
@@ -203,7 +203,7 @@ def record_path(
         steps: Number of steps.
 
     Returns:
-        The path with steps + 1 points.
+        The path.
     """
     x = np.array(start, dtype=np.float64)
     rows: list[tuple[float, Array, Array, Array]] = []
