@@ -12,16 +12,7 @@ _ZERO = 1e-7  # what the linear program leaves of a zero, relative
 
 
 def interpolant(features: npt.ArrayLike, targets: npt.ArrayLike, a0: npt.ArrayLike | None = None) -> Array:
-    """The least-squares interpolant nearest to a start, where descent without penalty goes: ``a0 - X^+ (X a0 - y)``.
-
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-        a0: Start, shape (n,); by default 0, which gives the one of least norm.
-
-    Returns:
-        The interpolant, shape (n,).
-    """
+    """Where descent without penalty goes from a0 (n,) or 0: the nearest least-squares fit, ``a0 - X^+ (X a0 - y)``."""
     x = check_matrix("features", features)
     y = check_vector("targets", targets, x.shape[0])
     start = np.zeros(x.shape[1]) if a0 is None else check_vector("a0", a0, x.shape[1])

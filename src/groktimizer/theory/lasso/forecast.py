@@ -144,15 +144,7 @@ def forecast(
 
 
 def teacher_of(problem: Lasso, teacher: npt.ArrayLike | None) -> Array:
-    """A checked a*, by default the fit of least l1 norm.
-
-    Args:
-        problem: The problem.
-        teacher: Shape (n,), or None.
-
-    Returns:
-        Shape (n,).
-    """
+    """A checked a*, shape (n,), by default the fit of least l1 norm."""
     if teacher is None:
         return basis_pursuit(problem.features, problem.targets)
     return check_vector("teacher", teacher, problem.n)

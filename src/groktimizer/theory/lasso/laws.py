@@ -149,7 +149,7 @@ def theorem_3_6(features: Array, teacher: Array, a0: Array | None = None) -> Bou
         a0: Start, shape (n,); by default 0.
 
     Returns:
-        The floor of the absolute error at every step; 0 where the data determine a*.
+        The floor of the absolute error; 0 where the data determine a*.
     """
     zero = np.zeros(features.shape[0])
     hidden = interpolant(features, zero, teacher)

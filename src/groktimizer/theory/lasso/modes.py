@@ -27,11 +27,7 @@ _NO_DRIFT = 1e-12  # relative length of a drift that is rounding
 
 @dataclass(frozen=True)
 class Clock:
-    """How far modes have come after k steps.
-
-    Args:
-        loss: ``alpha sigma^2`` in (0, 2), shape (r,).
-    """
+    """How far modes have come after k steps, with losses ``alpha sigma^2`` in (0, 2), shape (r,)."""
 
     loss: Array
 
@@ -50,14 +46,7 @@ class Clock:
         return bool((self.loss > 1).any())
 
     def phi(self, steps: Steps) -> Array:
-        """Sums of powers ``1 + f + ... + f^(k-1)``; inf gives the limit ``1 / (1 - f)``.
-
-        Args:
-            steps: k, any shape.
-
-        Returns:
-            Shape ``steps.shape + (r,)``.
-        """
+        """Sums ``1 + f + ... + f^(k-1)``, shape ``steps.shape + (r,)``; inf gives the limit ``1 / (1 - f)``."""
         k = np.asarray(steps, dtype=np.float64)[..., None]
         gone = np.expm1(-self.decay * k)
         if self.alternates:
@@ -66,14 +55,7 @@ class Clock:
         return -gone / self.loss
 
     def band(self, edges: Array) -> tuple[Array, Array]:
-        """Least and greatest `phi` between consecutive edges; factors below 0 stay within what they are at the first.
-
-        Args:
-            edges: Increasing steps, the last of which may be inf, shape (intervals + 1,).
-
-        Returns:
-            Both of shape (intervals, r).
-        """
+        """Least and greatest `phi` between edges, shape (intervals, r); negative factors stay within the first ones."""
         way = -np.expm1(-self.decay * edges[:, None]) / self.loss
         low, high = way[:-1], way[1:]
         return low, np.where(self.loss > 1, 2 / self.loss - low, high) if self.alternates else high
@@ -174,17 +156,7 @@ class Motion:
 
 
 def motion_of(modes: Modes, state: Array, residual: Array, weight: float) -> Motion:
-    """The stretch that starts from a state whose support is that of `modes`.
-
-    Args:
-        modes: Of the support of `state`.
-        state: a, shape (n,).
-        residual: X a - y, shape (N,).
-        weight: beta.
-
-    Returns:
-        The stretch.
-    """
+    """The stretch that starts from a state a (n,), whose support is that of `modes`, and its residual X a - y (N,)."""
     signs = np.sign(state[modes.active])
     along = signs @ modes.right
     push = -modes.lr * (modes.values * (residual @ modes.left) + weight * along)

@@ -89,14 +89,7 @@ class LassoPath:
         return self._motion(len(self._starts) - 1).at(np.inf)
 
     def at(self, t: npt.ArrayLike) -> Array:
-        """Exact iterates.
-
-        Args:
-            t: Whole steps, 0 to 1e12, any shape.
-
-        Returns:
-            States, shape ``t.shape + (n,)``.
-        """
+        """Exact iterates at whole steps, 0 to 1e12; shape ``t.shape + (n,)``."""
         steps = check_steps(t)
         result = np.empty((steps.size, self.features.shape[1]))
         flat = steps.ravel()

@@ -81,16 +81,16 @@ def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
 
 
 def attainable(features: Array, targets: Array, teacher: Array, found: Recovery) -> float:
-    """Relative recovery error of the fit of least l1 norm of these targets, where small weights end.
+    """Relative recovery error of the fit of least l1 norm of targets (N,), noisy or not, where small weights end.
 
     Args:
         features: X, shape (N, n).
-        targets: y, shape (N,), with or without noise.
+        targets: y.
         teacher: a*, shape (n,), not 0.
         found: `recovery` of a* from these features.
 
     Returns:
-        The error; inf where a* is one of several fits of least l1 norm, as which of them is the end depends on the run.
+        The error; inf where a* is one of several such fits, as which of them is the end depends on the run.
     """
     if found.tied:
         return math.inf
@@ -111,17 +111,7 @@ def fuchs(features: Array, teacher: Array) -> float:
 
 
 def null_space_constant(features: Array, teacher: Array) -> float:
-    """The null-space property of this support and these signs, by one linear program; inf where X_S is singular.
-
-    ``max <sign a*, h_S>`` subject to ``X h = 0`` and ``||h_outside S||_1 <= 1``.
-
-    Args:
-        features: X, shape (N, n).
-        teacher: a*, shape (n,).
-
-    Returns:
-        The maximum.
-    """
+    """``max <sign a*, h_S>`` over ``X h = 0``, ``||h_outside S||_1 <= 1``, a linear program; inf if X_S is singular."""
     n_samples, n = features.shape
     inside = np.flatnonzero(teacher)
     outside = np.flatnonzero(teacher == 0)

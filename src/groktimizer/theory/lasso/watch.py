@@ -77,7 +77,7 @@ class Watch(Plain):
 
 
 def event_watch(motion: Motion, features: Array, weight: float, slack: float, least: float) -> Watch:
-    """What must hold at step k for the stretch to describe step k + 1 as well.
+    """What must hold at step k for the stretch to describe step k + 1 as well: else an event shows there.
 
     Active coordinates keep their sign at k + 1, where ``phi(k + 1) = 1 + f phi(k)``; inactive ones have
     ``|X_j' rho_k| <= beta``.
@@ -90,7 +90,7 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
         least: Size of a coordinate that counts as rounding.
 
     Returns:
-        The watch; its first violation at k means an event at step k + 1.
+        The watch.
     """
     modes, active = motion.modes, motion.modes.active
     rows = features.T @ modes.left
@@ -156,16 +156,7 @@ def _squares(begin: Array, end: Array) -> tuple[Array, Array]:
 
 
 def distance_to(motion: Motion, reference: Array, limit: float) -> Distance:
-    """Condition ``||a - reference|| <= limit``.
-
-    Args:
-        motion: The stretch.
-        reference: Shape (n,).
-        limit: Largest distance.
-
-    Returns:
-        The condition.
-    """
+    """Condition ``||a - reference|| <= limit``."""
     modes = motion.modes
     away = motion.state - reference
     inside = away[modes.active]
@@ -191,14 +182,7 @@ def residual_below(motion: Motion, limit: float) -> Distance:
 
 @dataclass(frozen=True)
 class Lipschitz(Plain):
-    """``measure(a) <= tolerance`` for a measure with ``|measure(a) - measure(b)| <= lipschitz ||a - b||``.
-
-    Args:
-        motion: The stretch.
-        measure: Of a state, shape (n,).
-        lipschitz: Its constant.
-        tolerance: Threshold.
-    """
+    """``measure(a) <= tolerance`` for a measure that changes by at most `lipschitz` times the way of the state."""
 
     motion: Motion
     measure: Callable[[Array], float]
@@ -220,11 +204,7 @@ class Lipschitz(Plain):
 
 @dataclass(frozen=True)
 class Few(Plain):
-    """A condition on a stretch of a few steps, looked at one by one.
-
-    Args:
-        met: Whether it holds at a step.
-    """
+    """A condition on a stretch of a few steps, looked at one by one."""
 
     met: Callable[[int], bool]
 

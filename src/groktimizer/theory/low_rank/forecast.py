@@ -87,18 +87,7 @@ class LowRankForecast:
 
 
 def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerances: tuple[float, float]) -> Outlook:
-    """Recoverability and law, without a step.
-
-    Args:
-        problem: The problem, with its truth.
-        start: A0, shape (n1, n2).
-        lr: alpha, at most 1 / L.
-        weight: beta, below the weight from which on 0 is the answer.
-        tolerances: Of train and recovery error.
-
-    Returns:
-        The outlook.
-    """
+    """Recoverability and law, without a step, of a problem with its truth; tolerances of train and recovery error."""
     train, test = tolerances
     checks.positive(train_tolerance=train, test_tolerance=test)
     rate = numbers("lr", lr)
