@@ -14,10 +14,9 @@ from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import LATEST, Crossing, Curve, crossing, first_step
 from groktimizer.theory.lasso.checks import check_steps, check_vector
 from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
-from groktimizer.theory.lasso.watch import Few, Lipschitz, distance_to, event_watch, residual_below
+from groktimizer.theory.lasso.watch import Few, distance_to, event_watch, residual_below
 
 Kind = Literal["enters", "leaves", "flips"]
-Target = npt.ArrayLike | Callable[[Array], float]
 _SINGLE = 12  # steps taken one by one before an active set is decomposed
 _CROWDED = 1000  # length of a stretch after which the next one is decomposed at once
 _CACHE = 64 * 2**20  # bytes of decompositions that are kept
@@ -101,15 +100,13 @@ class LassoPath:
             result[here] = self._inside(int(place), flat[here] - self._starts[place])
         return result.reshape((*steps.shape, -1))
 
-    def time_to(self, target: Target | Literal["train"], tolerance: float, lipschitz: float = 1.0) -> Crossing:
+    def time_to(self, target: npt.ArrayLike | Literal["train"], tolerance: float) -> Crossing:
         """First step at which a measure is at most `tolerance`, and first step from which it stays so for ever.
 
         Args:
-            target: A reference vector (n,), for ``||a - reference|| / ||reference||``; "train", for
-                ``||X a - y|| / ||y||``; or a function of the state that changes by at most `lipschitz` times the
-                distance between two states.
+            target: A reference vector (n,), for ``||a - reference|| / ||reference||``; or "train", for
+                ``||X a - y|| / ||y||``.
             tolerance: Threshold.
-            lipschitz: Of the function.
 
         Returns:
             Both times, those of the run taken step by step.
@@ -117,15 +114,12 @@ class LassoPath:
         Raises:
             UserError: If the reference is zero, or the tolerance not positive.
         """
-        checks.positive(tolerance=tolerance, lipschitz=lipschitz)
+        checks.positive(tolerance=tolerance)
         if isinstance(target, str):
             if target != "train":
-                raise UserError(f"target={target!r}: accepted are 'train', a vector and a function of the state")
+                raise UserError(f"target={target!r}: accepted are 'train' and a vector")
             limit = tolerance * float(np.linalg.norm(self.targets))
             return self._times(lambda motion: residual_below(motion, limit))
-        if callable(target):
-            measure = target
-            return self._times(lambda motion: Lipschitz(motion, measure, lipschitz, tolerance))
         reference = check_vector("target", target, self.features.shape[1])
         distance = tolerance * float(np.linalg.norm(reference))
         if distance == 0:
@@ -157,7 +151,7 @@ class LassoPath:
         n_samples = self.features.shape[0]
         none = np.zeros(0, dtype=np.intp)
         modes = Modes(none, np.zeros((n_samples, 0)), np.zeros(0), np.zeros((0, 0)), self.lr)
-        return Motion(modes, state, self.features @ state - self.targets, np.zeros(0), np.zeros(0), None)
+        return Motion(modes, state, self.features @ state - self.targets, np.zeros(0), np.zeros(0))
 
     def _extend(self, until: int) -> None:
         """Find events until the stretch that holds step `until` is known."""
