@@ -27,13 +27,13 @@ def basis_pursuit(features: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
 
     Args:
         features: X, shape (N, n).
-        targets: y, shape (N,).
+        targets: y, shape (N,), refused where no a fits them.
 
     Returns:
         The interpolant of least l1 norm, shape (n,).
 
     Raises:
-        UserError: If no a fits the targets.
+        UserError: If there is none.
     """
     x = check_matrix("features", features)
     y = check_vector("targets", targets, x.shape[0])

@@ -32,13 +32,13 @@ _DRAWN = 2  # the curve of ISTA is drawn up to so many times its last time
 
 @dataclass(frozen=True, eq=False)
 class SparseForecast:
-    """What will happen.
+    """What will happen: the clocks of ISTA, exact, and of accelerated steps, taken one by one; laws; advice.
 
     Args:
         lr: alpha.
         weight: beta.
-        proximal: ISTA, exact.
-        accelerated: The same steps with momentum and restart, taken one by one.
+        proximal: ISTA.
+        accelerated: The same steps with momentum and restart.
         times: ISTA's times with the limits of both errors, which are those of every method.
         recovery: Whether the samples allow to find a*.
         laws: By what they are about.

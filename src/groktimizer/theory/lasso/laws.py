@@ -175,12 +175,12 @@ def predicted_memorisation(features: Array, targets: Array, a0: Array, lr: float
     Args:
         features: X, shape (N, n).
         targets: y, shape (N,).
-        a0: Start, shape (n,).
+        a0: Start, shape (n,); a_LS is the interpolant nearest to it.
         lr: alpha.
         weight: beta.
 
     Returns:
-        The prediction; a_LS is the interpolant nearest to a0.
+        The prediction.
     """
     values = np.linalg.svd(features, compute_uv=False)
     values = values[values > max(features.shape) * np.finfo(np.float64).eps * values[0]]

@@ -74,15 +74,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Modes:
-    """The singular system of an active set.
-
-    Args:
-        active: Indices of the active set, shape (A,).
-        left: U, shape (N, r).
-        values: sigma, shape (r,); 0 of a drift.
-        right: V, shape (A, r).
-        lr: alpha.
-    """
+    """The singular system of an active set: its indices (A,), U (N, r), sigma (r,), 0 of a drift, and V (A, r)."""
 
     active: npt.NDArray[np.intp]
     left: Array
@@ -101,18 +93,7 @@ class Modes:
 
 
 def modes_of(features: Array, active: npt.NDArray[np.intp], lr: float) -> Modes:
-    """Decompose the columns of an active set; singular values that are rounding belong to the null space.
-
-    Well-conditioned columns take the smaller Gram matrix, which costs half as much and squares the condition.
-
-    Args:
-        features: X, shape (N, n).
-        active: Indices, shape (A,).
-        lr: alpha.
-
-    Returns:
-        The modes.
-    """
+    """The modes of some columns of X; where well-conditioned of the smaller Gram matrix, which is half the work."""
     columns = features[:, active]
     wide = active.size >= features.shape[0]
     squares, vectors = np.linalg.eigh(columns @ columns.T if wide else columns.T @ columns)

@@ -52,18 +52,7 @@ class Recovery:
 
 
 def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
-    """Can ISTA with a small weight find this a* from these samples, without label noise?
-
-    Args:
-        features: X, shape (N, n).
-        teacher: a*, shape (n,), not 0.
-
-    Returns:
-        The exact answer, with certificates.
-
-    Raises:
-        UserError: If a* is 0.
-    """
+    """Can ISTA with a small weight find this a* (n,), not 0, from these samples, without label noise?"""
     x = check_matrix("features", features)
     a = check_vector("teacher", teacher, x.shape[1])
     if not a.any():
@@ -81,17 +70,7 @@ def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
 
 
 def attainable(features: Array, targets: Array, teacher: Array, found: Recovery) -> float:
-    """Relative recovery error of the fit of least l1 norm of targets (N,), noisy or not, where small weights end.
-
-    Args:
-        features: X, shape (N, n).
-        targets: y.
-        teacher: a*, shape (n,), not 0.
-        found: `recovery` of a* from these features.
-
-    Returns:
-        The error; inf where a* is one of several such fits, as which of them is the end depends on the run.
-    """
+    """Relative recovery error where small weights end, at the l1 fit of noisy targets; inf if it is one of several."""
     if found.tied:
         return math.inf
     if np.linalg.norm(features @ teacher - targets) <= NOISE * np.linalg.norm(targets):

@@ -48,7 +48,7 @@ def critical_steps(lr: float, weight_decay: float, high: float, factor: float) -
     """Steps after which critically damped momentum has every mode in [weight_decay, high] below `factor` for ever.
 
     Args:
-        lr: Step size eta.
+        lr: Step size eta, refused where it diverges.
         weight_decay: lambda, the smallest curvature.
         high: Largest curvature.
         factor: Wanted |e_t| / |e_0|, in (0, 1).
@@ -57,7 +57,7 @@ def critical_steps(lr: float, weight_decay: float, high: float, factor: float) -
         The steps, by bisection on the envelope over a grid of curvatures.
 
     Raises:
-        UserError: If the step size is beyond stability or a number is out of range.
+        UserError: If a number is out of range.
     """
     _check(weight_decay, high, factor)
     mu = critical_momentum(lr, weight_decay)

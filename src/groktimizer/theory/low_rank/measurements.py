@@ -154,18 +154,7 @@ def _check_whole(name: str, values: Tensor) -> None:
 
 
 def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
-    """Positions in the flattened matrix.
-
-    Args:
-        pairs: Rows and columns, shape ``(N, 2)``, int64.
-        shape: Rows and columns of the matrix.
-
-    Returns:
-        Shape ``(N,)``.
-
-    Raises:
-        UserError: If a pair lies outside the matrix, or they are not whole numbers.
-    """
+    """Positions in the flattened matrix of pairs of rows and columns, shape ``(N, 2)``, int64; shape ``(N,)``."""
     _check_whole("pairs", pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2:
         raise UserError(f"pairs of shape {tuple(pairs.shape)}: accepted are (N, 2)")

@@ -74,6 +74,11 @@ class TimeLaw:
 class LowRank:
     """A matrix of low rank, measured less often than it has entries.
 
+    >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
+    >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
+    >>> str(LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth).verdict().outcome)
+    'certified'
+
     Args:
         measurements: X on matrices (n1, n2).
         targets: y, shape ``(N,)``.
@@ -81,13 +86,6 @@ class LowRank:
 
     Raises:
         UserError: If shapes disagree or a value is not a finite real number.
-
-    Example:
-        >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
-        >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
-        >>> problem = LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth)
-        >>> str(problem.verdict().outcome)
-        'certified'
     """
 
     def __init__(self, measurements: Measurements, targets: Tensor, truth: Tensor | None = None) -> None:
@@ -239,22 +237,7 @@ class LowRank:
 
 
 def simplest(problem: LowRank) -> Tensor:
-    """The fit of least nuclear norm, shape (n1, n2), for a problem whose truth is not known.
-
-    >>> pairs = torch.tensor([(0, 0), (0, 1), (1, 0)])
-    >>> found = simplest(LowRank.completion(pairs, torch.tensor([3.0, 3.0, 2.0]), (2, 2)))
-    >>> bool((found - torch.tensor([[3.0, 3.0], [2.0, 2.0]])).norm() < 1e-6)
-    True
-
-    Args:
-        problem: The problem.
-
-    Returns:
-        The fit, without the singular values that the splitting method leaves next to 0.
-
-    Raises:
-        UserError: If it was not found.
-    """
+    """The fit of least nuclear norm, shape (n1, n2), for a problem whose truth is not known; refused if not found."""
     found = least_complexity(problem.measurements, problem.targets)
     if not found.converged:
         raise UserError(

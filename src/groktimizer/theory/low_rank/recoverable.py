@@ -68,15 +68,7 @@ class Recoverability:
 
 @dataclass(frozen=True)
 class LeastComplexity:
-    """The matrix of least nuclear norm that fits.
-
-    Args:
-        array: It.
-        dual: A combination X'v of the measurements that is a subgradient at `array` up to the gap.
-        gap: Relative size of the last step of the splitting method.
-        steps: Its steps.
-        converged: Whether the gap is below the tolerance.
-    """
+    """The fit of least nuclear norm, and a dual: a combination X'v that is a subgradient there up to the gap."""
 
     array: Tensor
     dual: Tensor
@@ -155,14 +147,14 @@ def tangent(truth: Tensor) -> Tangent:
 
 
 def face(truth: Tensor) -> Tangent:
-    """The matrices ``U S V'`` with S symmetric, along which the norm of the truth, float64, is linear and rank stays.
+    """The matrices ``U S V'``, S symmetric, along which the norm of the truth, float64, is linear and its rank stays.
 
     A change inside it that is not seen leads to other matrices that fit, of the same rank, and one way along it no more
     complex: so to see all of them is necessary for recovery. Of the whole tangent space that is not so: 1 in a corner
     is the only 2 x 2 matrix of nuclear norm 1 with 1 in that corner.
 
     Args:
-        truth: Matrix, float64.
+        truth: Matrix.
 
     Returns:
         The space.

@@ -92,9 +92,9 @@ class FirstPassage:
     def interval(
         self, lr: float, weight_decay: float, memorised_norm: float, confidence: float = 0.95
     ) -> tuple[float, float]:
-        """Interval for the delay of a new run, in steps, from the spread of the leave-one-out errors.
+        """Student interval for the delay of a new run from the spread of the leave-one-out log errors around 0.
 
-        A Student prediction interval on the log scale around zero mean: few runs give a wide interval, as they should.
+        Few runs give a wide interval, as they should, and fewer than three (0, inf).
 
         Args:
             lr: eta.
@@ -103,7 +103,7 @@ class FirstPassage:
             confidence: Coverage if log errors are Gaussian.
 
         Returns:
-            Low and high; (0, inf) when fewer than three runs calibrated the law.
+            Low and high.
         """
         if len(self.errors) < _ENOUGH:
             return 0.0, math.inf

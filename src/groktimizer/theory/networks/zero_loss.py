@@ -38,19 +38,7 @@ class PairSum:
 
     @classmethod
     def draw(cls, p: int, fraction: float, rng: np.random.Generator) -> "PairSum":
-        """All pairs, split at random into a share `fraction` that trains and the rest.
-
-        Args:
-            p: Modulus, at least 2.
-            fraction: Leaves both sets a pair.
-            rng: Source of randomness.
-
-        Returns:
-            The data.
-
-        Raises:
-            UserError: If p or fraction is not accepted.
-        """
+        """All pairs modulo p >= 2, split at random into a share that trains and the rest, neither of them empty."""
         if p < 2 or not 0 < round(fraction * p * (p + 1) / 2) < p * (p + 1) // 2:
             raise UserError(
                 f"p={p}, fraction={fraction!r}: accepted are p >= 2 and a fraction that leaves both sets a pair"
@@ -119,7 +107,7 @@ def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1
 
     Args:
         data: Inputs, targets and split.
-        first_layer: W1 at the start, shape (d, width), width >= number of train pairs.
+        first_layer: W1 at the start, shape (d, width), width >= number of train pairs, of a hidden layer of full rank.
         steps: How many.
         lr: Step size; time is ``lr steps`` in units of 1/lambda.
         every: Steps between observations.
@@ -128,7 +116,7 @@ def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1
         The record.
 
     Raises:
-        UserError: If the layer does not fit the data, or its hidden layer has a rank below the number of train pairs.
+        UserError: If the layer is not accepted.
     """
     weights = np.array(first_layer, dtype=np.float64)
     x, y = data.inputs[data.train], data.targets[data.train]
