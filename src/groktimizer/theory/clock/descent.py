@@ -74,9 +74,7 @@ def _residual(data: Data, a: Array, out: Array) -> None:
                 out[b, k] = a[b, data.places[k]] - data.targets[k]
     else:
         np.dot(a, data.matrix.T, out)
-        for b in range(out.shape[0]):
-            for k in range(out.shape[1]):
-                out[b, k] -= data.targets[k]
+        out -= data.targets
 
 
 @compiled
@@ -89,16 +87,6 @@ def _back(data: Data, values: Array, out: Array) -> None:
                 out[b, data.places[k]] = values[b, k]
     else:
         np.dot(values, data.back, out)
-
-
-@compiled
-def _multiply(one: Array, two: Array, out: Array) -> None:
-    """``out = one two``, row by row."""
-    for i in range(out.shape[0]):
-        out[i] = 0.0
-        for k in range(two.shape[0]):
-            for j in range(two.shape[1]):
-                out[i, j] += one[i, k] * two[k, j]
 
 
 @compiled
@@ -155,7 +143,7 @@ def spectral(basis: Array, matrix: Array, threshold: float, out: Array) -> None:
         out: Becomes the answer, shape (m, l).
     """
     rows, squares = np.empty_like(matrix), np.empty(matrix.shape[0])
-    _multiply(basis, matrix, rows)
+    np.dot(basis, matrix, rows)
     _align(basis, rows, squares, threshold * threshold if threshold > 0 else 0.0)
     least = (max(matrix.shape) * _EPS) ** 2 * squares.max()
     for i in range(squares.size):
@@ -164,17 +152,15 @@ def spectral(basis: Array, matrix: Array, threshold: float, out: Array) -> None:
             rows[i] *= 1 / size if squares[i] > least else 0.0
         else:
             rows[i] *= 1 - threshold / size if size > threshold else 0.0
-    _multiply(basis.T, rows, out)
+    np.dot(basis.T, rows, out)
 
 
 @compiled
 def _renew(bases: Array) -> None:
     """Every Q as the nearest orthogonal matrix to second order: ``(3 Q - Q Q' Q) / 2``."""
     for b in range(bases.shape[0]):
-        square, cube = np.empty_like(bases[b]), np.empty_like(bases[b])
-        _multiply(bases[b], bases[b].T, square)
-        _multiply(square, bases[b], cube)
-        bases[b] = 1.5 * bases[b] - 0.5 * cube
+        square = np.dot(bases[b], bases[b].T)
+        bases[b] = 1.5 * bases[b] - 0.5 * np.dot(square, bases[b])
 
 
 @compiled

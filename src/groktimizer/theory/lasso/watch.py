@@ -157,7 +157,7 @@ def residual_below(motion: Motion, limit: float) -> Distance:
 class Few(Plain):
     """A condition on a stretch of a few steps, looked at one by one."""
 
-    met: Callable[[int], bool]
+    met: Callable[[Array], Truth]
 
     def labels(self, edges: Array) -> Labels:
         """As in `Curve`: there are no bounds."""
@@ -165,4 +165,4 @@ class Few(Plain):
 
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
-        return np.array([self.met(step) for step in range(first, last + 1)])
+        return self.met(np.arange(first, last + 1))

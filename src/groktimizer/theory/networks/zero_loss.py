@@ -22,14 +22,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PairSum:
-    """Addition modulo p over unordered pairs, the data of Section 7.
-
-    Args:
-        inputs: ``e_a + e_b``, shape (p (p + 1) / 2, p).
-        targets: One-hot sums, same length, p columns.
-        train: Indices of train pairs.
-        test: Indices of test pairs.
-    """
+    """Addition modulo p over unordered pairs (Section 7): ``e_a + e_b``, one-hot sums, which of them train and test."""
 
     inputs: Array
     targets: Array
