@@ -5,8 +5,9 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.quadratic import Array
-from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 
 _ZERO = 1e-7  # what the linear program leaves of a zero, relative
 
@@ -24,10 +25,6 @@ def basis_pursuit(features: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
 
     >>> basis_pursuit([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], [1.0, 1.0]).round(12).tolist()
     [0.0, 0.0, 1.0]
-
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,), refused where no a fits them.
 
     Returns:
         The interpolant of least l1 norm, shape (n,).

@@ -4,16 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_numbers, check_vector
+from groktimizer.theory.clock.checks import check_numbers
 from groktimizer.theory.clock.quadratic import Array
-
-__all__ = [
-    "FARTHEST",
-    "check_matrix",
-    "check_numbers",
-    "check_steps",
-    "check_vector",
-]
 
 FARTHEST = 10**12  # the last step whose state can be asked for: later ones hang on the rounding of X a - y
 

@@ -1,6 +1,9 @@
 """Time laws of sparse recovery; each names its theorem in arXiv 2506.05718, or says that it is ours.
 
-A law whose conditions fail is still computed; whether it holds is then luck.
+A law whose conditions fail is still computed; whether it holds is then luck. Features are X, shape (N, n), targets y,
+shape (N,), the teacher a*, shape (n,), and a0 the start, by default 0; lr is alpha, the weight beta, an excess eta. A
+distance is ``||a_t1 - a||_2`` to where the law leads, a slope G the largest norm of the penalty's subgradients (sqrt(n)
+of the l1 norm, sqrt(min(n1, n2)) of the nuclear norm), the sharpness L the largest curvature of the loss.
 """
 
 import math
@@ -57,15 +60,6 @@ def theorem_3_3(
     the instance. Measured, (t2 - t1) / law with the factor and without: 0.6 to 1.8 and 0.6 to 4.5 on 24 problems of
     Gaussian features, 0.1 to 14 and 5 to 63 on 18 of 40 images of digits.
 
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-        teacher: a*, shape (n,).
-        lr: alpha.
-        weight: beta.
-        a0: Start, by default 0.
-        null_space: kappa, where it is known already.
-
     Returns:
         The law, with the conditions of Theorems 3.1 and 3.3, and kappa at most 0.9.
     """
@@ -91,14 +85,6 @@ def theorem_2_1(
     itself stays that near the fits to first order, under the first. t2 is that step and not one of a recovery error: of
     that the law says something only where a* is the fit of least h, and as much as h grows away from it.
 
-    Args:
-        distance: ``||a_t1 - a*||_2``.
-        lr: alpha.
-        weight: beta.
-        excess: eta.
-        slope: G: sqrt(n) of the l1 norm, sqrt(min(n1, n2)) of the nuclear norm. Without it a condition is open.
-        sharpness: L, the largest curvature of the loss. Without it a condition is open.
-
     Returns:
         The law; an open condition counts as failing.
     """
@@ -121,13 +107,6 @@ def accelerated(distance: float, lr: float, weight: float, excess: float, sharpn
     of the objective, not of the recovery error, and of steps that begin at t1 without momentum and do not restart.
     Where a* is not the fit of least h, or the bias of the weight is beyond the tolerance, there is no t2.
 
-    Args:
-        distance: ``||a_t1 - a_beta||_2``, to the Lasso estimator.
-        lr: alpha.
-        weight: beta.
-        excess: eta.
-        sharpness: L, the largest eigenvalue of X'X.
-
     Returns:
         The law.
     """
@@ -142,11 +121,6 @@ def theorem_3_6(features: Array, teacher: Array, a0: Array | None = None) -> Bou
     From such a start it holds at every step, whatever the weight; from any other with weight > 0 in the end. There the
     part ``(I - V V')a0`` only shrinks, so ``min over c in [0, 1] of ||(I - V V')(a* - c a0)||`` holds at every step
     (alpha times the weight at most 1): 0 for a0 = a*.
-
-    Args:
-        features: X, shape (N, n).
-        teacher: a*, shape (n,).
-        a0: Start, shape (n,); by default 0.
 
     Returns:
         The floor of the absolute error; 0 where the data determine a*.
@@ -171,13 +145,6 @@ def predicted_memorisation(features: Array, targets: Array, a0: Array, lr: float
 
     ``t1 ~ -ln(1 + (1 - rho) ||a0 - a_LS|| / (alpha beta)) / ln rho``, rho the slowest factor ``max |1 - alpha sigma|``
     over the nonzero eigenvalues of X'X: after it the residual moves less than the penalty does.
-
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-        a0: Start, shape (n,); a_LS is the interpolant nearest to it.
-        lr: alpha.
-        weight: beta.
 
     Returns:
         The prediction.

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import LATEST, Crossing, Curve, crossing, first_step
-from groktimizer.theory.lasso.checks import check_steps, check_vector
+from groktimizer.theory.lasso.checks import check_steps
 from groktimizer.theory.lasso.modes import Motion, modes_of, motion_of
 from groktimizer.theory.lasso.watch import Few, distance_to, event_watch, residual_below
 

@@ -5,11 +5,11 @@ import numpy.typing as npt
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_lr, check_weight
+from groktimizer.theory.clock.checks import check_lr, check_vector, check_weight
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso import laws
-from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, recovery
 from groktimizer.theory.lasso.times import LassoTimes, times_along

@@ -8,9 +8,10 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.answers import basis_pursuit
-from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 
 NOISE = 1e-9  # relative distance between targets and X a* that is rounding
 _FOUND = 1e-6  # relative error of basis pursuit that counts as recovery

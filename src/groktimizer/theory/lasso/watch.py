@@ -73,13 +73,6 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
     Active coordinates keep their sign at k + 1, where ``phi(k + 1) = 1 + f phi(k)``; inactive ones have
     ``|X_j' rho_k| <= beta``.
 
-    Args:
-        motion: The stretch.
-        features: X, shape (N, n).
-        weight: beta.
-        slack: Excess over beta that counts as rounding.
-        least: Size of a coordinate that counts as rounding.
-
     Returns:
         The watch.
     """

@@ -37,10 +37,6 @@ def marchenko_pastur(ratio: float, nodes: int = _NODES) -> tuple[Array, Array]:
     in w with ``phi = (pi/2) / (1 + exp(-w))``. The integrand falls exponentially on both sides, so the trapezoidal rule
     converges geometrically, at any ratio.
 
-    Args:
-        ratio: d_in / N_tr, positive, not 1.
-        nodes: Points.
-
     Returns:
         Both.
     """
@@ -204,11 +200,6 @@ def delay(ratio: float, lr: float, outputs: int = 1) -> float:
     >>> round(delay(0.9, 0.01))
     56386
 
-    Args:
-        ratio: d_in / N_tr.
-        lr: eta.
-        outputs: d_out, which divides eta.
-
     Returns:
         Steps; inf for ratio >= 1, where nothing generalises without decay.
     """
@@ -239,10 +230,6 @@ def decay_floors(ratio: float, weight_decay: float) -> tuple[float, float]:
 
     From Eq (15): ``1/2 E_MP[(gamma/2)^2 / nu]`` and ``1/2 E_MP[(gamma/2)^2 / nu^2]`` with the moments 1/(1 - ratio) and
     1/(1 - ratio)^3. The paper prints twice these values (Eq 16); simulation agrees with ours.
-
-    Args:
-        ratio: d_in / N_tr, below 1.
-        weight_decay: gamma, much smaller than the smallest eigenvalue.
 
     Returns:
         Train and generalisation loss.

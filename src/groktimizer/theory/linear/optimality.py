@@ -31,10 +31,6 @@ def polyak(low: float, high: float) -> tuple[float, float, float]:
 
     ``eta = 4/(sqrt(high) + sqrt(low))^2``, ``mu = rate^2``, ``rate = (sqrt(kappa) - 1)/(sqrt(kappa) + 1)``.
 
-    Args:
-        low: Smallest curvature.
-        high: Largest curvature.
-
     Returns:
         (lr, momentum, rate).
     """
@@ -46,12 +42,6 @@ def polyak(low: float, high: float) -> tuple[float, float, float]:
 
 def critical_steps(lr: float, weight_decay: float, high: float, factor: float) -> int:
     """Steps after which critically damped momentum has every mode in [weight_decay, high] below `factor` for ever.
-
-    Args:
-        lr: Step size eta, refused where it diverges.
-        weight_decay: lambda, the smallest curvature.
-        high: Largest curvature.
-        factor: Wanted |e_t| / |e_0|, in (0, 1).
 
     Returns:
         The steps, by bisection on the envelope over a grid of curvatures.

@@ -177,12 +177,6 @@ class LowRank:
         ``c^2 = 1 + sharpness / s^2``; so a subgradient step of size d = lr weight shortens D by
         ``d (m/c - d min(n1, n2) / (2 ||D||_F))`` at least.
 
-        Args:
-            lr: alpha, below ``2 / sharpness``.
-            weight: beta > 0.
-            start: A0, shape (n1, n2); None for 0.
-            tolerance: Relative error of the recovery that `TimeLaw.earliest` and `TimeLaw.latest` are about.
-
         Returns:
             The law.
 

@@ -1,7 +1,8 @@
 """Whether what was measured determines the low-rank matrix at all; of sparse vectors `theory.lasso.recovery` says it.
 
 Exact recovery means that the truth is the unique matrix of least nuclear norm that fits the measurements. It fails for
-want of numbers, it is proved by a dual certificate, or it is decided by solving the problem.
+want of numbers, it is proved by a dual certificate, or it is decided by solving the problem. Measurements are X,
+targets y, shape (N,), the truth A*, shape (n1, n2), all in float64, a space one of changes of A*, a dual some X'v.
 """
 
 import math
@@ -84,12 +85,7 @@ def least_complexity(
 
     ``x = P(z); u = prox_c(2x - z); z <- z + u - x`` with P the projection on the solutions. At a fixed point u = x
     is the minimiser and ``(x - z)/c`` the dual certificate. The scale c is a tenth of the size of the least-norm fit.
-
-    Args:
-        measurements: X.
-        targets: y, shape ``(N,)``, float64.
-        tolerance: Wanted ``||u - x|| / ||x||``.
-        most_steps: Steps after which it gives up.
+    It ends once ``||u - x|| / ||x||`` is at most the tolerance, or gives up after `most_steps`.
 
     Returns:
         The solution; with targets 0 it is 0.
@@ -153,9 +149,6 @@ def face(truth: Tensor) -> Tangent:
     complex: so to see all of them is necessary for recovery. Of the whole tangent space that is not so: 1 in a corner
     is the only 2 x 2 matrix of nuclear norm 1 with 1 in that corner.
 
-    Args:
-        truth: Matrix.
-
     Returns:
         The space.
     """
@@ -196,11 +189,6 @@ def certificate(measurements: Measurements, space: Tangent, dual: Tensor | None 
 
     If X is injective on the tangent space and this number is below 1, the truth is the unique minimiser (Candes and
     Recht 2009, Lemma 3.1).
-
-    Args:
-        measurements: X.
-        space: The tangent space at the truth.
-        dual: A combination X'v to correct as little as possible; None for the combination of least v.
 
     Returns:
         The number, or None if X is not injective on the space.
@@ -249,10 +237,6 @@ def recoverable(measurements: Measurements, truth: Tensor) -> Recoverability:
 
     >>> recoverable(Entries(torch.tensor([0, 1]), (2, 2)), torch.ones(2, 2)).reason
     'no entry of row 1 is observed, so recovery is impossible: observe one there at least'
-
-    Args:
-        measurements: X.
-        truth: The matrix that is measured.
 
     Returns:
         The verdict.

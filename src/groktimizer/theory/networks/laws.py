@@ -1,6 +1,7 @@
 """Time laws for networks: from kernel to rich (arXiv 2311.18817), and first passage of the norm (arXiv 2605.18845).
 
 Neither is exact; the second has two constants that runs of the same architecture have to supply, and their error.
+lr is eta, weight_decay lambda (beta in the first paper), memorised_norm V_mem.
 """
 
 import math
@@ -20,12 +21,8 @@ def kernel_to_rich_time(init_norm: float, weight_decay: float, lr: float | None 
 
     For a homogeneous network whose initial norm gamma is large and decay beta a negative power of it, just before this
     time the network is the kernel predictor of its initialisation, just after it a stationary point of the minimum-norm
-    problem (arXiv 2311.18817). The decay is ``(beta/2) ||theta||^2``.
-
-    Args:
-        init_norm: gamma = ||theta(0)||, above 1.
-        weight_decay: beta, positive.
-        lr: eta, positive; when given, the time is in steps.
+    problem (arXiv 2311.18817). The decay is ``(beta/2) ||theta||^2``, gamma = ||theta(0)|| is above 1. Given eta, the
+    time is in steps.
 
     Returns:
         Time of gradient flow, or steps.
@@ -96,12 +93,6 @@ class FirstPassage:
 
         Few runs give a wide interval, as they should, and fewer than three (0, inf).
 
-        Args:
-            lr: eta.
-            weight_decay: lambda.
-            memorised_norm: V_mem.
-            confidence: Coverage if log errors are Gaussian.
-
         Returns:
             Low and high.
         """
@@ -119,9 +110,7 @@ def calibrate(runs: Sequence[NormRun]) -> FirstPassage:
 
     V_star is the geometric mean of the squared norms at generalisation, kappa the median over runs of
     ``ln(V_mem / V_gen) / (2 eta lambda delay)``. Each run's error is that of the law calibrated on the others.
-
-    Args:
-        runs: Of one architecture and task; those without a delay, or whose norm did not fall, are left out.
+    Runs without a delay, or whose norm did not fall, are left out.
 
     Returns:
         The calibrated law.

@@ -2,7 +2,8 @@
 
 The path is (sub)gradient descent ``x <- x - alpha (G + beta H)`` on ``g + beta h``, g >= 0, infimum 0. Constants are
 estimated over the points that were visited, and bound nothing elsewhere: they tell whether a theorem could apply, and
-`check_geometric_decrease` whether its conclusion held.
+`check_geometric_decrease` whether its conclusion held. lr is alpha, the weight beta, polyak mu, smoothness L, the share
+gamma.
 """
 
 import math
@@ -96,12 +97,6 @@ def corrected_delta(lr: float, share: float, polyak: float, smoothness: float) -
 
     >>> corrected_delta(0.5, 0.5, 1.0, 1.0)
     0.4375
-
-    Args:
-        lr: alpha.
-        share: gamma.
-        polyak: mu.
-        smoothness: L.
 
     Returns:
         delta; nothing is guaranteed when it is not positive.

@@ -96,14 +96,9 @@ class Motion:
 
 
 def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1e-3, every: int = 100) -> Motion:
-    """Follow Eq (20) by explicit steps ``W1 <- W1 + lr velocity``.
+    """Follow Eq (20) by explicit steps ``W1 <- W1 + lr velocity``; time is ``lr steps`` in units of 1/lambda.
 
-    Args:
-        data: Inputs, targets and split.
-        first_layer: W1 at the start, shape (d, width), width >= number of train pairs, of a hidden layer of full rank.
-        steps: How many.
-        lr: Step size; time is ``lr steps`` in units of 1/lambda.
-        every: Steps between observations.
+    W1, shape (d, width), is at least as wide as there are train pairs, and its hidden layer of full rank.
 
     Returns:
         The record.
