@@ -300,7 +300,7 @@ def complete(pairs: Tensor) -> object:
         (lambda: complete(torch.tensor([[0.0, 1.0]])), "pairs of torch.float32: accepted are whole numbers"),
         (lambda: Entries(torch.tensor([0.5]), (2, 2)), "places of torch.float32: accepted are whole numbers"),
         (lambda: LowRank(EASY.measurements, EASY.targets * 1j), "targets of torch.complex128: accepted are real"),
-        (lambda: run(start=torch.ones(10, 10) * 1j), "accepted are finite real matrices"),
+        (lambda: run(start=torch.ones(10, 10) * 1j), "start of torch.complex64: accepted are real numbers"),
         (lambda: LowRank(EASY.measurements, 0 * EASY.targets).check_weight(torch.ones(1)), "targets: all 0 "),
         (lambda: descend(weight=4.0), "weight=4: the answer is 0 from beta_max = 4 on, accepted are values below it"),
         (lambda: descend(weight=[1e-2, 100.0], method="subgradient"), "weight=100: the answer is 0 from beta_max"),

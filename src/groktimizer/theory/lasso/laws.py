@@ -55,10 +55,10 @@ def theorem_3_3(
     """The delay: ``t2 - t1 ~ ||a_hat - a*||_inf / (alpha beta)``, a_hat the interpolant reached at t1.
 
     Each coordinate drifts by alpha beta a step, so the farthest one sets the time, but only while the l1 norm falls
-    steeply along the fits: near a* its least slope is 1 - kappa, kappa the null-space constant (see `recovery`). Ours
-    is the factor ``1 / (2 (1 - kappa))`` where kappa is above a half. An order of magnitude: the constant depends on
-    the instance. Measured, (t2 - t1) / law with the factor and without: 0.6 to 1.8 and 0.6 to 4.5 on 24 problems of
-    Gaussian features, 0.1 to 14 and 5 to 63 on 18 of 40 images of digits.
+    steeply along the fits: near a* its least slope is 1 - kappa, kappa the null-space constant (see `recovery`), looked
+    for where `null_space` does not give it. Ours is the factor ``1 / (2 (1 - kappa))`` where kappa is above a half. An
+    order of magnitude: the constant depends on the instance. Measured, (t2 - t1) / law with the factor and without: 0.6
+    to 1.8 and 0.6 to 4.5 on 24 problems of Gaussian features, 0.1 to 14 and 5 to 63 on 18 of 40 images of digits.
 
     Returns:
         The law, with the conditions of Theorems 3.1 and 3.3, and kappa at most 0.9.

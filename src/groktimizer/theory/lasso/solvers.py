@@ -104,7 +104,7 @@ def solve(
         shape=(0, 0),
         places=np.empty(0, np.int64),
         matrix=x,
-        back=np.ascontiguousarray(np.linalg.pinv(x).T) if method == "projected" else x,
+        back=np.ascontiguousarray(np.linalg.pinv(x).T, np.float64) if method == "projected" else x,
         targets=np.ascontiguousarray(y),
         truth=np.ascontiguousarray(wanted),
         limits=np.array([train_tolerance, test_tolerance]) ** 2 * sizes,
@@ -116,8 +116,9 @@ def solve(
     squares, again = np.empty((2, grid.size + 1, rates.size)), np.zeros(rates.size, np.int64)
     descent.run(_METHODS.index(method), data, a, rates.flatten(), weights.flatten(), squares, marks, again)
     train, test = (np.sqrt(squares[:, :-1].T / sizes.T)).transpose(2, 0, 1).reshape(2, *shape, grid.size)
-    times = marks.transpose(1, 2, 0).reshape(4, *shape)
-    return Runs(method, a.reshape(*shape, x.shape[1]), grid, train, test, *times, again.reshape(shape))
+    first, kept, second, settled = marks.transpose(1, 2, 0).reshape(4, *shape)
+    a, again = a.reshape(*shape, x.shape[1]), again.reshape(shape)
+    return Runs(method, a, grid, train, test, first, kept, second, settled, again)
 
 
 def _pairs(lr: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import Labels, Plain, Truth
@@ -150,7 +151,7 @@ def residual_below(motion: Motion, limit: float) -> Distance:
 class Few(Plain):
     """A condition on a stretch of a few steps, looked at one by one."""
 
-    met: Callable[[Array], Truth]
+    met: Callable[[npt.NDArray[np.int64]], Truth]
 
     def labels(self, edges: Array) -> Labels:
         """As in `Curve`: there are no bounds."""
@@ -158,4 +159,4 @@ class Few(Plain):
 
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
-        return self.met(np.arange(first, last + 1))
+        return self.met(np.arange(first, last + 1, dtype=np.int64))

@@ -30,12 +30,10 @@ def marchenko_pastur(ratio: float, nodes: int = _NODES) -> tuple[Array, Array]:
     """Quadrature of the Marchenko-Pastur law: eigenvalues and weights that sum to 1, not to be written to.
 
     Density ``sqrt((l+ - nu)(nu - l-)) / (2 pi ratio nu)`` on ``l+- = (1 +- sqrt(ratio))^2``, and for ratio > 1 an atom
-    ``1 - 1/ratio`` at 0, which comes first. With ``nu = l- + 4 sqrt(ratio) sin^2(phi)`` it is ``2 sin^2(2 phi) / (pi
-    nu) 2
-    dphi`` on (0, pi/2). Near ratio 1, and at late times, what counts lies at tiny phi of every size; so the nodes are
-    even
-    in w with ``phi = (pi/2) / (1 + exp(-w))``. The integrand falls exponentially on both sides, so the trapezoidal rule
-    converges geometrically, at any ratio.
+    ``1 - 1/ratio`` at 0, which comes first. With ``nu = l- + 4 sqrt(ratio) sin^2(phi)`` it is
+    ``4 sin^2(2 phi) / (pi nu) dphi`` on (0, pi/2). Near ratio 1, and at late times, what counts lies at tiny phi of
+    every size; so the nodes are even in w with ``phi = (pi/2) / (1 + exp(-w))``. The integrand falls exponentially on
+    both sides, so the trapezoidal rule converges geometrically, at any ratio.
 
     Returns:
         Both.

@@ -14,7 +14,7 @@ from groktimizer.theory.low_rank.recoverable import Outcome, Recoverability
 from groktimizer.theory.low_rank.solvers import PATIENCE, solve
 
 PROXIMAL, ACCELERATED = "proximal (SVT)", "accelerated"
-MOST_STEPS = 200_000  # of one method, unless more are asked for: a minute for a 10 x 10 matrix
+MOST_STEPS = 200_000  # of one method, unless more are asked for: two seconds for a 10 x 10 matrix
 BEYOND = "small weights end beyond the tolerance of A*"
 SPREAD = 9  # measured: an error of 1e-2 takes up to so many times the paper's law
 _FIRST = 20  # steps over 1 / sqrt(alpha beta) of the first accelerated run

@@ -4,6 +4,7 @@ Loss ``g = 1/2 ||X A - y||^2`` plus ``weight ||A||_*``, steps of size ``lr``; `t
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -91,18 +92,9 @@ class LowRank:
     def __init__(self, measurements: Measurements, targets: Tensor, truth: Tensor | None = None) -> None:
         if len(measurements.shape) != 2:
             raise UserError(f"measurements of arrays of shape {measurements.shape}: accepted are matrices")
-        if tuple(targets.shape) != (measurements.count,):
-            raise UserError(f"targets of shape {tuple(targets.shape)}: accepted is ({measurements.count},)")
-        if truth is not None and tuple(truth.shape) != tuple(measurements.shape):
-            raise UserError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
-        for name, values in (("targets", targets), ("truth", truth)):
-            if values is not None and values.is_complex():
-                raise UserError(f"{name} of {values.dtype}: accepted are real numbers")
-            if values is not None and not bool(values.isfinite().all()):
-                raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
         self.measurements = measurements
-        self.targets = targets.double()
-        self.truth = None if truth is None else truth.double()
+        self.targets = _real("targets", targets, (measurements.count,))
+        self.truth = None if truth is None else _real("truth", truth, measurements.shape)
 
     @classmethod
     def completion(
@@ -143,13 +135,7 @@ class LowRank:
 
     def begin(self, start: Tensor | None) -> Tensor:
         """A checked start, 0 for None; shape (n1, n2), float64."""
-        if start is None:
-            return torch.zeros(self.shape, dtype=torch.float64)
-        if tuple(start.shape) != tuple(self.shape) or start.is_complex() or not bool(start.isfinite().all()):
-            raise UserError(
-                f"start of shape {tuple(start.shape)}: accepted are finite real matrices {tuple(self.shape)}"
-            )
-        return start.double()
+        return torch.zeros(self.shape, dtype=torch.float64) if start is None else _real("start", start, self.shape)
 
     def verdict(self) -> Recoverability:
         """Whether the measurements determine the matrix; looked for once."""
@@ -228,6 +214,17 @@ class LowRank:
     def check_lr(self, lr: Tensor, *, accelerated: bool = False) -> None:
         """Refuse step sizes that diverge; accelerated steps take half as much."""
         check_lr(lr, self.sharpness, "measurements", momentum=accelerated)
+
+
+def _real(name: str, values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Finite real numbers of a shape in float64."""
+    if tuple(values.shape) != tuple(shape):
+        raise UserError(f"{name} of shape {tuple(values.shape)}: accepted is {tuple(shape)}")
+    if values.is_complex():
+        raise UserError(f"{name} of {values.dtype}: accepted are real numbers")
+    if not bool(values.isfinite().all()):
+        raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
+    return values.double()
 
 
 def simplest(problem: LowRank) -> Tensor:

@@ -29,9 +29,6 @@ class LowRankRuns:
     """Times in steps, one per run; `NEVER` (-1) where there is none.
 
     Args:
-        method: Name of the method.
-        lr: alpha, shape (runs,).
-        weight: beta, shape (runs,).
         memorised: First step with ``||X A - y|| <= train_tolerance ||y||``, int64.
         memorised_settled: First step from which that stays so to the end.
         generalised: First step with ``||A - A*|| <= recovery_tolerance ||A*||``; `NEVER` without a known truth.
@@ -45,9 +42,6 @@ class LowRankRuns:
         recovery_errors: Relative recovery errors there, likewise.
     """
 
-    method: str
-    lr: Tensor
-    weight: Tensor
     memorised: Tensor
     memorised_settled: Tensor
     generalised: Tensor
@@ -128,9 +122,6 @@ def solve(
     errors = torch.from_numpy(np.sqrt(history.T) / sizes)  # (runs, K + 1, 2)
     found, times = torch.from_numpy(matrices.reshape(-1, *sorted(problem.shape))), torch.from_numpy(marks)
     return LowRankRuns(
-        method=method,
-        lr=rates,
-        weight=weights,
         memorised=times[:, 0, 0],
         memorised_settled=times[:, 0, 1],
         generalised=times[:, 1, 0],
