@@ -32,7 +32,7 @@ def least_nuclear_norm(problem: LowRank) -> np.ndarray:
 @pytest.mark.parametrize("size", [22, 30])
 def test_the_fit_of_least_nuclear_norm_is_that_of_cvxpy(name: str, size: int):
     problem = MatrixTask(name=name, n1=7, n2=6, r=1, N=size).draw(0).problem()
-    found = least_complexity(Nuclear(), problem.measurements, problem.targets)
+    found = least_complexity(problem.measurements, problem.targets)
     wanted = least_nuclear_norm(problem)
     assert found.converged
     norms = [float(np.linalg.norm(matrix, "nuc")) for matrix in (found.array.numpy(), wanted)]

@@ -19,8 +19,8 @@ from groktimizer.tasks.products import Product
 from groktimizer.tasks.sparse import ProductVector, SparseTask
 from groktimizer.tasks.task import Task
 from groktimizer.tasks.teacher import TeacherTask
-from groktimizer.theory.low_rank.measurements import Dense, Entries
-from groktimizer.theory.low_rank.recoverable import Outcome, recoverable
+from groktimizer.theory.low_rank.measurements import Entries
+from groktimizer.theory.low_rank.recoverable import Outcome
 
 
 def proximal(task: Task, penalty: Penalty, lr: float, weight: float, steps: int, seed: int = 0) -> tuple[Problem, dict]:
@@ -145,7 +145,7 @@ def test_the_l1_norm_groks_and_weight_decay_does_not():
     """Theorem 3.6: with weight decay alone the error stays above the part of a* outside the row space of X."""
     task = SparseTask(train_tolerance=0.05)
     data = task.draw(0)
-    assert recoverable(L1(), Dense(data.features, (100,)), data.teacher).recoverable
+    assert data.problem().recovery(data.teacher.numpy()).recovers
     _, times = proximal(task, L1(), 0.1, 2e-3, 8000)
     problem, never = proximal(task, L2(), 0.1, 1e-4, 8000)
     assert 10 * times["memorised"] < times["generalised"]
@@ -186,7 +186,7 @@ def test_a_coherent_sample_set_is_harder():
     """Each coherent sample sees one entry, most of them 0: at τ = 1 and N < n recovery fails."""
     for tau, wanted in ((0.0, True), (1.0, False)):
         data = SparseTask(N=60, features="coherent", tau=tau).draw(0)
-        assert recoverable(L1(), Dense(data.features, (100,)), data.teacher).recoverable is wanted
+        assert data.problem().recovery(data.teacher.numpy()).recovers is wanted
 
 
 def test_the_theory_is_given_the_same_problem():

@@ -184,19 +184,6 @@ def test_far_steps_rest_at_the_estimator():
     np.testing.assert_array_equal(path.at(0), case.a0)
 
 
-@pytest.mark.parametrize("seed", [0, 2, 4, 11])
-def test_a_function_of_the_state_needs_its_lipschitz_constant(seed):
-    case = draw(seed)
-    path, loop = case.path(), simulate(case, 3000)
-
-    def worst(a):
-        return float(np.abs(a - case.teacher).max())
-
-    values = np.abs(loop - case.teacher).max(axis=1)
-    for tolerance in (0.4, 1.3 * float(values[-1])):
-        compare_times(path.time_to(worst, tolerance), values, tolerance, lambda t: worst(path.at(t)), worst(path.limit))
-
-
 @given(st.integers(0, 2**31), st.floats(0.05, 1.99), st.floats(0.01, 0.9))
 def test_the_limit_meets_the_optimality_conditions(seed, step, share):
     """X_j'(y - X a) = beta sign(a_j) where a_j != 0, at most beta elsewhere."""

@@ -44,8 +44,6 @@ def test_a_column_equal_to_one_of_the_support_is_a_tie(seed: int):
     found = Lasso(features, features @ teacher).recovery(teacher)
     assert found.null_space == pytest.approx(1, abs=1e-9) or found.error > 1e-3
     assert not found.recovers
-    verdict = recoverable(L1(), Dense(torch.tensor(features), (40,)), torch.tensor(teacher))
-    assert verdict.outcome is Outcome.MISSES
 
 
 def test_a_tie_is_told_as_one():
@@ -58,15 +56,15 @@ def test_a_tie_is_told_as_one():
 
 
 def test_dependent_columns_of_the_support_are_impossible():
-    """Without the check the splitting method, which halves between equal columns, finds a* = (1, 1, 0, ...) by luck."""
+    """Other vectors of the same support fit a* = (1, 1, 0, ...) as well, whatever a solver finds by luck."""
     features, teacher = sparse(0, 10)
     features[:, 1], teacher[:3] = features[:, 0], (1, 1, 0)
-    verdict = recoverable(L1(), Dense(torch.tensor(features), (40,)), torch.tensor(teacher))
-    assert verdict.outcome is Outcome.IMPOSSIBLE and "not all of them seen" in verdict.reason
+    found = Lasso(features, features @ teacher).recovery(teacher)
+    assert not found.recovers and math.isinf(found.null_space) and math.isinf(found.fuchs)
 
 
 def seen(places: list[int], matrix: list[list[float]]) -> Any:
-    return recoverable(Nuclear(), Entries(torch.tensor(places), (2, 2)), torch.tensor(matrix))
+    return recoverable(Entries(torch.tensor(places), (2, 2)), torch.tensor(matrix))
 
 
 def test_fewer_measurements_than_degrees_of_freedom_may_do():
@@ -94,14 +92,14 @@ def test_a_matrix_that_is_not_the_only_one_is_not_recovered(places, matrix, outc
 
 def test_too_few_measurements_of_a_generic_matrix_miss_it():
     truth = torch.tensor(normal(4, 1) @ normal(1, 3, seed=1))
-    found = recoverable(Nuclear(), Dense(torch.tensor(normal(5, 12, seed=2)), (4, 3)), truth)
+    found = recoverable(Dense(torch.tensor(normal(5, 12, seed=2)), (4, 3)), truth)
     assert found.outcome is Outcome.MISSES and found.error is not None and found.error > 0.1
     assert "in general N ≥ 6 degrees of freedom" in found.reason
 
 
 def test_along_the_face_the_nuclear_norm_is_linear():
     truth = torch.tensor(normal(5, 2) @ normal(2, 4, seed=1))
-    part, whole = face(Nuclear(), truth), tangent(Nuclear(), truth)
+    part, whole = face(truth), tangent(truth)
     torch.testing.assert_close(part.basis.T @ part.basis, torch.eye(3, dtype=torch.float64))
     torch.testing.assert_close(whole.basis @ (whole.basis.T @ part.basis), part.basis)
     for step in (1e-2, -1e-2):
@@ -302,7 +300,7 @@ def complete(pairs: Tensor) -> object:
         (lambda: complete(torch.tensor([[0.0, 1.0]])), "pairs of torch.float32: accepted are whole numbers"),
         (lambda: Entries(torch.tensor([0.5]), (2, 2)), "places of torch.float32: accepted are whole numbers"),
         (lambda: LowRank(EASY.measurements, EASY.targets * 1j), "targets of torch.complex128: accepted are real"),
-        (lambda: run(start=torch.ones(10, 10) * 1j), "accepted are finite real matrices"),
+        (lambda: run(start=torch.ones(10, 10) * 1j), "start of torch.complex64: accepted are real numbers"),
         (lambda: LowRank(EASY.measurements, 0 * EASY.targets).check_weight(torch.ones(1)), "targets: all 0 "),
         (lambda: descend(weight=4.0), "weight=4: the answer is 0 from beta_max = 4 on, accepted are values below it"),
         (lambda: descend(weight=[1e-2, 100.0], method="subgradient"), "weight=100: the answer is 0 from beta_max"),

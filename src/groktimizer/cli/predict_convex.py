@@ -13,9 +13,10 @@ from groktimizer.cli.prediction import Methods, Prediction, descents, given, ref
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.memory import check_memory
 from groktimizer.tasks import SparseTask
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.forecast import Descent
 from groktimizer.theory.lasso import Lasso
-from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 from groktimizer.theory.lasso.forecast import SparseForecast, forecast
 
 Array = np.ndarray

@@ -246,12 +246,11 @@ class MatrixTask(ErrorTask):
 
     @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
-        from groktimizer.theory.low_rank import NUCLEAR
         from groktimizer.theory.low_rank.recoverable import shortage
 
         data = self.draw(seed)
         problem = data.problem()
-        lacking = shortage(NUCLEAR, problem.measurements, data.teacher)
+        lacking = shortage(problem.measurements, data.teacher)
         if lacking is not None:
             raise UserError(f"N={self.N} and seed={seed}: {lacking}; give a larger N or another seed")
         model = ProductMatrix([factor.to(dtype) for factor in data.factors]).to(device)

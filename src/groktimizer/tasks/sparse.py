@@ -93,7 +93,7 @@ class SparseTask(ErrorTask):
     Training loss ½‖Xa − y‖², "test_loss" ½‖a − a*‖²; the conditions are on the relative errors "train_error"
     ‖Xa − y‖/‖y‖ and "test_error" ‖a − a*‖/‖a*‖. The complexity is the optimizer's: with the ℓ1 norm a* is found where
     N suffices, with weight decay never. At N = 30 (n = 100, s = 5) some draws are not recoverable by any ℓ1 method;
-    `theory.low_rank.recoverable` says which.
+    `theory.lasso.recovery` says which.
 
     Attributes:
         n: Unknowns.

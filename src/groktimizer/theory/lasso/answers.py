@@ -5,23 +5,15 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.quadratic import Array
-from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 
 _ZERO = 1e-7  # what the linear program leaves of a zero, relative
 
 
 def interpolant(features: npt.ArrayLike, targets: npt.ArrayLike, a0: npt.ArrayLike | None = None) -> Array:
-    """The least-squares interpolant nearest to a start, where descent without penalty goes: ``a0 - X^+ (X a0 - y)``.
-
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-        a0: Start, shape (n,); by default 0, which gives the one of least norm.
-
-    Returns:
-        The interpolant, shape (n,).
-    """
+    """Where descent without penalty goes from a0 (n,) or 0: the nearest least-squares fit, ``a0 - X^+ (X a0 - y)``."""
     x = check_matrix("features", features)
     y = check_vector("targets", targets, x.shape[0])
     start = np.zeros(x.shape[1]) if a0 is None else check_vector("a0", a0, x.shape[1])
@@ -34,15 +26,11 @@ def basis_pursuit(features: npt.ArrayLike, targets: npt.ArrayLike) -> Array:
     >>> basis_pursuit([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], [1.0, 1.0]).round(12).tolist()
     [0.0, 0.0, 1.0]
 
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-
     Returns:
         The interpolant of least l1 norm, shape (n,).
 
     Raises:
-        UserError: If no a fits the targets.
+        UserError: If there is none.
     """
     x = check_matrix("features", features)
     y = check_vector("targets", targets, x.shape[0])

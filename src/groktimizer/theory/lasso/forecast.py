@@ -10,12 +10,12 @@ import numpy.typing as npt
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import Transition
-from groktimizer.theory.clock.checks import check_lr, check_weight
+from groktimizer.theory.clock.checks import check_lr, check_vector, check_weight
 from groktimizer.theory.clock.claims import Bound, at_most, stated
 from groktimizer.theory.clock.forecast import Array, Descent, better_weight, grid, known, until_rest
 from groktimizer.theory.lasso import laws
 from groktimizer.theory.lasso.answers import basis_pursuit
-from groktimizer.theory.lasso.checks import FARTHEST, check_vector
+from groktimizer.theory.lasso.checks import FARTHEST
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.problem import Lasso
 from groktimizer.theory.lasso.recovery import NOISE, STRICT, Recovery
@@ -32,13 +32,13 @@ _DRAWN = 2  # the curve of ISTA is drawn up to so many times its last time
 
 @dataclass(frozen=True, eq=False)
 class SparseForecast:
-    """What will happen.
+    """What will happen: the clocks of ISTA, exact, and of accelerated steps, taken one by one; laws; advice.
 
     Args:
         lr: alpha.
         weight: beta.
-        proximal: ISTA, exact.
-        accelerated: The same steps with momentum and restart, taken one by one.
+        proximal: ISTA.
+        accelerated: The same steps with momentum and restart.
         times: ISTA's times with the limits of both errors, which are those of every method.
         recovery: Whether the samples allow to find a*.
         laws: By what they are about.
@@ -86,7 +86,9 @@ def forecast(
     test_tolerance: float,
     teacher: npt.ArrayLike | None = None,
 ) -> SparseForecast:
-    """Times of ISTA and of the accelerated method, the laws, the verdict and advice.
+    """Times of ISTA and of the accelerated method, the laws, the verdict and advice; arguments as in `grokking_time`.
+
+    lr is at most 1 / L; without a teacher the fit of least l1 norm takes its place.
 
     >>> rng = np.random.default_rng(0)
     >>> features, teacher = rng.normal(size=(20, 40)) / 20**0.5, np.zeros(40)
@@ -94,15 +96,6 @@ def forecast(
     >>> found = forecast(Lasso(features, features @ teacher), np.zeros(40), 0.1, 1e-5, 1e-3, 1e-2, teacher)
     >>> found.recovery.recovers, found.proximal.settled > 50 * found.accelerated.settled
     (True, True)
-
-    Args:
-        problem: The problem.
-        a0: Start, shape (n,).
-        lr: alpha, at most 1 / L with L the largest eigenvalue of X'X.
-        weight: beta, below beta_max.
-        train_tolerance: Memorised means ``||X a - y|| / ||y||`` <= this.
-        test_tolerance: Generalised means ``||a - a*|| / ||a*||`` <= this.
-        teacher: a*, shape (n,), not 0; None for the fit of least l1 norm.
 
     Returns:
         The forecast.
@@ -144,15 +137,7 @@ def forecast(
 
 
 def teacher_of(problem: Lasso, teacher: npt.ArrayLike | None) -> Array:
-    """A checked a*, by default the fit of least l1 norm.
-
-    Args:
-        problem: The problem.
-        teacher: Shape (n,), or None.
-
-    Returns:
-        Shape (n,).
-    """
+    """A checked a*, shape (n,), by default the fit of least l1 norm."""
     if teacher is None:
         return basis_pursuit(problem.features, problem.targets)
     return check_vector("teacher", teacher, problem.n)

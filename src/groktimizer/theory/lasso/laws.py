@@ -1,6 +1,9 @@
 """Time laws of sparse recovery; each names its theorem in arXiv 2506.05718, or says that it is ours.
 
-A law whose conditions fail is still computed; whether it holds is then luck.
+A law whose conditions fail is still computed; whether it holds is then luck. Features are X, shape (N, n), targets y,
+shape (N,), the teacher a*, shape (n,), and a0 the start, by default 0; lr is alpha, the weight beta, an excess eta. A
+distance is ``||a_t1 - a||_2`` to where the law leads, a slope G the largest norm of the penalty's subgradients (sqrt(n)
+of the l1 norm, sqrt(min(n1, n2)) of the nuclear norm), the sharpness L the largest curvature of the loss.
 """
 
 import math
@@ -52,19 +55,10 @@ def theorem_3_3(
     """The delay: ``t2 - t1 ~ ||a_hat - a*||_inf / (alpha beta)``, a_hat the interpolant reached at t1.
 
     Each coordinate drifts by alpha beta a step, so the farthest one sets the time, but only while the l1 norm falls
-    steeply along the fits: near a* its least slope is 1 - kappa, kappa the null-space constant (see `recovery`). Ours
-    is the factor ``1 / (2 (1 - kappa))`` where kappa is above a half. An order of magnitude: the constant depends on
-    the instance. Measured, (t2 - t1) / law with the factor and without: 0.6 to 1.8 and 0.6 to 4.5 on 24 problems of
-    Gaussian features, 0.1 to 14 and 5 to 63 on 18 of 40 images of digits.
-
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-        teacher: a*, shape (n,).
-        lr: alpha.
-        weight: beta.
-        a0: Start, by default 0.
-        null_space: kappa, where it is known already.
+    steeply along the fits: near a* its least slope is 1 - kappa, kappa the null-space constant (see `recovery`), looked
+    for where `null_space` does not give it. Ours is the factor ``1 / (2 (1 - kappa))`` where kappa is above a half. An
+    order of magnitude: the constant depends on the instance. Measured, (t2 - t1) / law with the factor and without: 0.6
+    to 1.8 and 0.6 to 4.5 on 24 problems of Gaussian features, 0.1 to 14 and 5 to 63 on 18 of 40 images of digits.
 
     Returns:
         The law, with the conditions of Theorems 3.1 and 3.3, and kappa at most 0.9.
@@ -91,14 +85,6 @@ def theorem_2_1(
     itself stays that near the fits to first order, under the first. t2 is that step and not one of a recovery error: of
     that the law says something only where a* is the fit of least h, and as much as h grows away from it.
 
-    Args:
-        distance: ``||a_t1 - a*||_2``.
-        lr: alpha.
-        weight: beta.
-        excess: eta.
-        slope: G: sqrt(n) of the l1 norm, sqrt(min(n1, n2)) of the nuclear norm. Without it a condition is open.
-        sharpness: L, the largest curvature of the loss. Without it a condition is open.
-
     Returns:
         The law; an open condition counts as failing.
     """
@@ -121,13 +107,6 @@ def accelerated(distance: float, lr: float, weight: float, excess: float, sharpn
     of the objective, not of the recovery error, and of steps that begin at t1 without momentum and do not restart.
     Where a* is not the fit of least h, or the bias of the weight is beyond the tolerance, there is no t2.
 
-    Args:
-        distance: ``||a_t1 - a_beta||_2``, to the Lasso estimator.
-        lr: alpha.
-        weight: beta.
-        excess: eta.
-        sharpness: L, the largest eigenvalue of X'X.
-
     Returns:
         The law.
     """
@@ -143,13 +122,8 @@ def theorem_3_6(features: Array, teacher: Array, a0: Array | None = None) -> Bou
     part ``(I - V V')a0`` only shrinks, so ``min over c in [0, 1] of ||(I - V V')(a* - c a0)||`` holds at every step
     (alpha times the weight at most 1): 0 for a0 = a*.
 
-    Args:
-        features: X, shape (N, n).
-        teacher: a*, shape (n,).
-        a0: Start, shape (n,); by default 0.
-
     Returns:
-        The floor of the absolute error at every step; 0 where the data determine a*.
+        The floor of the absolute error; 0 where the data determine a*.
     """
     zero = np.zeros(features.shape[0])
     hidden = interpolant(features, zero, teacher)
@@ -172,15 +146,8 @@ def predicted_memorisation(features: Array, targets: Array, a0: Array, lr: float
     ``t1 ~ -ln(1 + (1 - rho) ||a0 - a_LS|| / (alpha beta)) / ln rho``, rho the slowest factor ``max |1 - alpha sigma|``
     over the nonzero eigenvalues of X'X: after it the residual moves less than the penalty does.
 
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,).
-        a0: Start, shape (n,).
-        lr: alpha.
-        weight: beta.
-
     Returns:
-        The prediction; a_LS is the interpolant nearest to a0.
+        The prediction.
     """
     values = np.linalg.svd(features, compute_uv=False)
     values = values[values > max(features.shape) * np.finfo(np.float64).eps * values[0]]

@@ -7,8 +7,9 @@ With support A, signs s and residual rho = X a - y, as long as neither changes,
     a_k = a + V (phi(k) * r) + k d,    rho_k = rho + U (sigma * phi(k) * r),
     phi_i(k) = 1 + f_i + ... + f_i^(k-1),    r = -alpha (sigma * U' rho + beta V's),    d = -alpha beta (s - V V's)
 
-where d is the drift in the null space of X_A, which moves nothing of rho. phi_i rises monotonically where f_i >= 0;
-where alpha sigma_i^2 > 1 it does so on even steps and falls on odd ones. That is all that the bounds need.
+where d is the drift in the null space of X_A, which moves nothing of rho: one more mode, with sigma = 0 and phi(k) = k.
+phi_i rises monotonically where f_i >= 0; where alpha sigma_i^2 > 1 it does so on even steps and falls on odd ones.
+That is all that the bounds need.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from groktimizer.theory.clock.exponentials import FAR
 from groktimizer.theory.clock.quadratic import Array
 
 Steps = npt.ArrayLike
@@ -27,11 +29,7 @@ _NO_DRIFT = 1e-12  # relative length of a drift that is rounding
 
 @dataclass(frozen=True)
 class Clock:
-    """How far modes have come after k steps.
-
-    Args:
-        loss: ``alpha sigma^2`` in (0, 2), shape (r,).
-    """
+    """How far modes have come after k steps, with losses ``alpha sigma^2`` in [0, 2), shape (r,)."""
 
     loss: Array
 
@@ -50,46 +48,33 @@ class Clock:
         return bool((self.loss > 1).any())
 
     def phi(self, steps: Steps) -> Array:
-        """Sums of powers ``1 + f + ... + f^(k-1)``; inf gives the limit ``1 / (1 - f)``.
-
-        Args:
-            steps: k, any shape.
-
-        Returns:
-            Shape ``steps.shape + (r,)``.
-        """
+        """Sums ``1 + f + ... + f^(k-1)``, shape ``steps.shape + (r,)``; inf gives the limit ``1 / (1 - f)``."""
         k = np.asarray(steps, dtype=np.float64)[..., None]
-        gone = np.expm1(-self.decay * k)
+        gone = self._gone(k)
         if self.alternates:
             odd = np.isfinite(k) & (np.mod(np.where(np.isfinite(k), k, 0.0), 2) == 1)
             gone = np.where((self.loss > 1) & odd, -2 - gone, gone)
-        return -gone / self.loss
+        return self._way(gone, k)
 
     def band(self, edges: Array) -> tuple[Array, Array]:
-        """Least and greatest `phi` between consecutive edges; factors below 0 stay within what they are at the first.
-
-        Args:
-            edges: Increasing steps, the last of which may be inf, shape (intervals + 1,).
-
-        Returns:
-            Both of shape (intervals, r).
-        """
-        way = -np.expm1(-self.decay * edges[:, None]) / self.loss
+        """Least and greatest `phi` between edges, shape (intervals, r); negative factors stay within the first ones."""
+        way = self._way(self._gone(edges[:, None]), edges[:, None])
         low, high = way[:-1], way[1:]
-        return low, np.where(self.loss > 1, 2 / self.loss - low, high) if self.alternates else high
+        return low, np.where(self.loss > 1, 2 / np.maximum(self.loss, 1.0) - low, high) if self.alternates else high
+
+    def _gone(self, steps: Array) -> Array:
+        """``|f|^k - 1``; of a drift it does not matter."""
+        return np.expm1(-np.where(self.loss == 0, 1.0, self.decay) * steps)
+
+    def _way(self, gone: Array, steps: Array) -> Array:
+        """`phi` from ``f^k - 1``."""
+        still = self.loss == 0
+        return np.where(still, np.minimum(steps, FAR), -gone / np.where(still, 1.0, self.loss))
 
 
 @dataclass(frozen=True)
 class Modes:
-    """The singular system of an active set.
-
-    Args:
-        active: Indices of the active set, shape (A,).
-        left: U, shape (N, r).
-        values: sigma > 0, shape (r,).
-        right: V, shape (A, r).
-        lr: alpha.
-    """
+    """The singular system of an active set: its indices (A,), U (N, r), sigma (r,), 0 of a drift, and V (A, r)."""
 
     active: npt.NDArray[np.intp]
     left: Array
@@ -108,18 +93,7 @@ class Modes:
 
 
 def modes_of(features: Array, active: npt.NDArray[np.intp], lr: float) -> Modes:
-    """Decompose the columns of an active set; singular values that are rounding belong to the null space.
-
-    Well-conditioned columns take the smaller Gram matrix, which costs half as much and squares the condition.
-
-    Args:
-        features: X, shape (N, n).
-        active: Indices, shape (A,).
-        lr: alpha.
-
-    Returns:
-        The modes.
-    """
+    """The modes of some columns of X; where well-conditioned of the smaller Gram matrix, which is half the work."""
     columns = features[:, active]
     wide = active.size >= features.shape[0]
     squares, vectors = np.linalg.eigh(columns @ columns.T if wide else columns.T @ columns)
@@ -142,8 +116,7 @@ class Motion:
         state: a at its start, shape (n,).
         residual: rho at its start, shape (N,).
         signs: s, shape (A,).
-        push: r, shape (r,).
-        drift: d, shape (A,), or None where the null space is not moved.
+        push: r, shape (r,); of a drift its length.
     """
 
     modes: Modes
@@ -151,46 +124,26 @@ class Motion:
     residual: Array
     signs: Array
     push: Array
-    drift: Array | None
 
     def at(self, steps: Steps) -> Array:
         """State after k steps, shape ``steps.shape + (n,)``; good until the next event."""
         k = np.asarray(steps, dtype=np.float64)
         result = np.empty((*k.shape, self.state.size))
         result[...] = self.state
-        moved = self.state[self.modes.active] + (self.modes.phi(k) * self.push) @ self.modes.right.T
-        if self.drift is not None:
-            moved = moved + k[..., None] * self.drift
-        result[..., self.modes.active] = moved
+        result[..., self.modes.active] += (self.modes.phi(k) * self.push) @ self.modes.right.T
         return result
-
-    def reach(self, edges: Array) -> Array:
-        """Distance from the state at an edge within which the states are up to the next edge; shape (intervals,)."""
-        here, (low, high) = self.modes.phi(edges[:-1]), self.modes.clock.band(edges)
-        square = ((np.maximum(high - here, here - low) * self.push) ** 2).sum(axis=-1)
-        if self.drift is not None:
-            square = square + np.diff(edges) ** 2 * float(self.drift @ self.drift)
-        return np.sqrt(square)
 
 
 def motion_of(modes: Modes, state: Array, residual: Array, weight: float) -> Motion:
-    """The stretch that starts from a state whose support is that of `modes`.
-
-    Args:
-        modes: Of the support of `state`.
-        state: a, shape (n,).
-        residual: X a - y, shape (N,).
-        weight: beta.
-
-    Returns:
-        The stretch.
-    """
+    """The stretch that starts from a state a (n,), whose support is that of `modes`, and its residual X a - y (N,)."""
     signs = np.sign(state[modes.active])
     along = signs @ modes.right
     push = -modes.lr * (modes.values * (residual @ modes.left) + weight * along)
-    drift = None
-    if modes.active.size > modes.values.size:
-        rest = signs - modes.right @ along
-        if np.linalg.norm(rest) > _NO_DRIFT * np.sqrt(signs.size):
-            drift = -modes.lr * weight * rest
-    return Motion(modes, state, residual, signs, push, drift)
+    rest = signs - modes.right @ along
+    size = float(np.linalg.norm(rest))
+    if modes.active.size > modes.values.size and size > _NO_DRIFT * np.sqrt(signs.size):
+        left = np.column_stack([modes.left, np.zeros(len(modes.left))])
+        right = np.column_stack([modes.right, -rest / size])
+        modes = Modes(modes.active, left, np.append(modes.values, 0.0), right, modes.lr)
+        push = np.append(push, modes.lr * weight * size)
+    return Motion(modes, state, residual, signs, push)

@@ -1,8 +1,8 @@
 """The path of one run of ISTA, event by event: exact states at any step, exact times of any measure."""
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import LATEST, Crossing, Curve, crossing, first_step
-from groktimizer.theory.lasso.checks import check_steps, check_vector
-from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
-from groktimizer.theory.lasso.watch import Few, Lipschitz, distance_to, event_watch, residual_below
+from groktimizer.theory.lasso.checks import check_steps
+from groktimizer.theory.lasso.modes import Motion, modes_of, motion_of
+from groktimizer.theory.lasso.watch import Few, distance_to, event_watch, residual_below
 
 Kind = Literal["enters", "leaves", "flips"]
-Target = npt.ArrayLike | Callable[[Array], float]
 _SINGLE = 12  # steps taken one by one before an active set is decomposed
 _CROWDED = 1000  # length of a stretch after which the next one is decomposed at once
 _CACHE = 64 * 2**20  # bytes of decompositions that are kept
@@ -68,8 +68,8 @@ class LassoPath:
         self._idle = 0
         self._transposed = np.ascontiguousarray(features.T)
         self._slack = _ROUNDING * float(np.linalg.norm(features, axis=0).max() * np.linalg.norm(targets))
-        self._cache: OrderedDict[bytes, Modes] = OrderedDict()
-        self._cached = 0
+        kept = max(_CACHE // (8 * len(features) * sum(features.shape)), 2)
+        self._modes = lru_cache(kept)(lambda key: modes_of(features, np.frombuffer(key, np.intp), lr))
 
     @property
     def events(self) -> list[Event]:
@@ -89,14 +89,7 @@ class LassoPath:
         return self._motion(len(self._starts) - 1).at(np.inf)
 
     def at(self, t: npt.ArrayLike) -> Array:
-        """Exact iterates.
-
-        Args:
-            t: Whole steps, 0 to 1e12, any shape.
-
-        Returns:
-            States, shape ``t.shape + (n,)``.
-        """
+        """Exact iterates at whole steps, 0 to 1e12; shape ``t.shape + (n,)``."""
         steps = check_steps(t)
         result = np.empty((steps.size, self.features.shape[1]))
         flat = steps.ravel()
@@ -108,15 +101,13 @@ class LassoPath:
             result[here] = self._inside(int(place), flat[here] - self._starts[place])
         return result.reshape((*steps.shape, -1))
 
-    def time_to(self, target: Target | Literal["train"], tolerance: float, lipschitz: float = 1.0) -> Crossing:
+    def time_to(self, target: npt.ArrayLike | Literal["train"], tolerance: float) -> Crossing:
         """First step at which a measure is at most `tolerance`, and first step from which it stays so for ever.
 
         Args:
-            target: A reference vector (n,), for ``||a - reference|| / ||reference||``; "train", for
-                ``||X a - y|| / ||y||``; or a function of the state that changes by at most `lipschitz` times the
-                distance between two states.
+            target: A reference vector (n,), for ``||a - reference|| / ||reference||``; or "train", for
+                ``||X a - y|| / ||y||``.
             tolerance: Threshold.
-            lipschitz: Of the function.
 
         Returns:
             Both times, those of the run taken step by step.
@@ -124,47 +115,44 @@ class LassoPath:
         Raises:
             UserError: If the reference is zero, or the tolerance not positive.
         """
-        checks.positive(tolerance=tolerance, lipschitz=lipschitz)
+        checks.positive(tolerance=tolerance)
         if isinstance(target, str):
             if target != "train":
-                raise UserError(f"target={target!r}: accepted are 'train', a vector and a function of the state")
+                raise UserError(f"target={target!r}: accepted are 'train' and a vector")
             limit = tolerance * float(np.linalg.norm(self.targets))
-            return self._times(lambda motion: residual_below(motion, limit))
-        if callable(target):
-            measure = target
-            return self._times(lambda motion: Lipschitz(motion, measure, lipschitz, tolerance))
+            return self._times(lambda motion: residual_below(motion, limit), self._misfit, tolerance)
         reference = check_vector("target", target, self.features.shape[1])
         distance = tolerance * float(np.linalg.norm(reference))
         if distance == 0:
             raise UserError("target=0: a relative error needs a reference other than 0")
-        return self._times(lambda motion: distance_to(motion, reference, distance))
+        return self._times(
+            lambda motion: distance_to(motion, reference, distance), lambda a: _away(a, reference), tolerance
+        )
 
     def train_error(self, t: npt.ArrayLike) -> Array:
         """``||X a_t - y|| / ||y||``, shape ``t.shape``."""
-        return np.linalg.norm(self.at(t) @ self.features.T - self.targets, axis=-1) / np.linalg.norm(self.targets)
+        return self._misfit(self.at(t))
 
     def error(self, t: npt.ArrayLike, reference: npt.ArrayLike) -> Array:
         """``||a_t - reference|| / ||reference||``, shape ``t.shape``."""
-        away = np.linalg.norm(self.at(t) - np.asarray(reference, np.float64), axis=-1)
-        return away / np.linalg.norm(reference)
+        return _away(self.at(t), np.asarray(reference, np.float64))
 
-    def _times(self, condition_on: Callable[[Motion], Curve]) -> Crossing:
+    def _misfit(self, states: Array) -> Array:
+        """Train errors."""
+        return np.linalg.norm(states @ self.features.T - self.targets, axis=-1) / np.linalg.norm(self.targets)
+
+    def _times(
+        self, condition_on: Callable[[Motion], Curve], error: Callable[[Array], Array], tolerance: float
+    ) -> Crossing:
         """Search the stretches, the short ones step by step."""
         self._extend(LATEST)
 
         def curve(place: int) -> Curve:
             if place == len(self._starts) - 1 or self._starts[place + 1] - self._starts[place] > _SINGLE + 1:
                 return condition_on(self._motion(place))
-            return Few(lambda k: bool(condition_on(self._resting(self._inside(place, np.array([k]))[0])).walk(0, 0)[0]))
+            return Few(lambda steps: error(self._inside(place, steps)) <= tolerance)
 
         return crossing(curve, self._starts)
-
-    def _resting(self, state: Array) -> Motion:
-        """A state as a stretch of one step."""
-        n_samples = self.features.shape[0]
-        none = np.zeros(0, dtype=np.intp)
-        modes = Modes(none, np.zeros((n_samples, 0)), np.zeros(0), np.zeros((0, 0)), self.lr)
-        return Motion(modes, state, self.features @ state - self.targets, np.zeros(0), np.zeros(0), None)
 
     def _extend(self, until: int) -> None:
         """Find events until the stretch that holds step `until` is known."""
@@ -224,15 +212,10 @@ class LassoPath:
     def _motion(self, place: int) -> Motion:
         """A stretch with the modes of its active set, the latest ones kept."""
         state = self._states[place]
-        active = np.flatnonzero(state)
-        key = active.tobytes()
-        if key not in self._cache:
-            modes = modes_of(self.features, active, self.lr)
-            self._cache[key] = modes
-            self._cached += modes.left.nbytes + modes.right.nbytes
-            while self._cached > _CACHE and len(self._cache) > 1:
-                _, old = self._cache.popitem(last=False)
-                self._cached -= old.left.nbytes + old.right.nbytes
-        else:
-            self._cache.move_to_end(key)
-        return motion_of(self._cache[key], state, self.features @ state - self.targets, self.weight)
+        modes = self._modes(np.flatnonzero(state).tobytes())
+        return motion_of(modes, state, self.features @ state - self.targets, self.weight)
+
+
+def _away(states: Array, reference: Array) -> Array:
+    """Relative distances."""
+    return np.linalg.norm(states - reference, axis=-1) / np.linalg.norm(reference)

@@ -5,11 +5,11 @@ import numpy.typing as npt
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_lr, check_weight
+from groktimizer.theory.clock.checks import check_lr, check_vector, check_weight
 from groktimizer.theory.clock.claims import Bound
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso import laws
-from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 from groktimizer.theory.lasso.path import LassoPath
 from groktimizer.theory.lasso.recovery import Recovery, recovery
 from groktimizer.theory.lasso.times import LassoTimes, times_along
@@ -53,16 +53,7 @@ class Lasso:
         return float(np.abs(self.features.T @ self.targets).max())
 
     def trajectory(self, a0: npt.ArrayLike, lr: float, weight: float) -> LassoPath:
-        """The exact run of ISTA.
-
-        Args:
-            a0: Start, shape (n,).
-            lr: alpha, below 2 / L with L the largest eigenvalue of X'X.
-            weight: beta, below `max_weight`.
-
-        Returns:
-            The path.
-        """
+        """The exact run of ISTA from a0 (n,), with alpha below 2 / L, L = `sharpness`, and beta below `max_weight`."""
         start = check_vector("a0", a0, self.n)
         check_lr(lr, self.sharpness, "features")
         check_weight(weight, self.max_weight)
@@ -95,14 +86,7 @@ class Lasso:
         return times_along(self.trajectory(a0, lr, weight), target, train_tolerance, test_tolerance)
 
     def estimator(self, weight: float) -> Array:
-        """The Lasso estimator: the limit of ISTA from 0, exact on its support.
-
-        Args:
-            weight: beta.
-
-        Returns:
-            a_beta, shape (n,).
-        """
+        """The Lasso estimator: the limit of ISTA from 0, exact on its support; shape (n,)."""
         return self.trajectory(np.zeros(self.n), 1 / self.sharpness, weight).limit
 
     def laws(
@@ -113,18 +97,7 @@ class Lasso:
         teacher: npt.ArrayLike,
         null_space: float | None = None,
     ) -> tuple[Bound, ...]:
-        """The time laws and the floor of l2, for this problem.
-
-        Args:
-            a0: Start, shape (n,).
-            lr: alpha.
-            weight: beta.
-            teacher: a*, shape (n,).
-            null_space: `Recovery.null_space` of a*, where it is known already.
-
-        Returns:
-            Theorem 3.3, the predictor of t1, Theorem 3.6; see `laws` for those that need more.
-        """
+        """Theorem 3.3, the predictor of t1 and Theorem 3.6 of this problem; see `laws` for those that need more."""
         start, target = check_vector("a0", a0, self.n), check_vector("teacher", teacher, self.n)
         check_lr(lr, self.sharpness, "features")
         check_weight(weight, self.max_weight)

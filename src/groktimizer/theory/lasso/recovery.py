@@ -8,9 +8,10 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 
 from groktimizer.ground.errors import UserError
+from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.lasso.answers import basis_pursuit
-from groktimizer.theory.lasso.checks import check_matrix, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 
 NOISE = 1e-9  # relative distance between targets and X a* that is rounding
 _FOUND = 1e-6  # relative error of basis pursuit that counts as recovery
@@ -52,18 +53,7 @@ class Recovery:
 
 
 def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
-    """Can ISTA with a small weight find this a* from these samples, without label noise?
-
-    Args:
-        features: X, shape (N, n).
-        teacher: a*, shape (n,), not 0.
-
-    Returns:
-        The exact answer, with certificates.
-
-    Raises:
-        UserError: If a* is 0.
-    """
+    """Can ISTA with a small weight find this a* (n,), not 0, from these samples, without label noise?"""
     x = check_matrix("features", features)
     a = check_vector("teacher", teacher, x.shape[1])
     if not a.any():
@@ -81,17 +71,7 @@ def recovery(features: npt.ArrayLike, teacher: npt.ArrayLike) -> Recovery:
 
 
 def attainable(features: Array, targets: Array, teacher: Array, found: Recovery) -> float:
-    """Relative recovery error of the fit of least l1 norm of these targets, where small weights end.
-
-    Args:
-        features: X, shape (N, n).
-        targets: y, shape (N,), with or without noise.
-        teacher: a*, shape (n,), not 0.
-        found: `recovery` of a* from these features.
-
-    Returns:
-        The error; inf where a* is one of several fits of least l1 norm, as which of them is the end depends on the run.
-    """
+    """Relative recovery error where small weights end, at the l1 fit of noisy targets; inf if it is one of several."""
     if found.tied:
         return math.inf
     if np.linalg.norm(features @ teacher - targets) <= NOISE * np.linalg.norm(targets):
@@ -111,17 +91,7 @@ def fuchs(features: Array, teacher: Array) -> float:
 
 
 def null_space_constant(features: Array, teacher: Array) -> float:
-    """The null-space property of this support and these signs, by one linear program; inf where X_S is singular.
-
-    ``max <sign a*, h_S>`` subject to ``X h = 0`` and ``||h_outside S||_1 <= 1``.
-
-    Args:
-        features: X, shape (N, n).
-        teacher: a*, shape (n,).
-
-    Returns:
-        The maximum.
-    """
+    """``max <sign a*, h_S>`` over ``X h = 0``, ``||h_outside S||_1 <= 1``, a linear program; inf if X_S is singular."""
     n_samples, n = features.shape
     inside = np.flatnonzero(teacher)
     outside = np.flatnonzero(teacher == 0)

@@ -1,17 +1,7 @@
-"""Descent on ``1/2 ||X a - y||^2 + beta ||a||_1`` step by step, compiled: what the clocks are compared with.
-
-With G = X'(X a - y), S soft thresholding, and ``Pi(a) = a - X^+ (X a - y)``, the projection on the interpolants:
-
-    "subgradient"  a <- a - alpha (G + beta sign a), sign 0 = 0
-    "projected"    a <- Pi(a - alpha beta sign a)
-    "ista"         a <- S_{alpha beta}(a - alpha G); `Lasso.trajectory` gives the same without taking the steps
-    "accelerated"  the same step from z = a + theta (a - a_before), theta_k = (t_k - 1) / t_{k+1},
-                   t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2, t = 1 anew when ``(z - a)'(a - a_before) > 0`` with a the new
-                   point (Beck and Teboulle 2009; O'Donoghue and Candes 2015)
+"""Sparse descent step by step, compiled: the four methods of `clock.descent` on vectors, what the clocks compare with.
 
 They need alpha L < 2, the accelerated one alpha L <= 1, and a weight below beta_max, from which on the answer is 0; the
-projected method, which fits at every step, takes any alpha and weight. The accelerated one's run multiplies rounding:
-two computations that differ in the last digit are apart by 1e-3 after a thousand steps, its times by one percent.
+projected method, which fits at every step, takes any alpha and weight.
 """
 
 import math
@@ -23,12 +13,12 @@ import numpy.typing as npt
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
-from groktimizer.theory.clock.checks import check_lr, check_weight
+from groktimizer.theory.clock.checks import check_lr, check_numbers, check_vector, check_weight
 from groktimizer.theory.clock.quadratic import Array
-from groktimizer.theory.lasso.checks import check_matrix, check_numbers, check_vector
+from groktimizer.theory.lasso.checks import check_matrix
 
 Scheme = Literal["subgradient", "projected", "ista", "accelerated"]
-_METHODS = ("subgradient", "projected", "ista", "accelerated")  # in the order of the constants in `kernels`
+_METHODS = ("subgradient", "projected", "ista", "accelerated")  # in the order of `clock.descent.METHODS`
 Steps = npt.NDArray[np.int64]
 
 
@@ -44,8 +34,8 @@ class Runs:
         recovery_error: ``||a - a*|| / ||a*||``, shape (..., K).
         memorised: First step with train error <= its tolerance, shape (...).
         memorised_settled: First step from which it stayed so up to the last step, shape (...).
-        generalised: The same of the recovery error.
-        settled: The same of the recovery error.
+        generalised: As `memorised`, of the recovery error.
+        settled: As `memorised_settled`, of the recovery error.
         restarts: Of the accelerated method, shape (...).
     """
 
@@ -88,7 +78,7 @@ def solve(
         weight: beta; scalars give one run, arrays one run for each pair.
         steps: At which errors are kept, increasing whole numbers; the last one ends the run.
         teacher: a*, shape (n,), not 0.
-        method: "subgradient", "projected", "ista" or "accelerated".
+        method: "subgradient", "projected", "ista" (`Lasso.trajectory` gives it without the steps) or "accelerated".
         train_tolerance: Of memorisation.
         test_tolerance: Of generalisation.
 
@@ -105,30 +95,30 @@ def solve(
     grid = _check(x, y, wanted, rates, weights, steps, method)
     checks.positive(train_tolerance=train_tolerance, test_tolerance=test_tolerance)
     try:
-        from groktimizer.theory.lasso import kernels
+        from groktimizer.theory.clock import descent
     except ImportError:
         raise UserError("numba is not installed: pip install groktimizer[lab]") from None
-    sizes, shape = (float(y @ y), float(wanted @ wanted)), rates.shape
-    data = kernels.Data(
-        features=np.ascontiguousarray(x),
-        columns=np.ascontiguousarray(x.T),
-        back=np.array(np.linalg.pinv(x) if method == "projected" else np.zeros(x.T.shape), np.float64, order="C"),
+    sizes, shape = np.array([y @ y, wanted @ wanted]), rates.shape
+    x = np.ascontiguousarray(x)
+    data = descent.Data(
+        shape=(0, 0),
+        places=np.empty(0, np.int64),
+        matrix=x,
+        back=np.ascontiguousarray(np.linalg.pinv(x).T, np.float64) if method == "projected" else x,
         targets=np.ascontiguousarray(y),
-        teacher=np.ascontiguousarray(wanted),
-        limits=np.array([train_tolerance**2 * sizes[0], test_tolerance**2 * sizes[1]]),
+        truth=np.ascontiguousarray(wanted),
+        limits=np.array([train_tolerance, test_tolerance]) ** 2 * sizes,
         grid=grid,
+        patience=int(grid[-1]) + 1,
+        inertia=1.0,
     )
-    number, start = _METHODS.index(method), np.ascontiguousarray(start)
-    if shape == ():
-        history, marks = np.empty((2, grid.size)), np.full((2, 2), -1)
-        a, again = kernels.one_run(number, data, start, float(rates), float(weights), history, marks)
-        return _runs(method, a, grid, history, sizes, marks, np.array(again))
-    history, marks = np.empty((2, grid.size, rates.size)), np.full((2, 2, rates.size), -1)
-    starts = np.ascontiguousarray(np.broadcast_to(start[:, None], (start.size, rates.size)))
-    a, again = kernels.many_runs(number, data, starts, rates.flatten(), weights.flatten(), history, marks)
-    history = np.ascontiguousarray(history.transpose(0, 2, 1)).reshape(2, *shape, grid.size)
-    a = np.ascontiguousarray(a.T).reshape(*shape, start.size)
-    return _runs(method, a, grid, history, sizes, marks.reshape(2, 2, *shape), again.reshape(shape))
+    a, marks = np.repeat(start[None], rates.size, axis=0), np.full((rates.size, 2, 2), -1)
+    squares, again = np.empty((2, grid.size + 1, rates.size)), np.zeros(rates.size, np.int64)
+    descent.run(_METHODS.index(method), data, a, rates.flatten(), weights.flatten(), squares, marks, again)
+    train, test = (np.sqrt(squares[:, :-1].T / sizes.T)).transpose(2, 0, 1).reshape(2, *shape, grid.size)
+    first, kept, second, settled = marks.transpose(1, 2, 0).reshape(4, *shape)
+    a, again = a.reshape(*shape, x.shape[1]), again.reshape(shape)
+    return Runs(method, a, grid, train, test, first, kept, second, settled, again)
 
 
 def _pairs(lr: npt.ArrayLike, weight: npt.ArrayLike) -> tuple[Array, Array]:
@@ -160,21 +150,3 @@ def _check(
     if given[0] < 0 or (np.diff(given) <= 0).any():
         raise UserError("steps: accepted are increasing numbers >= 0")
     return given.astype(np.int64)
-
-
-def _runs(
-    method: Scheme, a: Array, grid: Steps, squares: Array, sizes: tuple[float, float], marks: Steps, restarts: Steps
-) -> Runs:
-    """Squares and marks as errors and times."""
-    return Runs(
-        method=method,
-        a=a,
-        steps=grid,
-        train_error=np.sqrt(squares[0] / sizes[0]),
-        recovery_error=np.sqrt(squares[1] / sizes[1]),
-        memorised=marks[0, 0],
-        memorised_settled=marks[0, 1],
-        generalised=marks[1, 0],
-        settled=marks[1, 1],
-        restarts=restarts,
-    )

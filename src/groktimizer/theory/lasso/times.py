@@ -68,18 +68,7 @@ class LassoTimes(Clocks):
 def times_along(
     path: LassoPath, teacher: Array, train_tolerance: float, test_tolerance: float, found: Recovery | None = None
 ) -> LassoTimes:
-    """Exact times of a path, and the limits of both errors.
-
-    Args:
-        path: A run of ISTA.
-        teacher: a*, shape (n,), not 0.
-        train_tolerance: Memorised means ``||X a - y|| / ||y||`` <= this.
-        test_tolerance: Generalised means ``||a - a*|| / ||a*||`` <= this.
-        found: `recovery` of a*, if it is known already.
-
-    Returns:
-        The times.
-    """
+    """Exact times of a run of ISTA towards a* (n,), not 0, and the limits of both errors; `found` is its `recovery`."""
     train, test = path.time_to("train", train_tolerance), path.time_to(teacher, test_tolerance)
     limit, size = path.limit, float(np.linalg.norm(teacher))
     floor, least, share = float(np.linalg.norm(limit - teacher)) / size, math.inf, math.inf

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from groktimizer.theory.clock.exponentials import FAR
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import Labels, Plain, Truth
 from groktimizer.theory.lasso.modes import Clock, Motion
@@ -19,13 +19,12 @@ _REST = 45.0  # a mode is at rest when exp(-this) of its way is left
 
 @dataclass(frozen=True)
 class Watch(Plain):
-    """That linear functions of a stretch stay between limits: ``low < value + rows phi(k) + k slope <= high``.
+    """That linear functions of a stretch stay between limits: ``low < value + rows phi(k) <= high``.
 
     Args:
         clock: The modes that still move.
         value: Their part that does not move, shape (rows,).
         rows: Coefficients of phi, shape (rows, r).
-        slope: Coefficients of k, shape (rows,), or None.
         low: Limits, excluded, shape (rows,).
         high: Limits, included, shape (rows,).
     """
@@ -33,7 +32,6 @@ class Watch(Plain):
     clock: Clock
     value: Array
     rows: Array
-    slope: Array | None
     low: Array
     high: Array
 
@@ -46,10 +44,6 @@ class Watch(Plain):
         low, high = self.clock.band(edges)
         middle = (low + high) / 2 @ self.rows.T + self.value
         reach = (high - low) / 2 @ self._sizes.T
-        if self.slope is not None:
-            steps = np.minimum(edges, FAR)
-            middle += np.outer((steps[1:] + steps[:-1]) / 2, self.slope)
-            reach += np.outer(np.diff(steps) / 2, np.abs(self.slope))
         return (middle - reach <= self.low) | (middle + reach > self.high)
 
     def labels(self, edges: Array) -> Labels:
@@ -60,37 +54,28 @@ class Watch(Plain):
         """As in `Curve`."""
         steps = np.arange(first, last + 1, dtype=np.float64)
         value = self.value + self.clock.phi(steps) @ self.rows.T
-        if self.slope is not None:
-            value += np.outer(steps, self.slope)
         return np.logical_and.reduce((value > self.low) & (value <= self.high), axis=1)
 
     def within(self, first: int, last: int) -> "Watch":
         """The rows that are open there; modes that have come to rest by then are part of the value."""
         rows = self._doubtful(np.array([first, last + 1.0]))[0]
-        kept, value, slope = self.rows[rows], self.value[rows], None if self.slope is None else self.slope[rows]
+        kept, value = self.rows[rows], self.value[rows]
         moving = self.clock.decay * first < _REST
         if not moving.all():
             value = value + kept[:, ~moving] @ (1 / self.clock.loss[~moving])
             kept = kept[:, moving]
         clock = self.clock if moving.all() else Clock(self.clock.loss[moving])
-        return Watch(clock, value, kept, slope, self.low[rows], self.high[rows])
+        return Watch(clock, value, kept, self.low[rows], self.high[rows])
 
 
 def event_watch(motion: Motion, features: Array, weight: float, slack: float, least: float) -> Watch:
-    """What must hold at step k for the stretch to describe step k + 1 as well.
+    """What must hold at step k for the stretch to describe step k + 1 as well: else an event shows there.
 
     Active coordinates keep their sign at k + 1, where ``phi(k + 1) = 1 + f phi(k)``; inactive ones have
     ``|X_j' rho_k| <= beta``.
 
-    Args:
-        motion: The stretch.
-        features: X, shape (N, n).
-        weight: beta.
-        slack: Excess over beta that counts as rounding.
-        least: Size of a coordinate that counts as rounding.
-
     Returns:
-        The watch; its first violation at k means an event at step k + 1.
+        The watch.
     """
     modes, active = motion.modes, motion.modes.active
     rows = features.T @ modes.left
@@ -101,51 +86,38 @@ def event_watch(motion: Motion, features: Array, weight: float, slack: float, le
     high = np.full(value.size, weight + slack)
     low = -high
     low[active], high[active] = -least, np.inf
-    slope = None
-    if motion.drift is not None:
-        slope = np.zeros(value.size)
-        slope[active] = motion.signs * motion.drift
-        value += slope
-    return Watch(modes.clock, value, rows, slope, low, high)
+    return Watch(modes.clock, value, rows, low, high)
 
 
 @dataclass(frozen=True)
 class Distance(Plain):
-    """``rest + sum (place_i + pace_i phi_i(k))^2 + (place + pace k)^2 <= square``, a squared distance along modes.
+    """``rest + sum (place_i + pace_i phi_i(k))^2 <= square``, a squared distance along modes.
 
     Args:
-        motion: The stretch.
-        rest: Its part that does not move.
+        clock: The modes.
+        rest: The part that does not move.
         place: Shape (r,).
         pace: Shape (r,).
-        drift: place and pace of the null space.
         square: The tolerance, squared.
     """
 
-    motion: Motion
+    clock: Clock
     rest: float
     place: Array
     pace: Array
-    drift: tuple[float, float]
     square: float
 
     def labels(self, edges: Array) -> Labels:
         """As in `Curve`."""
-        low, high = self.motion.modes.clock.band(edges)
+        low, high = self.clock.band(edges)
         below, above = _squares(self.place + self.pace * low, self.place + self.pace * high)
         below, above = self.rest + below.sum(axis=1), self.rest + above.sum(axis=1)
-        if self.drift[1]:
-            along = self.drift[0] + self.drift[1] * edges
-            least, most = _squares(along[:-1], along[1:])
-            below, above = below + least, above + most
         return np.where(above <= self.square, 1, np.where(below > self.square, -1, 0)).astype(np.int8)
 
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
         steps = np.arange(first, last + 1, dtype=np.float64)
-        square = self.rest + ((self.place + self.pace * self.motion.modes.phi(steps)) ** 2).sum(axis=1)
-        if self.drift[1]:
-            square = square + (self.drift[0] + self.drift[1] * steps) ** 2
+        square = self.rest + ((self.place + self.pace * self.clock.phi(steps)) ** 2).sum(axis=1)
         return square <= self.square
 
 
@@ -156,29 +128,15 @@ def _squares(begin: Array, end: Array) -> tuple[Array, Array]:
 
 
 def distance_to(motion: Motion, reference: Array, limit: float) -> Distance:
-    """Condition ``||a - reference|| <= limit``.
-
-    Args:
-        motion: The stretch.
-        reference: Shape (n,).
-        limit: Largest distance.
-
-    Returns:
-        The condition.
-    """
+    """Condition ``||a - reference|| <= limit``."""
     modes = motion.modes
     away = motion.state - reference
     inside = away[modes.active]
     place = inside @ modes.right
     flat = inside - modes.right @ place
-    start, pace = 0.0, 0.0
-    if motion.drift is not None:
-        pace = float(np.linalg.norm(motion.drift))
-        start = float(flat @ motion.drift) / pace
-        flat = flat - start / pace * motion.drift
     idle = np.delete(away, modes.active)
     square = float(idle @ idle) + float(flat @ flat)
-    return Distance(motion, square, place, motion.push, (start, pace), limit**2)
+    return Distance(modes.clock, square, place, motion.push, limit**2)
 
 
 def residual_below(motion: Motion, limit: float) -> Distance:
@@ -186,47 +144,14 @@ def residual_below(motion: Motion, limit: float) -> Distance:
     modes = motion.modes
     place = motion.residual @ modes.left
     rest = motion.residual - modes.left @ place
-    return Distance(motion, float(rest @ rest), place, modes.values * motion.push, (0.0, 0.0), limit**2)
-
-
-@dataclass(frozen=True)
-class Lipschitz(Plain):
-    """``measure(a) <= tolerance`` for a measure with ``|measure(a) - measure(b)| <= lipschitz ||a - b||``.
-
-    Args:
-        motion: The stretch.
-        measure: Of a state, shape (n,).
-        lipschitz: Its constant.
-        tolerance: Threshold.
-    """
-
-    motion: Motion
-    measure: Callable[[Array], float]
-    lipschitz: float
-    tolerance: float
-
-    def labels(self, edges: Array) -> Labels:
-        """As in `Curve`."""
-        values = np.array([self.measure(state) for state in self.motion.at(edges[:-1])])
-        reach = self.lipschitz * self.motion.reach(edges)
-        met, unmet = values + reach <= self.tolerance, values - reach > self.tolerance
-        return np.where(met, 1, np.where(unmet, -1, 0)).astype(np.int8)
-
-    def walk(self, first: int, last: int) -> Truth:
-        """As in `Curve`."""
-        states = self.motion.at(np.arange(first, last + 1, dtype=np.float64))
-        return np.array([self.measure(state) <= self.tolerance for state in states])
+    return Distance(modes.clock, float(rest @ rest), place, modes.values * motion.push, limit**2)
 
 
 @dataclass(frozen=True)
 class Few(Plain):
-    """A condition on a stretch of a few steps, looked at one by one.
+    """A condition on a stretch of a few steps, looked at one by one."""
 
-    Args:
-        met: Whether it holds at a step.
-    """
-
-    met: Callable[[int], bool]
+    met: Callable[[npt.NDArray[np.int64]], Truth]
 
     def labels(self, edges: Array) -> Labels:
         """As in `Curve`: there are no bounds."""
@@ -234,4 +159,4 @@ class Few(Plain):
 
     def walk(self, first: int, last: int) -> Truth:
         """As in `Curve`."""
-        return np.array([self.met(step) for step in range(first, last + 1)])
+        return self.met(np.arange(first, last + 1, dtype=np.int64))

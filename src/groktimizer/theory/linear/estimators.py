@@ -27,20 +27,16 @@ _CONFIDENT = 0.95  # accuracy at which the paper reads its times
 
 @lru_cache(maxsize=4)
 def marchenko_pastur(ratio: float, nodes: int = _NODES) -> tuple[Array, Array]:
-    """Quadrature of the Marchenko-Pastur law with ratio d_in / N_tr.
+    """Quadrature of the Marchenko-Pastur law: eigenvalues and weights that sum to 1, not to be written to.
 
     Density ``sqrt((l+ - nu)(nu - l-)) / (2 pi ratio nu)`` on ``l+- = (1 +- sqrt(ratio))^2``, and for ratio > 1 an atom
-    ``1 - 1/ratio`` at 0. With ``nu = l- + 4 sqrt(ratio) sin^2(phi)`` it is ``2 sin^2(2 phi) / (pi nu) 2 dphi`` on
-    (0, pi/2). Near ratio 1, and at late times, what counts lies at tiny phi of every size; so the nodes are even in w
-    with ``phi = (pi/2) / (1 + exp(-w))``, a logarithm at the edge. The integrand falls exponentially on both sides, so
-    the trapezoidal rule converges geometrically, at any ratio.
-
-    Args:
-        ratio: d_in / N_tr, positive, not 1.
-        nodes: Points.
+    ``1 - 1/ratio`` at 0, which comes first. With ``nu = l- + 4 sqrt(ratio) sin^2(phi)`` it is
+    ``4 sin^2(2 phi) / (pi nu) dphi`` on (0, pi/2). Near ratio 1, and at late times, what counts lies at tiny phi of
+    every size; so the nodes are even in w with ``phi = (pi/2) / (1 + exp(-w))``. The integrand falls exponentially on
+    both sides, so the trapezoidal rule converges geometrically, at any ratio.
 
     Returns:
-        Eigenvalues and weights that sum to 1, the atom first when there is one; not to be written to.
+        Both.
     """
     _check_ratio(ratio)
     w = np.linspace(-_REACH, _REACH, nodes)
@@ -56,13 +52,7 @@ def marchenko_pastur(ratio: float, nodes: int = _NODES) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class LinearFloors:
-    """Where the losses of a linear estimator end.
-
-    Args:
-        train: Limit of the train loss, all of it bias of the decay.
-        bias: Generalisation loss that decay costs in the directions of the data.
-        null_space: Generalisation loss of the directions without data, which exist for ratio > 1.
-    """
+    """Where the losses end: the train loss, and the test loss as bias of decay and null space (for ratio > 1)."""
 
     train: float
     bias: float
@@ -107,18 +97,18 @@ class LinearEstimator:
             raise UserError(f"lr={self.lr:g}: diverges on such inputs, accepted are values below {limit:.6g}")
 
     def losses(self, steps: npt.ArrayLike, law: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
-        """Train and generalisation loss, Eqs (5)-(8) and (15).
+        """Train and generalisation loss over d_out at steps t >= 0, Eqs (5)-(8) and (15).
 
         With E = exp(-2 eta (nu + gamma/2) t / d_out) a direction is ``D = E S_0 - T (E nu + gamma/2)/(nu + gamma/2)``,
         so the losses are ``1/2 E_MP[(a^2 E^2 + ((E nu + gamma/2)/(nu + gamma/2))^2) q]``, q = nu or 1, a the student's
         scale.
 
         Args:
-            steps: Steps t >= 0, any shape.
+            steps: Any shape.
             law: Eigenvalues and weights in place of Marchenko-Pastur's, such as those of a drawn Sigma_tr.
 
         Returns:
-            Train and generalisation loss divided by d_out, shape ``steps.shape``.
+            Both, shape ``steps.shape``.
 
         Raises:
             UserError: If a step is negative or not finite.
@@ -136,11 +126,7 @@ class LinearEstimator:
         return (spread * values) @ weights, spread @ weights
 
     def floors(self) -> LinearFloors:
-        """Limits of both losses: what the bias of decay leaves, and without decay the null space.
-
-        Returns:
-            The limits.
-        """
+        """Limits of both losses: what the bias of decay leaves, and without decay the null space."""
         values, weights = marchenko_pastur(self.ratio)
         half, seen, share = self.weight_decay / 2, values > 0, 1 / (2 * self.outputs)
         bias = np.where(seen, (half / (values + half + ~seen)) ** 2, 0.0) * share
@@ -149,32 +135,12 @@ class LinearEstimator:
         return LinearFloors(float((bias * values) @ weights), float(bias @ weights), null)
 
     def accuracies(self, steps: npt.ArrayLike, tolerance: float) -> tuple[Array, Array]:
-        """Train and generalisation accuracy, Eq (10) and its form for many outputs.
-
-        Args:
-            steps: Steps t >= 0.
-            tolerance: epsilon; an output is correct if its squared error, averaged over outputs, is below.
-
-        Returns:
-            Both in [0, 1], shape ``steps.shape``.
-        """
+        """Train and test accuracy, Eq (10): chance that the mean squared error of the outputs is <= tolerance."""
         train, test = self.losses(steps)
         return accuracy(train, tolerance, self.outputs), accuracy(test, tolerance, self.outputs)
 
     def times(self, tolerance: float, level: float = _CONFIDENT, latest: float = 1e15) -> tuple[float, float]:
-        """Steps (real numbers) at which train and generalisation accuracy reach a level.
-
-        Args:
-            tolerance: epsilon of the accuracy.
-            level: Accuracy asked for.
-            latest: inf is returned beyond this step.
-
-        Returns:
-            Train and generalisation time; inf where the level is never reached, see `floors`.
-
-        Raises:
-            UserError: If the tolerance is not positive or the level not inside (0, 1).
-        """
+        """Steps (real numbers) at which train and test accuracy reach a level; inf if never, or after `latest`."""
         checks.positive(tolerance=tolerance)
         if not 0 < level < 1:
             raise UserError(f"level={level!r}: accepted are numbers in (0, 1)")
@@ -195,55 +161,19 @@ class LinearEstimator:
 
 
 def accuracy(loss: npt.ArrayLike, tolerance: float, outputs: int = 1) -> Array:
-    """Chance that a Gaussian error of mean square `loss` per output is below epsilon.
-
-    One output: ``erf(sqrt(epsilon / (2 L)))``; many: ``1 - Gamma(d/2, d epsilon/(2 L)) / Gamma(d/2)``, the chi-square
-    law, which is the first at d = 1.
-
-    Args:
-        loss: L, non-negative.
-        tolerance: epsilon, positive.
-        outputs: d_out.
-
-    Returns:
-        In [0, 1], shape of `loss`.
-    """
+    """Chance that the mean square of d_out Gaussian errors is below epsilon, the loss being its mean: chi-square."""
     size = np.asarray(loss, dtype=np.float64)
     with np.errstate(divide="ignore", over="ignore"):  # a loss of about 0: the chance is 1
         return special.gammainc(outputs / 2, outputs * tolerance / (2 * size))
 
 
 def needed_loss(tolerance: float, level: float = _CONFIDENT, outputs: int = 1) -> float:
-    """Loss at which `accuracy` is `level`: for one output ``epsilon / (2 erfinv(level)^2)``.
-
-    Args:
-        tolerance: epsilon.
-        level: Accuracy.
-        outputs: d_out.
-
-    Returns:
-        The loss.
-
-    Example:
-        >>> round(float(accuracy(needed_loss(1e-3), 1e-3)), 12)
-        0.95
-    """
+    """Loss at which `accuracy` is `level`: for one output ``epsilon / (2 erfinv(level)^2)``."""
     return outputs * tolerance / (2 * float(special.gammaincinv(outputs / 2, level)))
 
 
 def train_loss_closed_form(ratio: float, lr: float, steps: npt.ArrayLike) -> Array:
-    """Eq (9): without decay the train loss is ``exp(-4 eta (ratio + 1) t) 0F1reg(2; 16 eta^2 t^2 ratio)``.
-
-    ``0F1reg(2; x) = I_1(2 sqrt(x)) / sqrt(x)``, here ``I_1(8 eta t sqrt(ratio)) / (4 eta t sqrt(ratio))``.
-
-    Args:
-        ratio: d_in / N_tr.
-        lr: eta.
-        steps: Steps t >= 0.
-
-    Returns:
-        Train loss, shape ``steps.shape``.
-    """
+    """Eq (9), without decay: ``exp(-4 eta (ratio + 1) t) I_1(x) / (x / 2)`` with x = 8 eta t sqrt(ratio)."""
     t = np.asarray(steps, dtype=np.float64)
     x = 8 * lr * t * math.sqrt(ratio)
     bessel = np.where(x > 0, special.ive(1, x) / np.where(x > 0, x / 2, 1.0), 1.0)
@@ -251,16 +181,7 @@ def train_loss_closed_form(ratio: float, lr: float, steps: npt.ArrayLike) -> Arr
 
 
 def late_losses(ratio: float, lr: float, steps: npt.ArrayLike) -> tuple[Array, Array]:
-    """Eq (11), for ratio < 1 and ``eta t`` large: the exponential of the slowest eigenvalue with its power law.
-
-    Args:
-        ratio: d_in / N_tr, below 1.
-        lr: eta.
-        steps: Steps t > 0.
-
-    Returns:
-        Train and generalisation loss.
-    """
+    """Eq (11), train and test loss for ratio < 1, ``eta t`` large: the slowest mode's exponential and power of t."""
     _check_ratio_below_1(ratio)
     t, edge = np.asarray(steps, dtype=np.float64), _gap(ratio) ** 2
     train = np.exp(-4 * lr * edge * t) / (16 * math.sqrt(math.pi) * ratio**0.75 * (lr * t) ** 1.5)
@@ -272,19 +193,13 @@ def delay(ratio: float, lr: float, outputs: int = 1) -> float:
 
     Both late losses have the same shape and differ by ``(1 - sqrt(ratio))^2``; the delay is the time in which the
     slowest mode makes up for it. This is the limit of small tolerances: it leaves out the power of t in Eq (11), and at
-    epsilon = 1e-3, ratio 0.9 the exact `LinearEstimator.times` differ by 20,281 steps, not 56,386. At ratio 1 it
-    diverges as ``ln(4/(1 - ratio)^2) / (eta (1 - ratio)^2)``.
+    epsilon = 1e-3, ratio 0.9 the exact `LinearEstimator.times` differ by 20,281 steps, not 56,386.
 
     >>> round(delay(0.9, 0.01))
     56386
 
-    Args:
-        ratio: d_in / N_tr, below 1: from there on nothing generalises without decay.
-        lr: eta.
-        outputs: d_out, which divides eta.
-
     Returns:
-        Steps; inf for ratio >= 1.
+        Steps; inf for ratio >= 1, where nothing generalises without decay.
     """
     _check_ratio(ratio)
     checks.positive(lr=lr, outputs=outputs)
@@ -313,10 +228,6 @@ def decay_floors(ratio: float, weight_decay: float) -> tuple[float, float]:
 
     From Eq (15): ``1/2 E_MP[(gamma/2)^2 / nu]`` and ``1/2 E_MP[(gamma/2)^2 / nu^2]`` with the moments 1/(1 - ratio) and
     1/(1 - ratio)^3. The paper prints twice these values (Eq 16); simulation agrees with ours.
-
-    Args:
-        ratio: d_in / N_tr, below 1.
-        weight_decay: gamma, much smaller than the smallest eigenvalue.
 
     Returns:
         Train and generalisation loss.

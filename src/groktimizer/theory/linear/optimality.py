@@ -6,7 +6,9 @@ first-order method guarantees a factor f in fewer than ``acosh(1/f) / acosh((kap
 dimensions than steps).
 """
 
+import itertools
 import math
+from bisect import bisect_left
 
 import numpy as np
 
@@ -17,16 +19,7 @@ _CURVATURES = 400  # points of the grid of curvatures
 
 
 def lower_bound_steps(low: float, high: float, factor: float) -> int:
-    """Steps without which no first-order method shrinks every mode by `factor`.
-
-    Args:
-        low: Smallest curvature, lambda.
-        high: Largest curvature, L.
-        factor: Wanted |e_t| / |e_0| in the worst mode, in (0, 1).
-
-    Returns:
-        The smallest number of steps t with ``1 / T_t <= factor``.
-    """
+    """Least t with ``1 / T_t <= factor``, below which no first-order method shrinks every mode in [low, high] by it."""
     _check(low, high, factor)
     # acosh(1 + x) = log1p(x + sqrt(x (x + 2))) keeps its digits for large condition numbers.
     x = 2 * low / (high - low)
@@ -37,10 +30,6 @@ def polyak(low: float, high: float) -> tuple[float, float, float]:
     """Step size, momentum and rate of the best heavy ball for curvatures in [low, high].
 
     ``eta = 4/(sqrt(high) + sqrt(low))^2``, ``mu = rate^2``, ``rate = (sqrt(kappa) - 1)/(sqrt(kappa) + 1)``.
-
-    Args:
-        low: Smallest curvature.
-        high: Largest curvature.
 
     Returns:
         (lr, momentum, rate).
@@ -54,17 +43,11 @@ def polyak(low: float, high: float) -> tuple[float, float, float]:
 def critical_steps(lr: float, weight_decay: float, high: float, factor: float) -> int:
     """Steps after which critically damped momentum has every mode in [weight_decay, high] below `factor` for ever.
 
-    Args:
-        lr: Step size eta.
-        weight_decay: lambda, the smallest curvature.
-        high: Largest curvature.
-        factor: Wanted |e_t| / |e_0|, in (0, 1).
-
     Returns:
         The steps, by bisection on the envelope over a grid of curvatures.
 
     Raises:
-        UserError: If the step size is beyond stability or a number is out of range.
+        UserError: If a number is out of range.
     """
     _check(weight_decay, high, factor)
     mu = critical_momentum(lr, weight_decay)
@@ -72,16 +55,12 @@ def critical_steps(lr: float, weight_decay: float, high: float, factor: float) -
         raise UserError(f"lr={lr:g}: diverges, accepted are values below {stability_limit(mu) / high:.6g}")
     rates = mode_rates(lr, np.geomspace(weight_decay, high, _CURVATURES), mu)
     one, still = np.ones(_CURVATURES), np.zeros(_CURVATURES)
-    unmet, met = 0, 1
-    while envelope(rates, met, one, still).max() > factor:
-        unmet, met = met, 2 * met
-    while met - unmet > 1:
-        middle = (unmet + met) // 2
-        if envelope(rates, middle, one, still).max() > factor:
-            unmet = middle
-        else:
-            met = middle
-    return met
+
+    def shrunk(step: int) -> bool:
+        return bool(envelope(rates, step, one, still).max() <= factor)
+
+    most = next(most for most in (2**power for power in itertools.count()) if shrunk(most))
+    return bisect_left(range(most), True, key=shrunk)
 
 
 def _check(low: float, high: float, factor: float) -> None:

@@ -14,7 +14,7 @@ from groktimizer.theory.low_rank.recoverable import Outcome, Recoverability
 from groktimizer.theory.low_rank.solvers import PATIENCE, solve
 
 PROXIMAL, ACCELERATED = "proximal (SVT)", "accelerated"
-MOST_STEPS = 200_000  # of one method, unless more are asked for: a minute for a 10 x 10 matrix
+MOST_STEPS = 200_000  # of one method, unless more are asked for: two seconds for a 10 x 10 matrix
 BEYOND = "small weights end beyond the tolerance of A*"
 SPREAD = 9  # measured: an error of 1e-2 takes up to so many times the paper's law
 _FIRST = 20  # steps over 1 / sqrt(alpha beta) of the first accelerated run
@@ -23,16 +23,7 @@ _REST = 1e-2  # relative change of the error over the second half of a run that 
 
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """What is known before a step is taken.
-
-    Args:
-        lr: alpha.
-        weight: beta.
-        train_tolerance: Of the relative train error.
-        test_tolerance: Of the relative recovery error.
-        verdict: Whether the measurements determine A*.
-        law: Both clocks of descent; None where recovery is impossible.
-    """
+    """What is known before a step is taken; there is no law where recovery is impossible."""
 
     lr: float
     weight: float
@@ -69,15 +60,7 @@ class Outlook:
 
 @dataclass(frozen=True, eq=False)
 class LowRankForecast:
-    """What happens when the steps are taken.
-
-    Args:
-        accelerated: Proximal steps with momentum and restart.
-        proximal: Plain ones, or None.
-        skipped: Why there are no plain ones; empty if there are.
-        transition: What the accelerated run did, or that nothing can be found.
-        advice: What to change, one line each.
-    """
+    """What happens when the steps are taken; `skipped` says why there are no plain ones, `proximal` is None then."""
 
     accelerated: Descent
     proximal: Descent | None
@@ -87,18 +70,7 @@ class LowRankForecast:
 
 
 def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerances: tuple[float, float]) -> Outlook:
-    """Recoverability and law, without a step.
-
-    Args:
-        problem: The problem, with its truth.
-        start: A0, shape (n1, n2).
-        lr: alpha, at most 1 / L.
-        weight: beta, below the weight from which on 0 is the answer.
-        tolerances: Of train and recovery error.
-
-    Returns:
-        The outlook.
-    """
+    """Recoverability and law, without a step, of a problem with its truth; tolerances of train and recovery error."""
     train, test = tolerances
     checks.positive(train_tolerance=train, test_tolerance=test)
     rate = numbers("lr", lr)
@@ -112,16 +84,14 @@ def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerance
 
 
 def forecast(problem: LowRank, start: Tensor, seen: Outlook, *, iterate: bool = False) -> LowRankForecast:
-    """Take the steps: accelerated ones, and plain ones where that is affordable.
+    """Take the steps: accelerated ones, and plain ones where that is affordable, or asked for by `iterate`.
 
     >>> import torch
     >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
     >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
     >>> problem = LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth)
-    >>> start = torch.zeros(3, 3)
-    >>> seen = outlook(problem, start, 0.5, 1e-2, (1e-2, 1e-2))
-    >>> found = forecast(problem, start, seen)
-    >>> seen.law.earliest < found.proximal.generalised < seen.law.latest
+    >>> seen = outlook(problem, torch.zeros(3, 3), 0.5, 1e-2, (1e-2, 1e-2))
+    >>> seen.law.earliest < forecast(problem, torch.zeros(3, 3), seen).proximal.generalised < seen.law.latest
     True
 
     Args:

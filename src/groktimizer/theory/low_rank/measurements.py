@@ -1,80 +1,21 @@
-"""What is seen of an unknown array: linear measurements of it, or some of its entries."""
+"""What is seen of an unknown array: linear measurements of it, or some of its entries.
+
+Both are a linear map X from arrays of one shape to N numbers, in float64, and work on stacks, shape (runs, *shape).
+"""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 
 
-class Measurements(ABC):
-    """A linear map X from arrays of one shape to N numbers, in float64.
-
-    Every method works on a stack of arrays, shape ``(runs, *shape)``.
-
-    Attributes:
-        shape: Shape of one array.
-    """
-
-    shape: tuple[int, ...]
-
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """N."""
-
-    @property
-    @abstractmethod
-    def curvatures(self) -> Tensor:
-        """The non-zero squared singular values of X, descending."""
-
-    @abstractmethod
-    def apply(self, arrays: Tensor) -> Tensor:
-        """X A.
-
-        Args:
-            arrays: Shape ``(runs, *shape)``.
-
-        Returns:
-            Shape ``(runs, N)``.
-        """
-
-    @abstractmethod
-    def adjoint(self, values: Tensor) -> Tensor:
-        """X' v.
-
-        Args:
-            values: Shape ``(runs, N)``.
-
-        Returns:
-            Shape ``(runs, *shape)``.
-        """
-
-    @abstractmethod
-    def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
-        """The nearest arrays that fit: ``A - X^+ (X A - y)``.
-
-        Args:
-            arrays: Shape ``(runs, *shape)``.
-            targets: y, shape ``(N,)``.
-
-        Returns:
-            Shape ``(runs, *shape)``, in the sense of least squares if none fits.
-        """
-
-    @abstractmethod
-    def dense(self) -> Tensor:
-        """X as a matrix, shape ``(N, entries)``."""
-
-
 @dataclass(frozen=True, eq=False)
-class Dense(Measurements):
+class Dense:
     """Inner products with N given arrays.
 
     Args:
@@ -113,35 +54,35 @@ class Dense(Measurements):
         return (right.T / values) @ left.T
 
     @property
-    @override
     def count(self) -> int:
+        """N."""
         return len(self.matrix)
 
     @property
-    @override
     def curvatures(self) -> Tensor:
+        """The non-zero squared singular values of X, descending."""
         return self._svd[1].square()
 
-    @override
     def apply(self, arrays: Tensor) -> Tensor:
+        """X A, shape ``(runs, N)``."""
         return arrays.flatten(1) @ self.matrix.T
 
-    @override
     def adjoint(self, values: Tensor) -> Tensor:
+        """X' v for values of shape ``(runs, N)``; shape ``(runs, *shape)``."""
         return (values @ self.matrix).reshape(-1, *self.shape)
 
-    @override
     def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
+        """The nearest arrays that fit y, shape ``(N,)``: ``A - X^+ (X A - y)``, least squares if none fits."""
         return arrays - ((self.apply(arrays) - targets) @ self._inverse.T).reshape(arrays.shape)
 
-    @override
     def dense(self) -> Tensor:
+        """X as a matrix, shape ``(N, entries)``."""
         return self.matrix
 
 
 @dataclass(frozen=True, eq=False)
-class Entries(Measurements):
-    """Some of the entries, each of them once.
+class Entries:
+    """Some of the entries, each of them once; the methods are those of `Dense`.
 
     Args:
         places: Their positions in the flattened array, shape ``(N,)``, int64.
@@ -158,7 +99,7 @@ class Entries(Measurements):
         """Check the places."""
         if not len(self.places):
             raise UserError("N=0: no entry is observed, accepted is at least one")
-        check_whole("places", self.places)
+        _check_whole("places", self.places)
         entries = math.prod(self.shape)
         if int(self.places.min()) < 0 or int(self.places.max()) >= entries:
             raise UserError(f"entries: a position outside 0..{entries - 1}, accepted are entries of {self.shape}")
@@ -166,76 +107,55 @@ class Entries(Measurements):
             raise UserError("entries: one is listed twice, accepted is each entry once")
 
     @property
-    @override
     def count(self) -> int:
+        """N."""
         return len(self.places)
 
     @property
-    @override
     def curvatures(self) -> Tensor:
+        """N ones."""
         return torch.ones(self.count, dtype=torch.float64)
 
     @cached_property
     def unseen(self) -> tuple[tuple[int, int], ...]:
         """Lines of the array without an observed entry, as (dim, index)."""
-        seen = torch.zeros(math.prod(self.shape), dtype=torch.bool)
-        seen[self.places] = True
-        seen = seen.reshape(self.shape)
-        found: list[tuple[int, int]] = []
-        for dim in range(seen.ndim):
-            lines = seen.movedim(dim, 0).flatten(1).any(1)
-            found += [(dim, int(i)) for i in (~lines).nonzero()]
-        return tuple(found)
+        seen = self.adjoint(torch.ones(1, self.count, dtype=torch.bool))[0]
+        lines = [(dim, seen.movedim(dim, 0).flatten(1).any(1)) for dim in range(seen.ndim)]
+        return tuple((dim, int(i)) for dim, line in lines for i in (~line).nonzero())
 
-    @override
     def apply(self, arrays: Tensor) -> Tensor:
+        """X A, shape ``(runs, N)``."""
         return arrays.flatten(1)[:, self.places]
 
-    @override
     def adjoint(self, values: Tensor) -> Tensor:
+        """X' v for values of shape ``(runs, N)``; shape ``(runs, *shape)``."""
         arrays = values.new_zeros(len(values), math.prod(self.shape))
         arrays[:, self.places] = values
         return arrays.reshape(-1, *self.shape)
 
-    @override
     def project(self, arrays: Tensor, targets: Tensor) -> Tensor:
+        """The nearest arrays that fit y, shape ``(N,)``."""
         entries = arrays.flatten(1).clone()
         entries[:, self.places] = targets
         return entries.reshape(arrays.shape)
 
-    @override
     def dense(self) -> Tensor:
+        """X as a matrix, shape ``(N, entries)``."""
         return torch.eye(math.prod(self.shape), dtype=torch.float64)[self.places]
 
 
-def check_whole(name: str, values: Tensor) -> None:
-    """Refuse indices that are not whole numbers.
+Measurements = Dense | Entries
 
-    Args:
-        name: Of the argument.
-        values: Any shape.
 
-    Raises:
-        UserError: If they are of another type.
-    """
+def _check_whole(name: str, values: Tensor) -> None:
+    """Refuse indices that are not whole numbers."""
     if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
         raise UserError(f"{name} of {values.dtype}: accepted are whole numbers, such as int64")
 
 
 def places_of(pairs: Tensor, shape: Sequence[int]) -> Tensor:
-    """Positions in the flattened matrix.
-
-    Args:
-        pairs: Rows and columns, shape ``(N, 2)``, int64.
-        shape: Rows and columns of the matrix.
-
-    Returns:
-        Shape ``(N,)``.
-
-    Raises:
-        UserError: If a pair lies outside the matrix, or they are not whole numbers.
-    """
-    check_whole("pairs", pairs)
+    """Positions in the flattened matrix of pairs of rows and columns, shape ``(N, 2)``, int64; shape ``(N,)``."""
+    _check_whole("pairs", pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2:
         raise UserError(f"pairs of shape {tuple(pairs.shape)}: accepted are (N, 2)")
     limits = torch.tensor(list(shape))

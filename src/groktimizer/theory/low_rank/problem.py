@@ -4,6 +4,7 @@ Loss ``g = 1/2 ||X A - y||^2`` plus ``weight ||A||_*``, steps of size ``lr``; `t
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from groktimizer.ground import checks
 from groktimizer.ground.errors import UserError
-from groktimizer.penalties import Nuclear
 from groktimizer.theory.clock.checks import check_lr, check_numbers, check_weight
 from groktimizer.theory.low_rank.measurements import Dense, Entries, Measurements, places_of
 from groktimizer.theory.low_rank.recoverable import (
+    NUCLEAR,
     Recoverability,
     injectivity,
     least_complexity,
@@ -25,7 +26,6 @@ from groktimizer.theory.low_rank.recoverable import (
     tangent,
 )
 
-NUCLEAR = Nuclear()
 _EPS = float(np.finfo(np.float64).eps)
 _SPLIT = 1e-6  # relative: what the splitting method leaves of a singular value that is 0
 
@@ -66,17 +66,7 @@ class TimeLaw:
     square: float
 
     def theorem(self, slack: float) -> float:
-        """Theorem 3.5's steps until some iterate's nuclear norm is within `slack` of the least, to first order.
-
-        Args:
-            slack: eta > 0.
-
-        Returns:
-            ``||A^ - A*||_F^2 / (lr weight slack)``.
-
-        Raises:
-            UserError: If the slack is not positive.
-        """
+        """Theorem 3.5: steps until some norm is within `slack` > 0 of the least, ``square / (lr weight slack)``."""
         if not slack > 0:
             raise UserError(f"slack={slack}: accepted are numbers > 0")
         return self.square / (self.lr * self.weight * slack)
@@ -85,6 +75,11 @@ class TimeLaw:
 class LowRank:
     """A matrix of low rank, measured less often than it has entries.
 
+    >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
+    >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
+    >>> str(LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth).verdict().outcome)
+    'certified'
+
     Args:
         measurements: X on matrices (n1, n2).
         targets: y, shape ``(N,)``.
@@ -92,63 +87,25 @@ class LowRank:
 
     Raises:
         UserError: If shapes disagree or a value is not a finite real number.
-
-    Example:
-        >>> truth = torch.outer(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([1.0, -1.0, 0.5]))
-        >>> pairs = torch.tensor([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)])
-        >>> problem = LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (3, 3), truth)
-        >>> str(problem.verdict().outcome)
-        'certified'
     """
 
     def __init__(self, measurements: Measurements, targets: Tensor, truth: Tensor | None = None) -> None:
         if len(measurements.shape) != 2:
             raise UserError(f"measurements of arrays of shape {measurements.shape}: accepted are matrices")
-        if tuple(targets.shape) != (measurements.count,):
-            raise UserError(f"targets of shape {tuple(targets.shape)}: accepted is ({measurements.count},)")
-        if truth is not None and tuple(truth.shape) != tuple(measurements.shape):
-            raise UserError(f"truth of shape {tuple(truth.shape)}: accepted is {tuple(measurements.shape)}")
-        for name, values in (("targets", targets), ("truth", truth)):
-            if values is not None and values.is_complex():
-                raise UserError(f"{name} of {values.dtype}: accepted are real numbers")
-            if values is not None and not bool(values.isfinite().all()):
-                raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
         self.measurements = measurements
-        self.targets = targets.double()
-        self.truth = None if truth is None else truth.double()
+        self.targets = _real("targets", targets, (measurements.count,))
+        self.truth = None if truth is None else _real("truth", truth, measurements.shape)
 
     @classmethod
     def completion(
         cls, pairs: Tensor, targets: Tensor, shape: tuple[int, int], truth: Tensor | None = None
     ) -> "LowRank":
-        """Some entries are seen.
-
-        Args:
-            pairs: Rows and columns of the entries, shape ``(N, 2)``, int64.
-            targets: The entries, shape ``(N,)``.
-            shape: (n1, n2).
-            truth: A*.
-
-        Returns:
-            The problem.
-        """
+        """Some entries are seen: `targets`, shape ``(N,)``, in rows and columns `pairs`, shape ``(N, 2)``, int64."""
         return cls(Entries(places_of(pairs, shape), shape), targets, truth)
 
     @classmethod
     def sensing(cls, matrices: Tensor, targets: Tensor, truth: Tensor | None = None) -> "LowRank":
-        """Inner products with given matrices are seen.
-
-        Args:
-            matrices: Shape ``(N, n1, n2)``.
-            targets: The inner products, shape ``(N,)``.
-            truth: A*.
-
-        Returns:
-            The problem.
-
-        Raises:
-            UserError: If `matrices` has another order.
-        """
+        """Inner products with matrices of shape ``(N, n1, n2)`` are seen: `targets`, shape ``(N,)``."""
         if matrices.ndim != 3:
             raise UserError(f"matrices of shape {tuple(matrices.shape)}: accepted are (N, n1, n2)")
         return cls(Dense(matrices.double().flatten(1), tuple(matrices.shape[1:])), targets, truth)
@@ -169,14 +126,7 @@ class LowRank:
         return float(NUCLEAR.beta_max(self.measurements.adjoint(self.targets[None])[0]))
 
     def interpolant(self, start: Tensor | None = None) -> Tensor:
-        """Where gradient descent without weight ends: the fit next to its start.
-
-        Args:
-            start: A0, shape (n1, n2); None for 0, which gives the fit of least Frobenius norm.
-
-        Returns:
-            Shape (n1, n2).
-        """
+        """Where gradient descent without weight ends: the fit next to its start, or to 0; shape (n1, n2)."""
         return self.measurements.project(self.begin(start)[None], self.targets)[0]
 
     def unseen(self, matrix: Tensor) -> Tensor:
@@ -184,46 +134,19 @@ class LowRank:
         return self.measurements.project(matrix.double()[None], torch.zeros_like(self.targets))[0]
 
     def begin(self, start: Tensor | None) -> Tensor:
-        """A checked start.
-
-        Args:
-            start: A0, or None for 0.
-
-        Returns:
-            Shape (n1, n2), float64.
-
-        Raises:
-            UserError: If it has another shape or is not finite.
-        """
-        if start is None:
-            return torch.zeros(self.shape, dtype=torch.float64)
-        if tuple(start.shape) != tuple(self.shape) or start.is_complex() or not bool(start.isfinite().all()):
-            raise UserError(
-                f"start of shape {tuple(start.shape)}: accepted are finite real matrices {tuple(self.shape)}"
-            )
-        return start.double()
+        """A checked start, 0 for None; shape (n1, n2), float64."""
+        return torch.zeros(self.shape, dtype=torch.float64) if start is None else _real("start", start, self.shape)
 
     def verdict(self) -> Recoverability:
-        """Whether the measurements determine the matrix.
-
-        Returns:
-            The verdict.
-        """
+        """Whether the measurements determine the matrix; looked for once."""
         return self._verdict
 
     @cached_property
     def _verdict(self) -> Recoverability:
-        return recoverable(NUCLEAR, self.measurements, self.known_truth())
+        return recoverable(self.measurements, self.known_truth())
 
     def known_truth(self) -> Tensor:
-        """A*.
-
-        Returns:
-            Shape (n1, n2).
-
-        Raises:
-            UserError: If it is not known.
-        """
+        """A*, shape (n1, n2), refused where it is not known."""
         if self.truth is None:
             raise UserError("truth=None: accepted here is the matrix that was measured")
         return self.truth
@@ -240,12 +163,6 @@ class LowRank:
         ``c^2 = 1 + sharpness / s^2``; so a subgradient step of size d = lr weight shortens D by
         ``d (m/c - d min(n1, n2) / (2 ||D||_F))`` at least.
 
-        Args:
-            lr: alpha, below ``2 / sharpness``.
-            weight: beta > 0.
-            start: A0, shape (n1, n2); None for 0.
-            tolerance: Relative error of the recovery that `TimeLaw.earliest` and `TimeLaw.latest` are about.
-
         Returns:
             The law.
 
@@ -253,7 +170,7 @@ class LowRank:
             UserError: If a setting is not accepted, or recovery is impossible.
         """
         truth = self.known_truth()
-        lacking = shortage(NUCLEAR, self.measurements, truth)
+        lacking = shortage(self.measurements, truth)
         if lacking is not None:
             raise UserError(lacking)
         self.check_weight(numbers("weight", weight))
@@ -291,39 +208,28 @@ class LowRank:
         margin = self.verdict().margin
         if margin is None:
             return 0.0
-        least = injectivity(self.measurements, tangent(NUCLEAR, self.known_truth()))
+        least = injectivity(self.measurements, tangent(self.known_truth()))
         return margin / math.sqrt(1 + self.sharpness / least**2)
 
     def check_lr(self, lr: Tensor, *, accelerated: bool = False) -> None:
-        """Refuse step sizes that diverge.
-
-        Args:
-            lr: Any shape.
-            accelerated: Whether for accelerated steps, which take half as much.
-        """
+        """Refuse step sizes that diverge; accelerated steps take half as much."""
         check_lr(lr, self.sharpness, "measurements", momentum=accelerated)
 
 
+def _real(name: str, values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Finite real numbers of a shape in float64."""
+    if tuple(values.shape) != tuple(shape):
+        raise UserError(f"{name} of shape {tuple(values.shape)}: accepted is {tuple(shape)}")
+    if values.is_complex():
+        raise UserError(f"{name} of {values.dtype}: accepted are real numbers")
+    if not bool(values.isfinite().all()):
+        raise UserError(f"{name}: holds NaN or inf, accepted are finite numbers")
+    return values.double()
+
+
 def simplest(problem: LowRank) -> Tensor:
-    """The fit of least nuclear norm, for a problem whose truth is not known.
-
-    Args:
-        problem: The problem.
-
-    Returns:
-        Shape (n1, n2), without the singular values that the splitting method leaves next to 0.
-
-    Raises:
-        UserError: If it was not found.
-
-    Example:
-        >>> truth = torch.outer(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 1.0])).double()
-        >>> pairs = torch.tensor([(0, 0), (0, 1), (1, 0)])
-        >>> found = simplest(LowRank.completion(pairs, truth[pairs[:, 0], pairs[:, 1]], (2, 2)))
-        >>> bool((found - truth).norm() < 1e-6)
-        True
-    """
-    found = least_complexity(NUCLEAR, problem.measurements, problem.targets)
+    """The fit of least nuclear norm, shape (n1, n2), for a problem whose truth is not known; refused if not found."""
+    found = least_complexity(problem.measurements, problem.targets)
     if not found.converged:
         raise UserError(
             f"truth=None: the fit of least nuclear norm was not found in {found.steps:,} steps (gap {found.gap:.1g}), "
@@ -335,18 +241,7 @@ def simplest(problem: LowRank) -> Tensor:
 
 
 def numbers(name: str, value: float | Tensor) -> Tensor:
-    """Read step sizes or weights.
-
-    Args:
-        name: Of the argument.
-        value: A number or a vector.
-
-    Returns:
-        A vector, float64.
-
-    Raises:
-        UserError: If it holds anything but real numbers.
-    """
+    """Read step sizes or weights, real numbers, as a vector in float64."""
     given = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(check_numbers(name, value), np.float64))
     if given.is_complex():
         raise UserError(f"{name}: holds {given.dtype}, accepted are real numbers")

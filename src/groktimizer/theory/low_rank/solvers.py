@@ -1,13 +1,4 @@
-"""Four ways down the nuclear norm on the zero-loss manifold, step by step, compiled; needs numba (the `lab` extra).
-
-With G = X'(X A - y), D_t soft thresholding of the singular values at t, and ``Pi(A) = A - X^+ (X A - y)``:
-
-    "subgradient"  A <- A - alpha (G + beta U V')
-    "proximal"     A <- D_{alpha beta}(A - alpha G), singular value thresholding
-    "projected"    A <- Pi(A - alpha beta U V')
-    "accelerated"  the proximal step from ``z = A + ((t - 1) / t+) (A - former)``, t = 1 anew where
-                   ``<z - A+, A+ - A> > 0`` (O'Donoghue and Candes 2015)
-"""
+"""Low-rank descent step by step, compiled: the four methods of `clock.descent` on matrices; needs numba (`lab`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +15,13 @@ from groktimizer.theory.low_rank.measurements import Entries
 from groktimizer.theory.low_rank.problem import LowRank, numbers
 
 if TYPE_CHECKING:
-    from groktimizer.theory.low_rank.kernels import Data
+    from groktimizer.theory.clock.descent import Data
 
 Numbers = float | Tensor
-METHODS = ("subgradient", "proximal", "projected", "accelerated")  # in the order of the constants in `kernels`
+METHODS = ("subgradient", "projected", "proximal", "accelerated")  # in the order of `clock.descent.METHODS`
 PATIENCE = 1000
 NEVER = -1
+_INERTIA = (1 + 5**0.5) / 2  # t_2: momentum begins with the second step, not the third
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +29,6 @@ class LowRankRuns:
     """Times in steps, one per run; `NEVER` (-1) where there is none.
 
     Args:
-        method: Name of the method.
-        lr: alpha, shape (runs,).
-        weight: beta, shape (runs,).
         memorised: First step with ``||X A - y|| <= train_tolerance ||y||``, int64.
         memorised_settled: First step from which that stays so to the end.
         generalised: First step with ``||A - A*|| <= recovery_tolerance ||A*||``; `NEVER` without a known truth.
@@ -53,9 +42,6 @@ class LowRankRuns:
         recovery_errors: Relative recovery errors there, likewise.
     """
 
-    method: str
-    lr: Tensor
-    weight: Tensor
     memorised: Tensor
     memorised_settled: Tensor
     generalised: Tensor
@@ -86,7 +72,7 @@ def solve(
 
     Args:
         problem: The problem.
-        method: "subgradient", "proximal", "projected" or "accelerated".
+        method: "subgradient", "projected", "proximal" (singular value thresholding) or "accelerated".
         lr: alpha, a number or shape (runs,).
         weight: beta, a number or shape (runs,).
         steps: Steps to do at most.
@@ -119,36 +105,34 @@ def solve(
     rates, weights = _pairs(problem, method, lr, weight)
     begin = problem.begin(start)
     try:
-        from groktimizer.theory.low_rank import kernels
+        from groktimizer.theory.clock import descent
     except ImportError:
         raise UserError("numba is not installed: pip install groktimizer[lab]") from None
     sizes = np.array([problem.targets.norm(), np.nan if problem.truth is None else problem.truth.norm()])
     kept = np.unique(np.array([*grid, steps], np.int64))
     data = _data(problem, method, np.array([train_tolerance, recovery_tolerance]) * sizes, kept, patience)
-    flat = problem.shape[0] > problem.shape[1]  # the kernel takes matrices with no more rows than columns
-    matrices = np.array([(begin.T if flat else begin).numpy()] * len(rates), order="C")
-    history, marks = np.full((len(rates), 2, kept.size + 1), np.nan), np.full((len(rates), 2, 2), NEVER)
-    done = [
-        kernels.run(METHODS.index(method), data, matrices[i], float(rates[i]), float(weights[i]), history[i], marks[i])
-        for i in range(len(rates))
-    ]
-    errors = torch.from_numpy(np.sqrt(history) / sizes[:, None])
-    found, times = torch.from_numpy(matrices), torch.from_numpy(marks)
+    flat = problem.shape[0] > problem.shape[1]  # matrices are taken with no more rows than columns
+    matrices = np.array([(begin.T if flat else begin).numpy().ravel()] * len(rates), order="C")
+    history, marks = np.full((2, kept.size + 1, len(rates)), np.nan), np.full((len(rates), 2, 2), NEVER)
+    again, done = np.zeros(len(rates), np.int64), [0] * len(rates)
+    for i, one in enumerate(slice(i, i + 1) for i in range(len(rates))):  # one by one, as each stops when it may
+        part, pair = history[..., one].copy(), (rates[one].numpy(), weights[one].numpy())
+        done[i] = descent.run(METHODS.index(method), data, matrices[one], *pair, part, marks[one], again[one])
+        history[..., one] = part
+    errors = torch.from_numpy(np.sqrt(history.T) / sizes)  # (runs, K + 1, 2)
+    found, times = torch.from_numpy(matrices.reshape(-1, *sorted(problem.shape))), torch.from_numpy(marks)
     return LowRankRuns(
-        method=method,
-        lr=rates,
-        weight=weights,
         memorised=times[:, 0, 0],
         memorised_settled=times[:, 0, 1],
         generalised=times[:, 1, 0],
         settled=times[:, 1, 1],
-        train_error=errors[:, 0, -1],
-        recovery_error=errors[:, 1, -1],
+        train_error=errors[:, -1, 0],
+        recovery_error=errors[:, -1, 1],
         matrices=found.mT if flat else found,
         steps=torch.tensor(done),
         grid=torch.from_numpy(kept),
-        train_errors=errors[:, 0, :-1],
-        recovery_errors=errors[:, 1, :-1],
+        train_errors=errors[:, :-1, 0],
+        recovery_errors=errors[:, :-1, 1],
     )
 
 
@@ -157,7 +141,7 @@ def _pairs(problem: LowRank, method: str, lr: Numbers, weight: Numbers) -> tuple
     one, two = numbers("lr", lr), numbers("weight", weight)
     if len(one) != len(two) and 1 not in {len(one), len(two)}:
         raise UserError(f"lr and weight of lengths {len(one)} and {len(two)}: accepted are equal ones, or one number")
-    one, two = torch.broadcast_tensors(one, two)
+    one, two = (part.contiguous() for part in torch.broadcast_tensors(one, two))
     problem.check_weight(two)
     if method == "projected":  # it fits at every step, so any step size will do
         check_lr(one, 0.0, "measurements")
@@ -167,19 +151,28 @@ def _pairs(problem: LowRank, method: str, lr: Numbers, weight: Numbers) -> tuple
 
 
 def _data(problem: LowRank, method: str, limits: np.ndarray, grid: np.ndarray, patience: int) -> "Data":
-    """The problem as the kernel takes it: of matrices with no more rows than columns."""
-    from groktimizer.theory.low_rank.kernels import Data
+    """The problem as the loop takes it: of matrices with no more rows than columns."""
+    from groktimizer.theory.clock.descent import Data
 
     measured, (n1, n2) = problem.measurements, problem.shape
     order = np.arange(n1 * n2).reshape(n1, n2)
     order = order.T.ravel() if n1 > n2 else order.ravel()
     truth = np.zeros(n1 * n2) if problem.truth is None else problem.truth.numpy().ravel()
-    limits = np.where(np.isnan(limits), -1.0, limits**2)
     places, matrix, back = np.empty(0, np.int64), np.empty((0, 0)), np.empty((0, 0))
     if isinstance(measured, Entries):
         places = np.ascontiguousarray(np.argsort(order)[measured.places.numpy()])
     else:
         matrix = np.ascontiguousarray(measured.dense().double().numpy()[:, order])
         back = np.ascontiguousarray(np.linalg.pinv(matrix).T) if method == "projected" else matrix
-    targets = np.ascontiguousarray(problem.targets.numpy())
-    return Data(places, matrix, back, targets, np.ascontiguousarray(truth[order]), limits, grid, patience)
+    return Data(
+        shape=(min(n1, n2), max(n1, n2)),
+        places=places,
+        matrix=matrix,
+        back=back,
+        targets=np.ascontiguousarray(problem.targets.numpy()),
+        truth=np.ascontiguousarray(truth[order]),
+        limits=np.where(np.isnan(limits), -1.0, limits**2),
+        grid=grid,
+        patience=patience,
+        inertia=_INERTIA,
+    )

@@ -10,27 +10,13 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RandomRelu:
-    """``phi_j(x) = relu(<w_j, x>)``.
-
-    Args:
-        weights: Shape (m, d).
-    """
+    """``phi_j(x) = relu(<w_j, x>)`` with weights of shape (m, d)."""
 
     weights: Array
 
     @classmethod
     def draw(cls, width: int, inputs: int, rng: np.random.Generator, variance: float = 1.0) -> "RandomRelu":
-        """Weights ``w_j ~ N(0, variance / (d m) I)``, the scale of Figure 3.
-
-        Args:
-            width: m.
-            inputs: d.
-            rng: Source of randomness.
-            variance: nu^2.
-
-        Returns:
-            The map.
-        """
+        """`width` weights ``w_j ~ N(0, variance / (d m) I)``, the scale of Figure 3, on `inputs` = d coordinates."""
         return cls(rng.normal(size=(width, inputs)) * (variance / (inputs * width)) ** 0.5)
 
     def __call__(self, inputs: Array) -> Array:
@@ -40,29 +26,14 @@ class RandomRelu:
 
 @dataclass(frozen=True)
 class RandomFourier:
-    """``phi(x) = sqrt(2/m) cos(W x + b)``, whose inner products approach a Gaussian kernel.
-
-    Args:
-        weights: W, shape (m, d).
-        phases: b, shape (m,).
-    """
+    """``phi(x) = sqrt(2/m) cos(W x + b)``, weights W (m, d), phases b (m,): inner products near a Gaussian kernel's."""
 
     weights: Array
     phases: Array
 
     @classmethod
     def draw(cls, width: int, inputs: int, rng: np.random.Generator, variance: float = 1.0) -> "RandomFourier":
-        """Rows ``N(0, variance I)``, phases uniform in [0, 2 pi).
-
-        Args:
-            width: m.
-            inputs: d.
-            rng: Source of randomness.
-            variance: sigma^2; the kernel is ``exp(-sigma^2 ||x - x'||^2 / 2)``.
-
-        Returns:
-            The map.
-        """
+        """Rows ``N(0, variance I)``, phases uniform in [0, 2 pi): of the kernel ``exp(-variance ||x - x'||^2 / 2)``."""
         return cls(rng.normal(size=(width, inputs)) * variance**0.5, rng.uniform(0, 2 * np.pi, width))
 
     def __call__(self, inputs: Array) -> Array:

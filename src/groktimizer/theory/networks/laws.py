@@ -1,7 +1,7 @@
 """Time laws for networks: from kernel to rich (arXiv 2311.18817), and first passage of the norm (arXiv 2605.18845).
 
-Neither is exact. The first names the time at which a homogeneous network leaves its linearised regime; the second is a
-law with two constants that runs of the same architecture have to supply, so its error is measured on those runs.
+Neither is exact; the second has two constants that runs of the same architecture have to supply, and their error.
+lr is eta, weight_decay lambda (beta in the first paper), memorised_norm V_mem.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from groktimizer.ground.errors import UserError
 
@@ -21,18 +21,14 @@ def kernel_to_rich_time(init_norm: float, weight_decay: float, lr: float | None 
 
     For a homogeneous network whose initial norm gamma is large and decay beta a negative power of it, just before this
     time the network is the kernel predictor of its initialisation, just after it a stationary point of the minimum-norm
-    problem (arXiv 2311.18817). The decay is ``(beta/2) ||theta||^2``.
-
-    Args:
-        init_norm: gamma = ||theta(0)||, above 1.
-        weight_decay: beta, positive.
-        lr: eta; when given, the time is in steps.
+    problem (arXiv 2311.18817). The decay is ``(beta/2) ||theta||^2``, gamma = ||theta(0)|| is above 1. Given eta, the
+    time is in steps.
 
     Returns:
         Time of gradient flow, or steps.
 
     Raises:
-        UserError: If gamma is not above 1 or beta or eta not positive.
+        UserError: If one is not accepted.
     """
     if not (init_norm > 1 and weight_decay > 0 and (lr is None or lr > 0)):
         raise UserError(
@@ -75,19 +71,7 @@ class FirstPassage:
     errors: tuple[float, ...] = ()
 
     def delay(self, lr: float, weight_decay: float, memorised_norm: float) -> float:
-        """Predicted delay in steps; 0 when the norm is already below V_star, inf without decay.
-
-        Args:
-            lr: eta.
-            weight_decay: lambda.
-            memorised_norm: V_mem.
-
-        Returns:
-            Steps.
-
-        Raises:
-            UserError: If eta or V_mem is not positive, or lambda negative.
-        """
+        """Predicted delay in steps; 0 when the norm is already below V_star, inf without decay."""
         if not (lr > 0 and weight_decay >= 0 and memorised_norm > 0):
             raise UserError(
                 f"lr={lr!r}, weight_decay={weight_decay!r}, memorised_norm={memorised_norm!r}: accepted are lr > 0, "
@@ -105,24 +89,18 @@ class FirstPassage:
     def interval(
         self, lr: float, weight_decay: float, memorised_norm: float, confidence: float = 0.95
     ) -> tuple[float, float]:
-        """Interval for the delay of a new run, from the spread of the leave-one-out errors.
+        """Student interval for the delay of a new run from the spread of the leave-one-out log errors around 0.
 
-        A Student prediction interval on the log scale around zero mean: few runs give a wide interval, as they should.
-
-        Args:
-            lr: eta.
-            weight_decay: lambda.
-            memorised_norm: V_mem.
-            confidence: Coverage if log errors are Gaussian.
+        Few runs give a wide interval, as they should, and fewer than three (0, inf).
 
         Returns:
-            Low and high, steps; (0, inf) when fewer than three runs calibrated the law.
+            Low and high.
         """
         if len(self.errors) < _ENOUGH:
             return 0.0, math.inf
         count = len(self.errors)
         spread = math.sqrt(sum(error**2 for error in self.errors) / count) * math.sqrt(1 + 1 / count)
-        reach = math.exp(float(stats.t.ppf((1 + confidence) / 2, count - 1)) * spread)
+        reach = math.exp(float(stdtrit(count - 1, (1 + confidence) / 2)) * spread)
         middle = self.delay(lr, weight_decay, memorised_norm)
         return middle / reach, middle * reach
 
@@ -132,15 +110,13 @@ def calibrate(runs: Sequence[NormRun]) -> FirstPassage:
 
     V_star is the geometric mean of the squared norms at generalisation, kappa the median over runs of
     ``ln(V_mem / V_gen) / (2 eta lambda delay)``. Each run's error is that of the law calibrated on the others.
-
-    Args:
-        runs: Runs of one architecture and task; those without a delay are left out.
+    Runs without a delay, or whose norm did not fall, are left out.
 
     Returns:
         The calibrated law.
 
     Raises:
-        UserError: If no run generalised with its norm falling: the law does not describe such runs.
+        UserError: If none is left.
     """
     usable = [run for run in runs if run.delay and run.generalised_norm and run.generalised_norm < run.memorised_norm]
     if not usable:
@@ -148,13 +124,12 @@ def calibrate(runs: Sequence[NormRun]) -> FirstPassage:
     law = _fit(usable)
     if len(usable) < _ENOUGH:
         return law
-    errors: list[float] = []
-    for left_out in range(len(usable)):
-        run = usable[left_out]
-        others = _fit(usable[:left_out] + usable[left_out + 1 :])
-        predicted = others.delay(run.lr, run.weight_decay, run.memorised_norm)
-        # A law that puts V_star above this run's norm predicts no delay at all: count it as one step.
-        errors.append(math.log(max(predicted, 1.0) / float(run.delay or 1)))
+    others = [_fit(usable[:i] + usable[i + 1 :]) for i in range(len(usable))]
+    # A law that puts V_star above this run's norm predicts no delay at all: count it as one step.
+    errors = [
+        math.log(max(other.delay(run.lr, run.weight_decay, run.memorised_norm), 1.0) / float(run.delay or 1))
+        for other, run in zip(others, usable, strict=True)
+    ]
     return FirstPassage(law.kappa, law.critical_norm, tuple(errors))
 
 

@@ -22,14 +22,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PairSum:
-    """Addition modulo p over unordered pairs, the data of Section 7.
-
-    Args:
-        inputs: ``e_a + e_b``, shape (p (p + 1) / 2, p).
-        targets: One-hot sums, same length, p columns.
-        train: Indices of train pairs.
-        test: Indices of test pairs.
-    """
+    """Addition modulo p over unordered pairs (Section 7): ``e_a + e_b``, one-hot sums, which of them train and test."""
 
     inputs: Array
     targets: Array
@@ -38,19 +31,7 @@ class PairSum:
 
     @classmethod
     def draw(cls, p: int, fraction: float, rng: np.random.Generator) -> "PairSum":
-        """All pairs, split at random.
-
-        Args:
-            p: Modulus.
-            fraction: Share of pairs that train.
-            rng: Source of randomness.
-
-        Returns:
-            The data.
-
-        Raises:
-            UserError: If there is nothing to train on or nothing to test on.
-        """
+        """All pairs modulo p >= 2, split at random into a share that trains and the rest, neither of them empty."""
         if p < 2 or not 0 < round(fraction * p * (p + 1) / 2) < p * (p + 1) // 2:
             raise UserError(
                 f"p={p}, fraction={fraction!r}: accepted are p >= 2 and a fraction that leaves both sets a pair"
@@ -63,15 +44,7 @@ class PairSum:
 
 
 def second_layer(hidden: Array, targets: Array) -> Array:
-    """Least-norm interpolating read-out ``H' (H H')^-1 Y``; shape (width, outputs).
-
-    Args:
-        hidden: H, shape (n, width) with width >= n.
-        targets: Y, shape (n, outputs).
-
-    Returns:
-        W2.
-    """
+    """Least-norm interpolating read-out ``H' (H H')^-1 Y`` of H (n, width), width >= n; shape (width, outputs)."""
     return hidden.T @ _weights(hidden, targets)
 
 
@@ -87,33 +60,13 @@ def _weights(hidden: Array, targets: Array) -> Array:
 
 
 def complexity(first_layer: Array, inputs: Array, targets: Array) -> float:
-    """Eq (19) without lambda: ``||W1||^2 + ||W2||^2`` with the least-norm W2.
-
-    Args:
-        first_layer: W1, shape (d, width).
-        inputs: X, shape (n, d).
-        targets: Y, shape (n, outputs).
-
-    Returns:
-        The squared norm of the whole network.
-    """
+    """Eq (19) without lambda: ``||W1||^2 + ||W2||^2`` with the least-norm W2, for W1 (d, width), X (n, d)."""
     readout = second_layer(np.maximum(inputs @ first_layer, 0.0), targets)
     return float((first_layer**2).sum() + (readout**2).sum())
 
 
 def velocity(first_layer: Array, inputs: Array, targets: Array) -> Array:
-    """Right-hand side of Eq (20): minus half the gradient of `complexity`.
-
-    With C = (H H')^-1 Y it is ``X' [(C C' H) * relu'(X W1)] - W1``.
-
-    Args:
-        first_layer: W1, shape (d, width).
-        inputs: X, shape (n, d).
-        targets: Y, shape (n, outputs).
-
-    Returns:
-        dW1/dt, shape (d, width).
-    """
+    """Eq (20), minus half the gradient of `complexity`: ``X' [(C C' H) * relu'(X W1)] - W1``, C = (H H')^-1 Y."""
     before = inputs @ first_layer
     hidden = np.maximum(before, 0.0)
     weights = _weights(hidden, targets)
@@ -143,20 +96,15 @@ class Motion:
 
 
 def descend(data: PairSum, first_layer: npt.ArrayLike, steps: int, lr: float = 1e-3, every: int = 100) -> Motion:
-    """Follow Eq (20) by explicit steps ``W1 <- W1 + lr velocity``.
+    """Follow Eq (20) by explicit steps ``W1 <- W1 + lr velocity``; time is ``lr steps`` in units of 1/lambda.
 
-    Args:
-        data: Inputs, targets and split.
-        first_layer: W1 at the start, shape (d, width), width >= number of train pairs.
-        steps: How many.
-        lr: Step size; time is ``lr steps`` in units of 1/lambda.
-        every: Steps between observations.
+    W1, shape (d, width), is at least as wide as there are train pairs, and its hidden layer of full rank.
 
     Returns:
         The record.
 
     Raises:
-        UserError: If the layer does not fit the data, or its hidden layer has a rank below the number of train pairs.
+        UserError: If the layer is not accepted.
     """
     weights = np.array(first_layer, dtype=np.float64)
     x, y = data.inputs[data.train], data.targets[data.train]
@@ -186,12 +134,5 @@ def _observe(weights: Array, data: PairSum) -> tuple[float, float, float, float]
 
 
 def fourier_spectrum(first_layer: Array) -> npt.NDArray[np.complex128]:
-    """Fourier transform over tokens, ``F_k = (1/p) sum_j e^{-2 pi i k j / p} W1_j``; shape (p, width), complex.
-
-    Args:
-        first_layer: W1 with one row a token, shape (p, width).
-
-    Returns:
-        The transform.
-    """
+    """Over tokens, one a row of W1: ``F_k = (1/p) sum_j e^{-2 pi i k j / p} W1_j``; shape (p, width), complex."""
     return np.fft.fft(first_layer, axis=0) / first_layer.shape[0]
