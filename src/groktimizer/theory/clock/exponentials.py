@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from groktimizer.dynamics import Segment, envelope, transfer
 from groktimizer.dynamics.modes import Transfer, peak_step
@@ -84,6 +85,7 @@ class Below(Plain):
     level: float
 
     @property
+    @override
     def patience(self) -> int:
         """As in `Curve`."""
         return self.piece.patience

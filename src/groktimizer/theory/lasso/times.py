@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from typing_extensions import override
 
 from groktimizer.measures import Clocks, Errors, Transition, judge
 from groktimizer.theory.clock.forecast import End, broken
@@ -41,6 +42,7 @@ class LassoTimes(Clocks):
     start_share: float = math.inf
 
     @property
+    @override
     def transition(self) -> Transition:
         """What the run did after it had memorised."""
         ends = (self.memorised_error, self.recovery_floor, self.test_tolerance, self.attainable, self.start_share)

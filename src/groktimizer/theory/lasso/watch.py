@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import Labels, Plain, Truth
@@ -56,6 +57,7 @@ class Watch(Plain):
         value = self.value + self.clock.phi(steps) @ self.rows.T
         return np.logical_and.reduce((value > self.low) & (value <= self.high), axis=1)
 
+    @override
     def within(self, first: int, last: int) -> "Watch":
         """The rows that are open there; modes that have come to rest by then are part of the value."""
         rows = self._doubtful(np.array([first, last + 1.0]))[0]
