@@ -140,7 +140,19 @@ class LinearEstimator:
         return accuracy(train, tolerance, self.outputs), accuracy(test, tolerance, self.outputs)
 
     def times(self, tolerance: float, level: float = _CONFIDENT, latest: float = 1e15) -> tuple[float, float]:
-        """Steps (real numbers) at which train and test accuracy reach a level; inf if never, or after `latest`."""
+        """Steps (real numbers) at which train and test accuracy reach a level.
+
+        Args:
+            tolerance: epsilon: an output is correct if its squared error, averaged over outputs, is at most this.
+            level: Accuracy asked for, in (0, 1).
+            latest: inf is returned beyond this step.
+
+        Returns:
+            Train and test time; inf where the level is never reached, see `floors`.
+
+        Raises:
+            UserError: If the tolerance is not positive or the level not inside (0, 1).
+        """
         checks.positive(tolerance=tolerance)
         if not 0 < level < 1:
             raise UserError(f"level={level!r}: accepted are numbers in (0, 1)")
@@ -161,7 +173,16 @@ class LinearEstimator:
 
 
 def accuracy(loss: npt.ArrayLike, tolerance: float, outputs: int = 1) -> Array:
-    """Chance that the mean square of d_out Gaussian errors is below epsilon, the loss being its mean: chi-square."""
+    """Chance that the mean square of d_out Gaussian errors is below epsilon: the chi-square law.
+
+    Args:
+        loss: Its mean, >= 0, any shape.
+        tolerance: epsilon, > 0.
+        outputs: d_out; for one it is ``erf(sqrt(epsilon / (2 loss)))``.
+
+    Returns:
+        In [0, 1], shape of `loss`.
+    """
     size = np.asarray(loss, dtype=np.float64)
     with np.errstate(divide="ignore", over="ignore"):  # a loss of about 0: the chance is 1
         return special.gammainc(outputs / 2, outputs * tolerance / (2 * size))

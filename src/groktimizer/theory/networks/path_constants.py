@@ -1,9 +1,8 @@
 """Constants of the memorisation theorems along a recorded path (arXiv 2506.05718 and its author's public note).
 
 The path is (sub)gradient descent ``x <- x - alpha (G + beta H)`` on ``g + beta h``, g >= 0, infimum 0. Constants are
-estimated over the points that were visited, and bound nothing elsewhere: they tell whether a theorem could apply, and
-`check_geometric_decrease` whether its conclusion held. lr is alpha, the weight beta, polyak mu, smoothness L, the share
-gamma.
+estimated over the points that were visited: they bound nothing elsewhere, which is what "along the path" means. Use the
+estimates to judge whether a theorem could apply, and `check_geometric_decrease` to see whether its conclusion held.
 """
 
 import math
@@ -20,7 +19,16 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Path:
-    """A recorded path: at each of T points x the loss g, and G and H, shape (T, p); alpha and beta."""
+    """A recorded path.
+
+    Args:
+        losses: g at each point, shape (T,).
+        gradients: G, shape (T, p).
+        subgradients: H, shape (T, p).
+        points: x, shape (T, p).
+        lr: alpha.
+        weight: beta.
+    """
 
     losses: Array
     gradients: Array
@@ -35,7 +43,7 @@ class PathConstants:
     """What the path shows of the theorems' constants.
 
     Args:
-        polyak: Largest mu with ``2 mu g <= ||G||^2`` at every point (PL constant); the true one is at most this.
+        polyak: Largest mu with ``2 mu g <= ||G||^2`` at every point (PL constant).
         smoothness: Largest ``||G(x) - G(y)|| / ||x - y||`` between neighbours, and at least ``||G||^2 / (2 g)``.
         chatterjee: Least ``||G||^2 / g`` over the points (CL constant of the smallest ball that holds the path).
         radius: Largest distance from the first point.
@@ -50,7 +58,17 @@ class PathConstants:
 
 
 def path_constants(path: Path) -> PathConstants:
-    """Estimate PL, smoothness and CL constants from a path of at least two points, one with a positive loss."""
+    """Estimate PL, smoothness and CL constants from a path.
+
+    Args:
+        path: At least two points.
+
+    Returns:
+        The estimates; mu and the CL constant are upper estimates, the smoothness a lower one.
+
+    Raises:
+        UserError: If shapes disagree or no point has a positive loss.
+    """
     if path.points.ndim != 2 or path.gradients.shape != path.points.shape or len(path.losses) != len(path.points):
         raise UserError(
             f"path: losses {path.losses.shape}, gradients {path.gradients.shape}, points {path.points.shape}; "
@@ -77,7 +95,20 @@ def path_constants(path: Path) -> PathConstants:
 
 
 def note_delta(lr: float, weight: float, polyak: float, smoothness: float) -> float:
-    """The rate as the note prints it, with two wrong signs and half of a cross term lost; see `corrected_delta`."""
+    """The rate as the note prints it: ``mu alpha ((2 - alpha L)(1 + beta) + alpha beta^2 L)``.
+
+    Its proof loses two signs and half of a cross term: one step on ``g = (x - 1)^2 / 2``, h = |x|, from x = 0 with
+    alpha = beta = 1/2 leaves 0.5625 of g, where this rate promises a negative share. See `corrected_delta`.
+
+    Args:
+        lr: alpha.
+        weight: beta.
+        polyak: mu.
+        smoothness: L.
+
+    Returns:
+        delta as printed.
+    """
     return polyak * lr * ((2 - lr * smoothness) * (1 + weight) + lr * weight**2 * smoothness)
 
 
@@ -90,13 +121,17 @@ def corrected_delta(lr: float, share: float, polyak: float, smoothness: float) -
 
         delta = mu alpha ((2 - alpha L) - 2 gamma |1 - alpha L| - alpha L gamma^2),
 
-    attained by one step on ``g = (x - 1)^2 / 2``, h = |x|, from x = 0 with alpha = beta = 1/2: 0.5625 of g is left,
-    where
-    `note_delta` promises a negative share. The note's condition ``||H|| <= ||G||`` is gamma = beta; the paper's
-    ``beta ||H|| <= ||G||`` is gamma = 1, where delta is 0 for alpha L <= 1: the two forces may cancel.
+    which is attained by the example of `note_delta`. The note's condition ``||H|| <= ||G||`` is gamma = beta; the
+    paper's ``beta ||H|| <= ||G||`` is gamma = 1, where delta is 0 for alpha L <= 1: the two forces may cancel.
 
     >>> corrected_delta(0.5, 0.5, 1.0, 1.0)
     0.4375
+
+    Args:
+        lr: alpha.
+        share: gamma.
+        polyak: mu.
+        smoothness: L.
 
     Returns:
         delta; nothing is guaranteed when it is not positive.
@@ -125,7 +160,16 @@ class DecreaseCheck:
 
 
 def check_geometric_decrease(path: Path, delta: float, share: float | None = None) -> DecreaseCheck:
-    """Check a rate delta on the part of a path where ``beta ||H|| <= share ||G||``; by default share = beta."""
+    """Check the theorem's conclusion on the dominated part of a path.
+
+    Args:
+        path: The path.
+        delta: Rate, from `corrected_delta` or `note_delta`.
+        share: gamma; by default beta, which makes the condition the note's ``||H|| <= ||G||``.
+
+    Returns:
+        What was seen.
+    """
     pull, push = np.linalg.norm(path.subgradients, axis=1), np.linalg.norm(path.gradients, axis=1)
     ahead = pull > push if share is None else path.weight * pull > share * push
     until = int(np.argmax(ahead)) if ahead.any() else len(path.losses)
@@ -148,7 +192,19 @@ def record_path(
     weight: float,
     steps: int,
 ) -> Path:
-    """Run `steps` of subgradient descent, loss: x -> (g, G), subgradient: x -> H, and keep every point."""
+    """Run subgradient descent and keep what the estimators need; for problems small enough to keep every point.
+
+    Args:
+        start: x0, shape (p,).
+        loss: x -> (g, G).
+        subgradient: x -> H.
+        lr: alpha.
+        weight: beta.
+        steps: Number of steps.
+
+    Returns:
+        The path with steps + 1 points.
+    """
     x = np.array(start, dtype=np.float64)
     rows: list[tuple[float, Array, Array, Array]] = []
     for _ in range(steps + 1):
