@@ -57,7 +57,7 @@ HEAVY = frozenset(
 
 
 def side_room_of(module: str) -> str:
-    """'groktimizer.theory.ridge.grid' -> 'ridge'; '' outside theory and for its door."""
+    """'groktimizer.theory.ridge.advice' -> 'ridge'; '' outside theory and for its door."""
     parts = module.split(".")
     return parts[2] if len(parts) > 2 and parts[1] == "theory" else ""
 

@@ -84,6 +84,49 @@ def test_the_least_l1_norm_is_that_of_the_linear_programme_where_the_level_vanis
     assert norms == sorted(norms, reverse=True)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-8, 1.0, 1e4, 1e6])
+def test_a_convex_problem_has_one_least_norm_from_every_start(size):
+    features, targets = drawn(12, 4, 2)
+    model, level = Linear(4), 0.3 * float(np.mean(targets**2))
+    least = norm_gap(model, squared(features, targets), level, penalised=[model.weight]).least
+    with torch.no_grad():
+        model.weight.mul_(size)
+    assert norm_gap(model, squared(features, targets), level, penalised=[model.weight]).least == pytest.approx(
+        least, rel=2e-3
+    )
+
+
+def test_a_path_of_many_knots_is_followed_to_its_end():
+    rng = np.random.default_rng(0)
+    features, truth = rng.normal(size=(300, 320)), rng.normal(size=320)
+    least = least_l1(features, features @ truth, 1e-3)
+    assert 0 < least <= np.abs(truth).sum()
+
+
+@pytest.mark.parametrize(
+    ("loss", "level", "told"),
+    [
+        (lambda m: m.weight, 1.0, r"loss: gave a tensor of shape \(3,\), expected one number"),
+        (lambda m: m.weight.sum() * math.nan, 1.0, "loss: nan is not finite"),
+        (lambda m: nn.functional.dropout(m.weight, 0.5).square().sum(), 0.1, "differs when asked twice"),
+        (lambda m: (m.weight - 1).square().sum(), 3.0, "level=3: W = 0 has a loss of 3, expected a level below"),
+    ],
+)
+def test_a_loss_that_no_gap_can_be_read_from_is_refused(loss, level, told):
+    with pytest.raises(UserError, match=told):
+        norm_gap(Linear(3), loss, level)
+
+
+def test_starts_and_samples_that_do_not_fit_are_refused():
+    features, targets = drawn(12, 3, 2)
+    with pytest.raises(UserError, match=r"starts\[0\]: parameters of other shapes"):
+        norm_gap(Linear(3), squared(features, targets), 0.1, starts=[Linear(4)])
+    with pytest.raises(UserError, match=r"shapes \(12, 3\), \(11,\), expected"):
+        least_l1(features, targets[1:], 0.1)
+    with pytest.raises(UserError, match="not finite"):
+        least_l1(features * math.nan, targets, 0.1)
+
+
 def test_no_level_is_reached_that_there_is_none_for():
     features, targets = drawn(30, 3, 3)
     noisy = targets + np.random.default_rng(1).normal(size=30)

@@ -1,12 +1,15 @@
 """Bounds, advice and feature maps of the ridge theory."""
 
 import math
+import pickle
 from typing import Literal
 
 import numpy as np
 import pytest
 
+from groktimizer import UserError
 from groktimizer.dynamics import critical_momentum
+from groktimizer.theory.lasso import Lasso
 from groktimizer.theory.linear.optimality import critical_steps, lower_bound_steps, polyak
 from groktimizer.theory.networks.features import RandomFourier, RandomRelu, relu_neuron
 from groktimizer.theory.ridge import (
@@ -136,6 +139,29 @@ def test_recommended_decay_meets_the_delay_and_a_little_less_does_not(figure_2):
     less = ridge.grokking_time(theta0, 1.0, advice.weight_decay * 0.999, 0.01, 0.01)
     assert whole(less.settled) - whole(less.memorised) > 5000
     assert advice.curve.population_loss(whole(advice.times.settled)) <= 0.01
+
+
+def test_a_delay_that_is_no_whole_number_is_refused(figure_2):
+    ridge, theta0 = figure_2
+    with pytest.raises(UserError, match="max_delay=None: expected a whole number"):
+        recommend(ridge, theta0, 0.01, 0.01, max_delay=None, lr=1.0)  # pyright: ignore[reportArgumentType]
+
+
+def test_problems_and_their_times_are_pickled_with_what_they_know(figure_2):
+    ridge, theta0 = figure_2
+    times = ridge.grokking_time(theta0, 1.0, 1e-3, 0.01, 0.01)
+    other, again = pickle.loads(pickle.dumps((ridge, times)))
+    assert other.grokking_time(theta0, 1.0, 1e-3, 0.01, 0.01).settled == times.settled == again.settled
+    path = Lasso([[1.0, 0.5, 0.2], [0.1, 1.0, 0.3]], [1.0, 2.0]).trajectory(np.zeros(3), 0.1, 1e-2)
+    assert np.array_equal(pickle.loads(pickle.dumps(path)).at(100), path.at(100))
+
+
+def test_a_covariance_without_full_rank_has_the_least_eigenvalue_0():
+    factor = np.random.default_rng(0).normal(size=(12, 6))
+    features = np.random.default_rng(1).normal(size=(8, 12))
+    ridge = Ridge(features, np.ones(12), covariance=factor @ factor.T / 12)
+    assert ridge.population.least() == 0.0
+    assert math.isnan(predicted_generalisation(ridge.facts(np.ones(12), 0.1, 1e-3, 0.01, 0.01)))
 
 
 def test_early_stopping_is_the_minimum_of_the_curve():

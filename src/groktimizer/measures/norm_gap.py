@@ -22,9 +22,10 @@ Array = NDArray[np.float64]
 Loss = Callable[[nn.Module], Tensor]
 State = list[Tensor]
 
-RAISE, RAISES = 2.0, 40  # of the weight, on the way up the path
+RAISE, RAISES = 2.0, 60  # of the weight, on the way up the path
 HALVINGS, CLOSE = 12, 0.002  # on the way back, until the loss is so near below the level
 PASSES = 500  # of L-BFGS at one weight
+KNOTS = 20  # of the Lasso's path at most, for each sample or feature
 
 
 class Point(NamedTuple):
@@ -67,24 +68,25 @@ def norm_gap(
 ) -> NormGap:
     """Compare a network's norm with the least norm at which it still fits.
 
-    From the network itself and from every other start, ``loss + (weight / 2) ‖W‖²`` is minimised by L-BFGS along a path
-    of weights: upward, doubled, until the loss at the minimum exceeds the level, then back between the last two by
-    halving, each time from both sides. The least norm of all states with a loss ≤ `level` counts; on convex problems
-    that is the least there is, elsewhere an upper bound of it.
+    From the network itself and from every other start, first the loss and then ``loss + (weight / 2) ‖W‖²`` is
+    minimised by L-BFGS along a path of weights: upward, doubled, until the loss at the minimum exceeds the level, then
+    back between the last two by halving, each time from both sides. The least norm of all states with a loss ≤ `level`
+    counts; on convex problems that is the least there is, elsewhere an upper bound of it.
 
     Args:
         model: The network under test; it stays as it is. Its dtype is the precision of the answer.
-        loss: Training loss of a network over all samples, a scalar; it is called with copies of `model`.
-        level: Loss that counts as interpolation, > 0, in units of the loss.
+        loss: Training loss of a network over all samples, a scalar and the same when asked twice; it is called with
+            copies of `model`, in the mode that it is in.
+        level: Loss that counts as interpolation, > 0 and below the loss of W = 0, in units of the loss.
         penalised: Its parameters that make up W, such as ``param_groups(model)[0]["params"]``; None for all.
-        starts: Other networks of the same make to start from.
+        starts: Other networks of the same make, whose trainable parameters are started from.
 
     Returns:
         Norms, loss and gap.
 
     Raises:
-        UserError: If `level` is not positive, `penalised` has no trainable parameter of `model`, or no path comes to a
-            loss ≤ `level`.
+        UserError: If `level` or `loss` is not as said, `penalised` has no trainable parameter of `model`, a start has
+            other shapes, or no path comes to a loss ≤ `level`.
 
     Example:
         >>> model = nn.Linear(2, 1, bias=False).double()
@@ -98,7 +100,10 @@ def norm_gap(
     states = [
         [param.detach().clone() for param in each.parameters() if param.requires_grad] for each in (model, *starts)
     ]
-    here = path.point(states[0])
+    shapes = [[tuple(value.shape) for value in state] for state in states]
+    if wrong := [k for k, shape in enumerate(shapes[1:]) if shape != shapes[0]]:
+        raise UserError(f"starts[{wrong[0]}]: parameters of other shapes, expected a network like the model")
+    here = path.checked(states[0])
     found = [point for state in states for point in path.walk(state)] + [here] * (here.loss <= level)
     if not found:
         raise UserError(f"level={level:g}: no minimum of loss + penalty is as low, whatever the weight")
@@ -122,16 +127,49 @@ class _Path:
         self._place(state)
         return Point(float(self.loss(self.model).detach()), math.sqrt(float(self._square().detach())), state)
 
+    def checked(self, state: State) -> Point:
+        """The network under test, after a look at the loss and the level."""
+        first, second = self._value(state), self._value(state)
+        zero = self._value(self._without(state))
+        if not math.isfinite(first) or first != second:
+            reason = "is not finite" if not math.isfinite(first) else "differs when asked twice (dropout? model.eval())"
+            raise UserError(f"loss: {first:g} {reason}, expected a finite number of all samples")
+        if zero <= self.level:
+            raise UserError(f"level={self.level:g}: W = 0 has a loss of {zero:g}, expected a level below that")
+        return self.point(state)
+
+    @torch.no_grad()
+    def _value(self, state: State) -> float:
+        self._place(state)
+        value = self.loss(self.model)
+        if value.numel() != 1:
+            raise UserError(f"loss: gave a tensor of shape {tuple(value.shape)}, expected one number")
+        return float(value)
+
+    def _without(self, state: State) -> State:
+        """The same with W = 0."""
+        inside = [any(param is weight for weight in self.weights) for param in self.params]
+        return [torch.zeros_like(value) if gone else value for value, gone in zip(state, inside, strict=True)]
+
     def walk(self, state: State) -> list[Point]:
-        """The states with a loss ≤ level on the path that begins at one."""
-        low, good, high, bad = self._bracket(state)
-        if good is None:
+        """The states with a loss ≤ level on the path that begins at the fit next to a state."""
+        good = self.minimise(state, 0.0)
+        if good.loss > self.level:
             return []
+        low, weight, bad = 0.0, self.level / good.norm**2 / RAISE, None
         found = [good]
+        for _ in range(RAISES):
+            point = self.minimise(good.state, weight)
+            if point.loss > self.level:
+                bad = point
+                break
+            low, good, weight = weight, point, max(RAISE * weight, self.level / point.norm**2 / RAISE)
+            found.append(good)
+        high = weight
         for _ in range(HALVINGS if bad is not None else 0):
             if good.loss >= (1.0 - CLOSE) * self.level:
                 break
-            middle = math.sqrt(low * high)
+            middle = math.sqrt(low * high) if low > 0.0 else high / RAISE
             tried = [self.minimise(point.state, middle) for point in (good, bad) if point is not None]
             fits = [point for point in tried if point.loss <= self.level]
             if fits:
@@ -140,21 +178,6 @@ class _Path:
             else:
                 high, bad = middle, min(tried, key=lambda point: point.loss)
         return found
-
-    def _bracket(self, state: State) -> tuple[float, Point | None, float, Point | None]:
-        """The last weight whose minimum fits and the first whose minimum does not, each with that minimum."""
-        good = bad = None
-        low = high = weight = self.level / max(self.point(state).norm ** 2, 1e-300)
-        for _ in range(RAISES):
-            point = self.minimise(state if good is None else good.state, weight)
-            if point.loss <= self.level:
-                low, good = weight, point
-            else:
-                high, bad = weight, point
-            if good is not None and bad is not None:
-                break
-            weight *= RAISE if bad is None else 1.0 / RAISE
-        return low, good, high, bad
 
     def minimise(self, state: State, weight: float) -> Point:
         """The minimum at a weight that L-BFGS finds from a state."""
@@ -210,7 +233,12 @@ def least_l1(features: Array, targets: Array, level: float) -> float:
     from sklearn.linear_model import lars_path
 
     positive(level=level)
-    path = lars_path(features, targets, method="lasso")[2]
+    features, targets = np.asarray(features, np.float64), np.asarray(targets, np.float64)
+    if features.ndim != 2 or targets.shape != features.shape[:1]:
+        raise UserError(f"features, targets: shapes {features.shape}, {targets.shape}, expected (n, d) and (n,)")
+    if not (np.isfinite(features).all() and np.isfinite(targets).all()):
+        raise UserError("features, targets: hold values that are not finite, expected finite numbers")
+    path = lars_path(features, targets, method="lasso", max_iter=KNOTS * max(features.shape))[2]
     errors = np.mean(np.square(features @ path - targets[:, None]), axis=0)
     if errors[0] <= level:
         return 0.0

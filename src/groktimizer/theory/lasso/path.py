@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from groktimizer.theory.clock.checks import check_vector
 from groktimizer.theory.clock.quadratic import Array
 from groktimizer.theory.clock.search import LATEST, Crossing, Curve, crossing, first_step
 from groktimizer.theory.lasso.checks import check_steps
-from groktimizer.theory.lasso.modes import Motion, modes_of, motion_of
+from groktimizer.theory.lasso.modes import Modes, Motion, modes_of, motion_of
 from groktimizer.theory.lasso.watch import Few, distance_to, event_watch, residual_below
 
 Kind = Literal["enters", "leaves", "flips"]
@@ -68,8 +67,16 @@ class LassoPath:
         self._idle = 0
         self._transposed = np.ascontiguousarray(features.T)
         self._slack = _ROUNDING * float(np.linalg.norm(features, axis=0).max() * np.linalg.norm(targets))
-        kept = max(_CACHE // (8 * len(features) * sum(features.shape)), 2)
-        self._modes = lru_cache(kept)(lambda key: modes_of(features, np.frombuffer(key, np.intp), lr))
+        self._most = max(_CACHE // (8 * len(features) * sum(features.shape)), 2)
+        self._kept: dict[bytes, Modes] = {}
+
+    def _modes(self, key: bytes) -> Modes:
+        """Those of an active set; the sets that were asked for last are kept."""
+        found = self._kept.pop(key, None) or modes_of(self.features, np.frombuffer(key, np.intp), self.lr)
+        self._kept[key] = found
+        if len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
+        return found
 
     @property
     def events(self) -> list[Event]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from groktimizer.ground.checks import whole
 from groktimizer.ground.errors import UserError
 from groktimizer.theory.clock.exponentials import lowest
 from groktimizer.theory.clock.search import LATEST
@@ -84,8 +85,9 @@ def recommend(
         The advice.
 
     Raises:
-        UserError: If no decay grants the wish.
+        UserError: If the wish is no whole number, or no decay grants it.
     """
+    whole("max_delay", max_delay, least=0)
     eta, start = 1 / ridge.sharpness if lr is None else lr, ridge.start(theta0)
     ridge.trajectory(start, eta, 0.0)  # refuses a step size with which descent without decay diverges
 

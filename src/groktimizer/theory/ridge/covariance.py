@@ -51,8 +51,10 @@ class Population:
         """Smallest eigenvalue of R'R: 0 when there are fewer test points than features."""
         if self.root.ndim < 2:
             return float(self.root.min()) ** 2 if self.scale is None else self.scale
-        narrow = self.root.shape[0] < self.root.shape[1]
-        return 0.0 if narrow else float(np.linalg.svd(self.root, compute_uv=False)[-1]) ** 2
+        if self.root.shape[0] < self.root.shape[1]:
+            return 0.0
+        values = np.linalg.svd(self.root, compute_uv=False) ** 2
+        return float(values[-1]) if values[-1] > values.size * np.finfo(np.float64).eps * values[0] else 0.0
 
     def reach(self, system: Spectrum, coordinates: Array) -> tuple[Array, Array]:
         """What test targets ask for beyond ``V coordinates``: the null space's part and the rest, of shape (N,)."""
@@ -98,4 +100,5 @@ def covariance_of(value: npt.ArrayLike | None, m: int) -> Population:
         raise UserError(
             f"covariance: eigenvalue {values[0]:.3g} is negative, accepted are positive semidefinite matrices"
         )
-    return Population((vectors * np.sqrt(np.maximum(values, 0.0))).T)
+    values[values < m * np.finfo(np.float64).eps * size] = 0.0
+    return Population((vectors * np.sqrt(values)).T)

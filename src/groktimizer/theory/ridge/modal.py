@@ -6,7 +6,7 @@ so the null-space component of theta(0) keeps its direction and one number, its 
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -33,6 +33,9 @@ class Start:
     flat: Array
 
 
+_KEPT = 4  # starts whose factors are kept
+
+
 class Modal:
     """A ridge problem by its modes.
 
@@ -54,7 +57,7 @@ class Modal:
         self.teacher = self.locate(teacher)
         self.residual = system.values * self.teacher.coordinates + self.noise
         self.zero = Start(np.zeros_like(teacher), np.zeros(self.rank), np.zeros_like(teacher))
-        self._upper = lru_cache(maxsize=4)(self._factored)  # a start is asked for many decays
+        self._factors: list[tuple[Start, Array]] = []  # of the last few starts: one is asked for many decays
 
     def locate(self, vector: Array) -> Start:
         """Split a vector (m,); without a null space its component there is exactly 0."""
@@ -98,6 +101,11 @@ class Modal:
         left = missing - along * start.flat / size if size > 0 else missing
         rest = self.population.scale * float(left @ left)
         return Diagonal(root * np.append(np.ones(self.rank), size), root * np.append(distance, along), rest)
+
+    def _upper(self, start: Start) -> Array:
+        known = [kept for kept in self._factors if kept[0] is start] or [(start, self._factored(start))]
+        self._factors = [*known, *(kept for kept in self._factors if kept[0] is not start)][:_KEPT]
+        return known[0][1]
 
     def _factored(self, start: Start) -> Array:
         """Upper factor of the images of V, of the start's null-space part, and of what is wanted of it, as columns."""
