@@ -70,7 +70,11 @@ class LowRankForecast:
 
 
 def outlook(problem: LowRank, start: Tensor, lr: float, weight: float, tolerances: tuple[float, float]) -> Outlook:
-    """Recoverability and law, without a step, of a problem with its truth; tolerances of train and recovery error."""
+    """Recoverability and law, without a step, of a problem with its truth.
+
+    Returns:
+        Both, for lr at most 1 / sharpness, a weight below `weight_limit`, and tolerances of train and recovery error.
+    """
     train, test = tolerances
     checks.positive(train_tolerance=train, test_tolerance=test)
     rate = numbers("lr", lr)

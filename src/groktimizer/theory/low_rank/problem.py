@@ -167,7 +167,8 @@ class LowRank:
             The law.
 
         Raises:
-            UserError: If a setting is not accepted, or recovery is impossible.
+            UserError: If lr is not below 2 / sharpness, the weight not below `weight_limit` or the tolerance not
+                positive, or if recovery is impossible.
         """
         truth = self.known_truth()
         lacking = shortage(self.measurements, truth)
