@@ -34,7 +34,7 @@ from torch.nn.parallel import DistributedDataParallel
 from groktimizer import GROKtimizer, GroupL1, Nuclear
 from rank_settings import CUTS, REPLICATED, SETTINGS
 
-STEPS = 50
+STEPS = 36
 Found = dict[str, Any]
 SCENARIOS: dict[str, Callable[[int, str], Found]] = {}
 

@@ -1,6 +1,7 @@
 """The norm gap against closed forms: ridge, the Lasso through a diagonal network, and what a state cannot undercut."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,8 @@ def test_a_linear_model_has_the_gap_of_the_closed_form():
         dual = np.linalg.solve(gram + math.exp(log_weight) * np.eye(20), y)
         return float(np.square(gram @ dual - y).mean()), float(np.linalg.norm(x.T @ dual))
 
-    least = at(brentq(lambda log: at(log)[0] - level, -10.0, 8.0))[1]
+    root: Any = brentq(lambda log: at(log)[0] - level, -10.0, 8.0)
+    least = at(float(root))[1]
     found = norm_gap(model, squared(features, targets), level, penalised=[model.weight])
     assert found.norm == pytest.approx(math.sqrt(60)) and found.level == level
     assert found.least == pytest.approx(least, rel=1e-3) and found.least >= least * (1 - 1e-6)

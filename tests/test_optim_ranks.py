@@ -31,7 +31,7 @@ def found(ranks: list[dict[str, Any]], scenario: str) -> list[dict[str, Any]]:
     [("fully_sharded", name) for name in SETTINGS] + [("replicated", name) for name in REPLICATED],
 )
 def test_two_ranks_take_the_steps_of_one_process(ranks: Any, scenario: str, setting: str) -> None:
-    """float64, 50 steps across the switch, untuned; each rank has half the data."""
+    """float64, 36 steps across the switch, untuned; each rank has half the data."""
     for mine in found(ranks, scenario):
         assert mine[setting]["distance"] < 1e-12
         ours, alone = mine[setting]["switch"]
