@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from groktimizer.cli import main
 from groktimizer.results import Store
@@ -63,6 +64,12 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "twice.py").write_text(OWN)
     monkeypatch.delitem(sys.modules, "twice", raising=False)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than what they show; `test_draw` and `test_predict` look at them."""
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
 
 
 def told(words: list[str], folder: Path) -> dict[str, Any]:

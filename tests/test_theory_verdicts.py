@@ -113,6 +113,7 @@ def test_along_the_face_the_nuclear_norm_is_linear():
 # a near miss is no obstacle
 
 
+@pytest.mark.slow
 def test_a_miss_within_the_tolerance_is_not_hopeless():
     data = MatrixTask(N=80).draw(1)
     problem = data.problem()
