@@ -340,6 +340,7 @@ import resource, signal, sys
 from groktimizer.cli import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+sys.dont_write_bytecode = True  # of the libraries, where it would stay cut off
 sys.exit(main(sys.argv[1:]))
 """
 

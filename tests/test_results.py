@@ -174,6 +174,7 @@ from pathlib import Path
 from groktimizer.results import StoreError, write_bytes
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+sys.dont_write_bytecode = True
 try:
     write_bytes(Path(sys.argv[1]), b"x" * 5000)
 except StoreError as error:
