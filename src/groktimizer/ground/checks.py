@@ -1,7 +1,7 @@
 """What users give, refused in one line that names the argument, its value and what is expected."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -77,9 +77,7 @@ def positive(**values: object) -> None:
         Traceback (most recent call last):
         groktimizer.UserError: lr=0.0: expected a finite number > 0
     """
-    for name, value in values.items():
-        if not (_finite(value) and value > 0):
-            raise UserError(f"{name}={value!r}: expected a finite number > 0")
+    _each(values, lambda value: value > 0, "a finite number > 0")
 
 
 def not_negative(**values: object) -> None:
@@ -91,9 +89,7 @@ def not_negative(**values: object) -> None:
     Raises:
         UserError: If one is not.
     """
-    for name, value in values.items():
-        if not (_finite(value) and value >= 0):
-            raise UserError(f"{name}={value!r}: expected a finite number ≥ 0")
+    _each(values, lambda value: value >= 0, "a finite number ≥ 0")
 
 
 def part(**values: object) -> None:
@@ -105,9 +101,7 @@ def part(**values: object) -> None:
     Raises:
         UserError: If one is not in [0, 1].
     """
-    for name, value in values.items():
-        if not (_finite(value) and 0 <= value <= 1):
-            raise UserError(f"{name}={value!r}: expected a number in [0, 1]")
+    _each(values, lambda value: 0 <= value <= 1, "a number in [0, 1]")
 
 
 def fraction(**values: object) -> None:
@@ -119,9 +113,7 @@ def fraction(**values: object) -> None:
     Raises:
         UserError: If one is not.
     """
-    for name, value in values.items():
-        if not (is_number(value) and 0.0 <= value < 1.0):
-            raise UserError(f"{name}={value!r}: expected a number in [0, 1)")
+    _each(values, lambda value: 0 <= value < 1, "a number in [0, 1)")
 
 
 def word(name: str, value: object, accepted: Iterable[str]) -> None:
@@ -140,6 +132,13 @@ def word(name: str, value: object, accepted: Iterable[str]) -> None:
         guess = nearest(value, words) if isinstance(value, str) else None
         hint = f"did you mean {guess!r}? " if guess is not None else ""
         raise UserError(f"{name}={value!r}: {hint}expected {' or '.join(words)}")
+
+
+def _each(values: Mapping[str, object], accepted: Callable[[float], bool], expected: str) -> None:
+    """Refuse the first number, by its name, that is not finite or not accepted."""
+    for name, value in values.items():
+        if not (_finite(value) and accepted(value)):
+            raise UserError(f"{name}={value!r}: expected {expected}")
 
 
 def _finite(value: object) -> TypeGuard[float]:

@@ -124,8 +124,7 @@ class _Path:
 
     def point(self, state: State) -> Point:
         """Loss and norm of a state."""
-        self._place(state)
-        return Point(float(self.loss(self.model).detach()), math.sqrt(float(self._square().detach())), state)
+        return Point(self._value(state), math.sqrt(float(self._square().detach())), state)
 
     def checked(self, state: State) -> Point:
         """The network under test, after a look at the loss and the level."""
@@ -165,12 +164,14 @@ class _Path:
                 break
             low, good, weight = weight, point, max(RAISE * weight, self.level / point.norm**2 / RAISE)
             found.append(good)
+        if bad is None:
+            return found
         high = weight
-        for _ in range(HALVINGS if bad is not None else 0):
+        for _ in range(HALVINGS):
             if good.loss >= (1.0 - CLOSE) * self.level:
                 break
             middle = math.sqrt(low * high) if low > 0.0 else high / RAISE
-            tried = [self.minimise(point.state, middle) for point in (good, bad) if point is not None]
+            tried = [self.minimise(point.state, middle) for point in (good, bad)]
             fits = [point for point in tried if point.loss <= self.level]
             if fits:
                 low, good = middle, min(fits, key=lambda point: point.norm)

@@ -15,7 +15,7 @@ Runs of vectors lie side by side: two matrix products a step serve all of them. 
 hardly turn, so Q is kept, and one sweep of it does instead of a decomposition: a tenth of LAPACK's time for a 10 x 10
 matrix, to the same digits. Accelerated runs multiply rounding, since it decides when they restart: two computations
 that differ in the last digit are apart by 1e-3 after a thousand steps. Against the same run in extended precision,
-times differed by less than a percent where recovery is easy, by a tenth where it is barely possible.
+times differed by less than a percent where recovery is easy, by up to a fifth where it is barely possible.
 """
 
 import math
