@@ -154,6 +154,7 @@ def fully_sharded(rank: int, _: str) -> Found:
         found[name] = {
             "distance": distance(parameters(model), wanted),
             "switch": (opt.switch_step, switch),
+            "finish": opt.state_dict()["param_groups"][0]["control"]["finish_step"],
             "collectives": counts,
             "status": opt.status,
             "scales": opt.param_groups[0]["scales"],

@@ -24,7 +24,7 @@ def test_the_guard_saves_a_poisoned_run_whatever_the_poll(poll: int) -> None:
         problem.params[0].fill_(math.nan)
     run(problem, lambda: opt.step(problem.closure), 200)
     assert opt.state_dict()["param_groups"][0]["control"]["rollbacks"] == 1
-    assert problem.loss().item() < 0.2
+    assert 0.18 < problem.loss().item() < 0.22  # the constraint binds
 
 
 def composite(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -71,10 +71,10 @@ def test_a_base_that_counts_steps_in_its_group_hands_over_its_count_and_beta2() 
 
     problem = Problem()
     opt = problem.optimizer({"base": adamp, "interpolation": 0.2})
-    run(problem, lambda: opt.step(problem.closure), 250)
+    run(problem, lambda: opt.step(problem.closure), 100)
     assert opt.switch_step is not None
     group = opt.param_groups[0]
-    assert (group["beta2"], group["moment_steps"]) == (0.95, 250)
+    assert (group["beta2"], group["moment_steps"]) == (0.95, 100)
 
 
 def test_a_relative_level_needs_a_positive_first_loss() -> None:

@@ -111,8 +111,8 @@ def test_a_bad_step_is_undone_bit_for_bit() -> None:
     assert all(torch.equal(value, wanted) for value, wanted in zip(problem.values(), kept, strict=True))
     assert not any(opt.state[param]["exp_avg"].any() for param in problem.params)
     assert "rolled back once" in opt.status
-    run(problem, lambda: opt.step(problem.closure), 150)
-    assert problem.loss().item() < 0.2
+    run(problem, lambda: opt.step(problem.closure), 400)
+    assert 0.19 < problem.loss().item() < 0.21  # the constraint binds
     assert all(torch.isfinite(value).all() for value in problem.values())
 
 
@@ -211,7 +211,7 @@ def test_a_detector_of_ones_own_decides() -> None:
 
 def test_losses_of_accumulated_gradients_are_averaged_and_unread_ones_are_saved() -> None:
     problem = Problem()
-    opt = problem.optimizer({"poll": 4})
+    opt = problem.optimizer({"poll": 4, "interpolation": 0.2})
     for loss in (1.0, 2.0, 3.0):
         opt.observe(loss - 0.5)
         opt.observe(torch.tensor(loss + 0.5))

@@ -40,11 +40,14 @@ def test_two_ranks_take_the_steps_of_one_process(ranks: Any, scenario: str, sett
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_sharded_step_makes_one_small_reduction(ranks: Any, setting: str) -> None:
-    """And a few more on the step of the switch, where norm, weights and curvature are measured for the first time."""
+    """And a few more where phase 2 and its finish begin: norm, weights, curvature are measured for the first time."""
     for mine in found(ranks, "fully_sharded"):
         counts, switch = mine[setting]["collectives"], mine[setting]["switch"][0]
-        assert [count for step, count in enumerate(counts) if step != switch] == [1] * (len(counts) - 1)
-        assert counts[switch] <= 5
+        finish = mine[setting]["finish"]
+        assert (finish >= 0) is (setting == "adaptive")
+        usual = [count for step, count in enumerate(counts) if step not in {switch, finish}]
+        assert usual == [1] * len(usual)
+        assert max(counts[switch], counts[finish]) <= 5
 
 
 def test_scales_and_status_are_the_whole_tensors_on_every_rank(ranks: Any) -> None:

@@ -150,7 +150,7 @@ def test_a_replaced_tensor_is_trained_in_either_phase(options: dict[str, Any], c
 
 def test_the_base_works_on_the_groups_own_lists_and_state() -> None:
     problem = Problem()
-    opt = problem.optimizer({})
+    opt = problem.optimizer({"interpolation": 0.2})
     opt.step(problem.closure)
     assert opt.base is not None
     assert opt.base.state is opt.state
@@ -215,7 +215,8 @@ def test_an_observed_loss_replaces_the_closures() -> None:
     assert all(torch.equal(a, b) for a, b in zip(problem.values(), twin.values(), strict=True))
 
 
-def test_a_phase_one_file_is_no_larger_than_adams_but_for_the_snapshot() -> None:
+def test_a_phase_one_file_is_no_larger_than_adams_but_for_the_snapshot_and_the_probes() -> None:
+    """Keys and shapes are those of every step; what an untuned run will end in, two tensors to probe by, included."""
     import io
 
     def size(opt: torch.optim.Optimizer) -> int:
@@ -223,9 +224,10 @@ def test_a_phase_one_file_is_no_larger_than_adams_but_for_the_snapshot() -> None
         torch.save(opt.state_dict(), buffer)
         return buffer.getbuffer().nbytes
 
-    for guard, buffers in ((False, 2), (True, 3)):
+    given: dict[str, Any] = {"lr": 1e-3, "weight_decay": 1.0}
+    for guard, options, buffers in ((False, given, 2), (True, given, 3), (False, {}, 4), (True, {}, 5)):
         params = [nn.Parameter(torch.randn(300, 300)) for _ in range(4)]
-        ours, adam = GROKtimizer(params, guard=guard), torch.optim.Adam(params)
+        ours, adam = GROKtimizer(params, guard=guard, **options), torch.optim.Adam(params)
         for param in params:
             param.grad = torch.ones_like(param)
         for opt in (ours, adam):

@@ -9,7 +9,7 @@ import gc
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeAlias
 
 import torch
@@ -67,13 +67,15 @@ class Scope:
         groups: Process groups to sum over, one after the other; none: this process decides alone.
         size: Ranks in all.
         cut: Whether tensors are cut over them, so that a sum over entries is a sum over ranks. Where every rank holds
-            whole tensors (perhaps not all of them: ZeroRedundancyOptimizer), only losses are summed.
+            whole tensors, only losses are summed.
+        divided: Whether each tensor is on one rank only (ZeroRedundancyOptimizer).
         wrapper: The DistributedDataParallel module that made these ranks one, if it is one.
     """
 
     groups: tuple[Any, ...] = ()
     size: int = 1
     cut: bool = False
+    divided: bool = False
     wrapper: Any = None
 
     def share(self, param: Tensor) -> float:
@@ -85,7 +87,7 @@ class Scope:
         Returns:
             1 for what is cut over all ranks, 1/size for what each of them has whole.
         """
-        if not self.cut:
+        if self.divided or not self.cut:
             return 1.0
         mesh = getattr(param, "device_mesh", None)
         if mesh is None:
@@ -162,7 +164,7 @@ class Agreement:
             return ALONE
         wrapper = _wrapper(params)
         if wrapper is not None:
-            return Scope((wrapper.process_group,), dist.get_world_size(wrapper.process_group), wrapper=wrapper)
+            return _wrapped(wrapper, params)
         warnings.warn(
             f"torch.distributed runs {dist.get_world_size()} ranks, but these parameters are neither sharded nor in a "
             "DistributedDataParallel module: this rank decides alone; if the ranks train one model, pass "
@@ -252,6 +254,16 @@ def scope_of_shards(params: Sequence[Tensor], process_group: Group = None) -> Sc
 
 def _over(group: Any) -> Scope:
     return Scope((group,), dist.get_world_size(group), cut=True)
+
+
+def _wrapped(wrapper: Any, params: Sequence[Tensor]) -> Scope:
+    """The ranks of DistributedDataParallel, which hold all the tensors, or each its own: then all of them make one."""
+    scope = Scope((wrapper.process_group,), dist.get_world_size(wrapper.process_group), wrapper=wrapper)
+    if scope.joining:
+        return scope
+    held = torch.tensor([float(sum(param.numel() for param in params))], device=device_of(params))
+    divided = float(scope.total(held)) == sum(param.numel() for param in wrapper.parameters() if param.requires_grad)
+    return replace(scope, cut=divided, divided=divided)
 
 
 def _wrapper(params: Sequence[Tensor]) -> Any:

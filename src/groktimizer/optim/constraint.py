@@ -22,6 +22,8 @@ class Rule:
         hold: Units of damped time before decay may shrink.
         decay_gain: Shrinking of the decay for each step above the level, times ``min(1, ln(mean / level))``.
         growth: Growing of the decay for each step below the level, times ``min(1, ln(level / mean))``.
+        pace: Damped time that a step takes from which on decay changes at these rates once the loss has come back; of
+            slower steps in proportion, so that the weights follow.
         late_gain: Shrinking of lr above the level when the loss has not come back within `hold`.
         lr_gain: Shrinking of lr above the level once the loss has come back below it.
         cooling: Damped time over which lr falls by 1/e while the loss stays below the level; inf: never.
@@ -42,6 +44,7 @@ class Rule:
     hold: float = 6.0
     decay_gain: float = 0.02
     growth: float = 0.0
+    pace: float = 0.0
     late_gain: float = 0.04
     lr_gain: float = 0.05
     cooling: float = 8.0
@@ -63,6 +66,7 @@ RULES = {
         hold=0.0,
         decay_gain=0.05,
         growth=0.05,
+        pace=0.1,
         lr_gain=0.0,
         late_gain=0.0,
         cooling=math.inf,
@@ -130,6 +134,21 @@ def enter(state: Control, rule: Rule) -> None:
     state.lr_scale, state.decay_scale = inherited(state, rule)
 
 
+def finish(state: Control, rule: Rule, multiplier: float) -> None:
+    """Set what the Euclidean finish begins with.
+
+    Args:
+        state: The control numbers, changed in place.
+        rule: The constants of the Euclidean metric.
+        multiplier: The decay that holds theta against the gradient, in units of the nominal one; without one, <= 0,
+            decay begins weak and grows.
+    """
+    state.finish_step = max(0, state.steps - 1)
+    state.lr_retreat, state.decay_retreat = 1.0, 1.0
+    state.lr_scale, state.decay_scale = 1.0, max(multiplier, rule.start)
+    state.above, state.outside, state.since_kept = 0, 0, rule.keep_every
+
+
 def inherited(state: Control, rule: Rule) -> tuple[float, float]:
     """The factors on lr and decay with which phase 2 begins, and begins again.
 
@@ -172,10 +191,13 @@ def constrain(state: Control, loss: float, level: float, rate: float, rule: Rule
     if high < level and state.damped_time > rule.ring:
         state.returned = True
     state.damped_time += rate
+    gain = 1.0 / stretch(state)
+    if state.returned and rate < rule.pace:
+        gain *= rate / rule.pace
     if excess > 0.0:
-        _shrink(state, min(1.0, excess) / stretch(state), rule)
+        _shrink(state, gain * min(1.0, excess), rule)
     elif high <= level:
-        deficit = min(1.0, math.log(level / max(high, 1e-300))) / stretch(state)
+        deficit = gain * min(1.0, math.log(level / max(high, 1e-300)))
         if rule.growth:
             state.decay_scale = min(state.decay_scale * math.exp(rule.growth * deficit), cap)
         if state.returned:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from groktimizer.optim.noise import Noise
 
-VERSION = 2  # of state dicts
+VERSION = 3  # of state dicts; 2 had no finish, 1 other names
+EMPTY, REFILLED = 1, 2  # of `Control.emptied`
 OWN = ("noise", "detector")  # fields that hold several numbers, each stored under a name of its own
 
 
@@ -19,12 +20,14 @@ class Control:
     """Numbers of one type each for ever; nan and -1 stand for "not yet".
 
     Args:
-        metric: The optimizer's metric.
+        metric: The metric that the optimizer was made with.
         phase: 1 while fitting, 2 while shrinking the norm.
         steps: Steps taken.
         switch_step: Steps taken before phase 2 began.
+        finish_step: Steps taken before the Euclidean finish of the adaptive metric began.
         observed: Whether a loss was ever given.
         first_loss: The first training loss.
+        emptied: 1 while the penalised weights are at zero, to see what that loses; 2 once it is known, or not asked.
         last_loss: The last one.
         best_loss: The best one.
         best_step: The step at which it was seen.
@@ -61,7 +64,9 @@ class Control:
     phase: int = 1
     steps: int = 0
     switch_step: int = -1
+    finish_step: int = -1
     observed: bool = False
+    emptied: int = 0
     first_loss: float = math.nan
     last_loss: float = math.nan
     best_loss: float = math.nan

@@ -8,6 +8,10 @@ from groktimizer.ground.checks import fraction, is_number, positive, whole
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import noise
 
+REST, RESTS = 60, 0.2  # losses, and share of all losses, without a fall that are a plateau
+FALLS, HALF = 0.9, 0.5  # what counts as a fall; the share of the reference below which a plateau is a fit
+ABOVE = 2.0  # the level, in units of the loss that was got to
+LOSSES = ("first", "smoothed", "empty", "lowest", "plateau")
 UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
 
 
@@ -40,8 +44,13 @@ class Detector(Protocol):
 class LossBelow:
     """Interpolation is reached when the smoothed training loss stays below a level.
 
-    The level is `absolute`, or `fraction` of the first loss seen. The loss is smoothed by
-    ``s <- smoothing s + (1 - smoothing) loss`` and must be below the level `patience` times in a row.
+    The level is `absolute`, or `fraction` of the first loss seen, or of `empty`, the loss of the model with its
+    penalised weights at zero, where that is smaller: a large initialisation inflates the first loss. The loss is
+    smoothed by ``s <- smoothing s + (1 - smoothing) loss`` and must be below the level `patience` times in a row.
+
+    A relative level may be out of reach (wrong labels, a network too small). Once the smoothed loss, below half of that
+    reference, has not fallen by a tenth within 60 losses or a fifth of all so far, whichever is more, it counts as
+    interpolated, and the level is twice the loss it got to.
 
     Where batches differ (`noise.noisy`) a few lucky ones say nothing. The mean over a window of losses must then be
     below the level by its `noise.uncertainty`: standard error and what a lucky streak may have hidden. The first loss
@@ -69,6 +78,10 @@ class LossBelow:
     first: float | None = None
     smoothed: float | None = None
     below: int = 0
+    empty: float | None = None
+    lowest: float | None = None
+    resting: int = 0
+    plateau: float | None = None
     seen: noise.Noise = field(default_factory=noise.Noise, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,11 +97,21 @@ class LossBelow:
     @property
     def level(self) -> float | None:
         """The interpolation level epsilon in units of the loss; None before the first loss."""
-        if self.absolute is not None:
-            return self.absolute
-        if self.first is None:
+        least = self.least
+        return least if least is None or self.plateau is None else max(least, ABOVE * self.plateau)
+
+    @property
+    def least(self) -> float | None:
+        """The level without a plateau."""
+        reference = self._reference
+        return self.absolute if reference is None else self.fraction * reference
+
+    @property
+    def _reference(self) -> float | None:
+        if self.absolute is not None or self.first is None:
             return None
-        return self.fraction * (noise.start(self.seen) if self._differ else self.first)
+        first = noise.start(self.seen) if self._differ else self.first
+        return first if self.empty is None else min(first, self.empty)
 
     def update(self, loss: float) -> bool:
         """Take in one training loss.
@@ -115,10 +138,22 @@ class LossBelow:
         past = loss if self.smoothed is None else self.smoothed
         self.smoothed = self.smoothing * past + (1.0 - self.smoothing) * loss
         noise.take_in(self.seen, loss)
+        self._rest(self.seen.mean if self._differ else self.smoothed)
         level = self.level
         assert level is not None
         self.below = self.below + 1 if self.smoothed < level else 0
         return self._confident(level) and self.below >= self.patience
+
+    def _rest(self, loss: float) -> None:
+        """Note how long the loss has not fallen, and where, if that is long enough to be a plateau."""
+        reference = self._reference
+        if reference is None or self.plateau is not None:
+            return
+        self.resting += 1
+        if self.lowest is None or loss < FALLS * self.lowest:
+            self.lowest, self.resting = loss, 0
+        elif self.lowest < HALF * reference and self.resting >= max(REST, RESTS * self.seen.losses):
+            self.plateau = self.lowest
 
     @property
     def _differ(self) -> bool:
@@ -142,8 +177,9 @@ class LossBelow:
         Returns:
             Plain numbers, nan for what is not known yet.
         """
-        first, smoothed = (math.nan if number is None else number for number in (self.first, self.smoothed))
-        return {"first": first, "smoothed": smoothed, "below": self.below} | self.seen.to_dict()
+        known = {name: getattr(self, name) for name in LOSSES}
+        plain = {name: math.nan if number is None else number for name, number in known.items()}
+        return plain | {"below": self.below, "resting": self.resting} | self.seen.to_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave.
@@ -151,7 +187,8 @@ class LossBelow:
         Args:
             state: Plain numbers.
         """
-        known = [state[name] for name in ("first", "smoothed")]
-        self.first, self.smoothed = (None if number is None or math.isnan(number) else number for number in known)
-        self.below = state["below"]
+        for name in LOSSES:
+            number = state.get(name)
+            setattr(self, name, None if number is None or math.isnan(number) else number)
+        self.below, self.resting = state["below"], state.get("resting", 0)
         self.seen = noise.Noise.from_dict(state)

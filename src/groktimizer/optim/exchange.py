@@ -19,6 +19,8 @@ def exchange(
     control: Control,
     settings: Settings,
     scope: Scope,
+    *,
+    now: bool = False,
 ) -> tuple[list[float], list[float] | None]:
     """Take in what all ranks have to say at this step; of a process that decides alone, its own losses.
 
@@ -31,12 +33,13 @@ def exchange(
         control: The control numbers, this step counted; ``turn`` and ``norm`` are changed.
         settings: The optimizer's settings.
         scope: Who takes part; where ranks may run out of data, none of their losses is used.
+        now: Whether to read the losses whatever the poll.
 
     Returns:
         The losses to act on now; the sums of `calibration.parts` if this step begins or completes a probe.
     """
     if not scope.groups:
-        return inbox.take(), None
+        return inbox.take(now=now), None
     if scope.joining:
         return [], None
     shrinking = control.phase > 1
@@ -48,7 +51,8 @@ def exchange(
         extras += calibration.parts(groups, state, control, scope)
     if weighing:
         extras.append(sum(upkeep.squares(groups, scope)))
-    found, sums = inbox.agree(extras, scope, device_of([p for group in groups for p in group["params"]]))
+    device = device_of([param for group in groups for param in group["params"]])
+    found, sums = inbox.agree(extras, scope, device, now=now)
     if turning:
         control.turn, sums = sums[0], sums[1:]
     if weighing:

@@ -12,12 +12,10 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from groktimizer.optim import (
-    calibration,
     constraint,
     guard,
     losses,
     phase_two,
-    proximal,
     restore,
     settings,
     store,
@@ -27,7 +25,7 @@ from groktimizer.optim import (
 )
 from groktimizer.optim import status as status_texts
 from groktimizer.optim.agreement import ALONE, Agreement, Group, Scope, check_process_group, scope_of_shards
-from groktimizer.optim.control import Control
+from groktimizer.optim.control import EMPTY, Control
 from groktimizer.optim.detector import Detector
 from groktimizer.optim.exchange import exchange
 from groktimizer.optim.groups import check_options, check_parameters, check_placement
@@ -46,6 +44,9 @@ class GROKtimizer(Optimizer):
     1/(eta lambda). ``metric="euclidean"`` takes the gradient as force; ``metric="adaptive"`` the gradient over its
     root second moment, clipped to [-1, 1]. The momentum follows lr and decay at every step, schedulers included.
 
+    By default the excursion of the loss after the switch, where generalisation happens, runs in the adaptive metric,
+    and the run ends in the Euclidean one, whose fixed points have the least norm at the interpolation level.
+
     The two phases and critically damped momentum are the idea of arXiv 2606.01521 (Muscarnera, Ruhrberg Estévez,
     Xiao, van der Schaar); only its abstract is public to us, so the rule here is derived, and the switch, the adaptive
     metric, the constraint and the guard are ours.
@@ -55,12 +56,13 @@ class GROKtimizer(Optimizer):
         lr: Step size eta of phase 2; None finds it (adaptive: the measured default; Euclidean: from the curvature,
             which needs full batches, or a closure that evaluates one batch).
         weight_decay: Weight lambda of the penalty in phase 2; None shrinks the norm as fast as the loss allows.
-        metric: ``"adaptive"`` or ``"euclidean"``.
+        metric: ``"adaptive"`` (untuned and on full batches it ends in the Euclidean one) or ``"euclidean"``.
         penalty: The complexity h that phase 2 minimises, of weight weight_decay: `L2`, or one with a proximal map
             (`L1`, `GroupL1`, `Nuclear`, `Elastic`), for accelerated proximal steps (see `optim.proximal`).
         damping: Damping ratio zeta; 1 is critical.
-        interpolation: When phase 2 begins: None (smoothed loss below 2 % of its first value), a loss level, a
-            `Detector`, or ``float("inf")`` (at once: a model that has memorised already).
+        interpolation: When phase 2 begins: None (smoothed loss below 2 % of its first value, or of what weights of
+            zero lose; or on a plateau below half of that), a loss level, a `Detector`, or ``float("inf")`` (at once: a
+            model that has memorised already).
         base: ``callable(param_groups) -> Optimizer`` for phase 1; None is Adam, lr 1.2e-2, betas (0.9, 0.98).
         guard: Keep the last interpolating state (one copy of the parameters) and return to it when the loss leaves.
         beta2: Decay rate of second moments where phase 1 brings none of its own.
@@ -120,8 +122,8 @@ class GROKtimizer(Optimizer):
         poll: int | None = None,
         process_group: Group = None,
     ) -> None:
-        self._settings = settings.Settings(metric, penalty, guard, compiled, poll)
-        self._settings.check(foreach=foreach, fused=fused, capturable=capturable, differentiable=differentiable)
+        self._chosen = settings.Settings(metric, penalty, guard, compiled, poll)
+        self._chosen.check(foreach=foreach, fused=fused, capturable=capturable, differentiable=differentiable)
         check_process_group(process_group)
         self._factory = BaseFactory(base or default_base)
         self._agreement = Agreement(process_group)
@@ -181,6 +183,11 @@ class GROKtimizer(Optimizer):
     def _control(self) -> Control:
         return Control.of(self.param_groups)
 
+    @property
+    def _settings(self) -> settings.Settings:
+        """The settings as they are now: in the finish those of the Euclidean metric."""
+        return self._chosen if self._control.finish_step < 0 else self._chosen.finish
+
     def _norm(self) -> float:
         """Norm of what is penalised; of sharded tensors as of the last reduction, since one rank may ask alone."""
         if self._shards() is None:
@@ -199,15 +206,15 @@ class GROKtimizer(Optimizer):
     @override
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add tensors to optimise, with any of lr, weight_decay, damping, beta2, eps, in the phase that is on."""
-        group = settings.complete(param_group, self.defaults, self._settings)
+        group = settings.complete(param_group, self.defaults, self._chosen)
         known = {id(param) for other in self.param_groups for param in other["params"]}
         params = settings.tensors(group["params"])
         check_parameters(params, known)
         given = {"lr": group["lr_given"], "weight_decay": group["decay_given"]}
         check_options({key: group[key] for key in (*self.defaults, "penalty") if given.get(key, True)})
         scope = scope_of_shards(params, self._agreement.process_group)
-        group["scales"] = self._settings.scales(params, given=group["lr_given"], scope=scope)
-        settings.check_effective(group, self._settings)
+        group["scales"] = self._chosen.scales(params, given=group["lr_given"], scope=scope)
+        settings.check_effective(group, self._chosen)
         check_placement(group["penalty"], params, group["weight_decay"])
         super().add_param_group(group)
         self._agreement.known = None
@@ -261,28 +268,33 @@ class GROKtimizer(Optimizer):
         scope = ALONE if asked else self._agreement.known or self._agreement.scope(self._params)
         if scope.joining:
             self._say(status_texts.JOINING)
-        found, squares = exchange(self._inbox, self.param_groups, self.state, state, self._settings, scope)
-        action = guard.Action.CONTINUE
-        for position, value in enumerate(found, start=1):
-            action = self._take_in(value, scope, newest=position == len(found))
-            if action is guard.Action.ROLL_BACK:
-                break  # later losses belong to the path that is given up
-        if state.phase == 1:
-            self._step_base(closure, loss)
-        elif action is guard.Action.ROLL_BACK:
-            guard.roll_back(self.param_groups, self.state)
-            state.age, state.turn = 0.0, 0.0
+        now = self._chosen.guard and switch.asks(self._detector, state)
+        found, squares = exchange(self._inbox, self.param_groups, self.state, state, self._settings, scope, now=now)
+        if state.emptied == EMPTY:
+            guard.refill(self.param_groups, self.state)
+            switch.take_in_empty(state, found)
         else:
-            moving = self._prepare()
-            if action is guard.Action.KEEP:
-                guard.keep(self.param_groups, self.state)
-            if not asked:
-                self._shrink(moving, closure, scope, squares)
+            inflated = now and switch.inflated(found, *weighing.along(self.param_groups, scope))
+            action = self._judge(found, scope)
+            if state.phase == 1:
+                self._step_base(closure, loss)
+            else:
+                self._step_two(action, closure, scope, squares, asked=asked)
+            if inflated and state.phase == 1:
+                guard.empty(self.param_groups, self.state, state)
         self._inbox.clear()  # what further evaluations of a closure observed
         if asked:
             store.rewind(self.state)
         self._say_what_is_due()
         return loss
+
+    def _judge(self, losses: list[float], scope: Scope) -> guard.Action:
+        action = guard.Action.CONTINUE
+        for position, loss in enumerate(losses, start=1):
+            action = self._take_in(loss, scope, newest=position == len(losses))
+            if action is guard.Action.ROLL_BACK:
+                break  # later losses belong to the path that is given up
+        return action
 
     def _say_what_is_due(self) -> None:
         if self._control.steps % status_texts.EVERY == 0:
@@ -305,14 +317,12 @@ class GROKtimizer(Optimizer):
             self._enter_phase_two(scope)
         if math.isnan(state.start_loss):
             state.start_loss = loss
-        needed = not all(group["decay_given"] for group in self.param_groups)
-        level = switch.level(self._detector, state, loss, needed=needed)
+        given = all(group["decay_given"] for group in self.param_groups)
+        level = switch.level(self._detector, state, loss, needed=not given)
         if math.isnan(level):
             return guard.Action.CONTINUE
-        reference = phase_two.reference_decay(self.param_groups, state, self._settings)
-        lr = float(phase_two.numbers(self.param_groups[0], state, reference)[0])
-        cap = 0.25 / lr if lr > 0.0 else math.inf
-        constraint.constrain(state, loss, level, math.sqrt(lr * reference), self._settings.rule, cap=cap)
+        phase_two.constrain(self.param_groups, state, self._settings, loss, level)
+        phase_two.finish(self.param_groups, self.state, state, self._settings, scope)
         if not self._settings.guard:
             return guard.Action.CONTINUE
         return guard.watch(state, loss, level, state.first_loss, self._settings.rule, newest=newest)
@@ -320,9 +330,7 @@ class GROKtimizer(Optimizer):
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
         one = self._one or self._build_base()
         one.share(self.param_groups, self.state)
-        for param in self._params:
-            if param.grad is not None and param.grad.layout != torch.strided:
-                upkeep.refuse_sparse(param)
+        upkeep.check_dense(self._params)
         anneal = self._control.anneal_scale
         one.anneal([settings.schedule_factor(group) * anneal for group in self.param_groups])
         scales = None
@@ -347,25 +355,20 @@ class GROKtimizer(Optimizer):
         self._one = None
 
     # ---------------------------------------------------------------- phase 2
-    def _shrink(self, moving: list[phase_two.Moving], closure: Any, scope: Scope, squares: list[float] | None) -> None:
-        state, groups = self._control, self.param_groups
-        if not state.probes_left:
-            weighing.weigh(groups, self.state, self._settings, scope)  # a probe is a step away from where theta is
-        if self._settings.calibrates(groups) and calibration.due(state):
-            squares = squares or calibration.sums_of(groups, self.state, state, scope)
-            if calibration.refresh(groups, self.state, state, closure, squares, scope):
-                return
-        reference = phase_two.reference_decay(groups, state, self._settings)
-        flush = state.steps % upkeep.FLUSH_EVERY == 0
-        age = proximal.restart(groups, self.state, state) if proximal.due(groups) else None
-        turns: list[Tensor] = []
-        for group, own in zip(groups, moving, strict=True):
-            numbers = phase_two.numbers(group, state, reference)
-            turn = phase_two.advance(group, own, self._settings, numbers, age=age, scope=scope, flush=flush)
-            if turn is not None:
-                turns.append(turn)
-        if turns:
-            state.turn = torch.stack([turn.to(turns[0].device) for turn in turns]).sum()
+    def _step_two(
+        self, action: guard.Action, closure: Any, scope: Scope, squares: list[float] | None, *, asked: bool
+    ) -> None:
+        if action is guard.Action.ROLL_BACK:
+            guard.roll_back(self.param_groups, self.state)
+            self._control.age, self._control.turn = 0.0, 0.0
+            return
+        moving = self._prepare()
+        if action is guard.Action.KEEP:
+            guard.keep(self.param_groups, self.state)
+        if not asked:
+            phase_two.step(
+                self.param_groups, self.state, self._control, self._settings, moving, closure, scope, squares
+            )
 
     # ---------------------------------------------------------------- saving and loading
     @override
@@ -376,7 +379,7 @@ class GROKtimizer(Optimizer):
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state of this class, or of Adam or AdamW, whose second moments are taken over."""
-        own, beta2 = restore.adopt(state_dict, self.param_groups, self._settings.metric)
+        own, beta2 = restore.adopt(state_dict, self.param_groups, self._chosen.metric)
         super().load_state_dict(own)
         restore.renumber(own, self.param_groups, self.state)
         saved, self._one = own["param_groups"][0]["control"], None
@@ -393,5 +396,5 @@ class GROKtimizer(Optimizer):
     @override
     def __getstate__(self) -> dict[str, Any]:
         """Everything that deepcopy and pickle need; phase 1 shares our state and lists, so it travels along."""
-        names = ("_settings", "_factory", "_agreement", "_inbox", "_detector", "_one", "_warned")
+        names = ("_chosen", "_factory", "_agreement", "_inbox", "_detector", "_one", "_warned")
         return super().__getstate__() | {name: self.__dict__[name] for name in names}

@@ -7,7 +7,8 @@ from typing import Any
 from groktimizer.optim import noise, store
 from groktimizer.optim.agreement import local
 from groktimizer.optim.constraint import Rule, between, inherited, stretch
-from groktimizer.optim.control import Control
+from groktimizer.optim.control import EMPTY, Control
+from groktimizer.optim.upkeep import penalised
 
 
 class Action(Enum):
@@ -54,7 +55,8 @@ def watch(state: Control, loss: float, level: float, first_loss: float, rule: Ru
 def _retreat(state: Control, rule: Rule) -> Action:
     """Begin phase 2 again, smaller."""
     noise.forget(state.noise)
-    state.lr_scale, state.decay_scale = inherited(state, rule)
+    if rule.inherits:
+        state.lr_scale, state.decay_scale = inherited(state, rule)
     state.lr_retreat *= rule.retreat
     state.decay_retreat *= rule.retreat
     state.mean, state.damped_time, state.returned = math.nan, 0.0, False
@@ -74,6 +76,34 @@ def keep(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None
         for param in group["params"]:
             if param.requires_grad and param in state:
                 local(store.use(state[param], param, store.SNAPSHOT)).copy_(local(param))
+
+
+def empty(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], control: Control) -> None:
+    """Keep the parameters and set those that are penalised to zero, for one loss.
+
+    Args:
+        groups: The parameter groups.
+        state: The optimizer's state, whose snapshots are written.
+        control: The control numbers, which say so.
+    """
+    control.emptied = EMPTY
+    keep(groups, state)
+    for param in penalised(groups):
+        if param in state:
+            local(param).zero_()
+
+
+def refill(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
+    """Undo `empty`.
+
+    Args:
+        groups: The parameter groups.
+        state: The optimizer's state.
+    """
+    for param in penalised(groups):
+        if param in state:
+            local(param).copy_(local(state[param][store.SNAPSHOT]))
+            state[param][store.SNAPSHOT] = store.idle(param)
 
 
 def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:

@@ -59,8 +59,11 @@ class Inbox:
         pending, self._pending = self._pending, []
         return [_mean(pending)] if len(pending) > 1 else pending
 
-    def take(self) -> list[float]:
+    def take(self, *, now: bool = False) -> list[float]:
         """Close a step of a process that decides alone.
+
+        Args:
+            now: Whether to read whatever there is.
 
         Returns:
             The losses to act on now, oldest first; empty when none is due.
@@ -71,14 +74,16 @@ class Inbox:
             return []
         sample = waiting[-1]
         on_device = isinstance(sample, Tensor) and sample.device.type != "cpu"
-        if len(waiting) < (self.poll or (DEVICE_POLL if on_device else 1)):
+        if not now and len(waiting) < (self.poll or (DEVICE_POLL if on_device else 1)):
             return []
         self._unread = []
         if len(waiting) == 1:
             return [float(waiting[0])]
         return stacked(waiting, _device(waiting)).tolist()
 
-    def agree(self, extras: list[Tensor | float], scope: Scope, device: torch.device) -> tuple[list[float], Tensor]:
+    def agree(
+        self, extras: list[Tensor | float], scope: Scope, device: torch.device, *, now: bool = False
+    ) -> tuple[list[float], Tensor]:
         """Close a step of one rank among several: one reduction, if anything is due, of losses and other sums.
 
         Readings are due by steps, not by losses, and each rank says how many losses it adds: one that observed none
@@ -88,13 +93,14 @@ class Inbox:
             extras: This rank's parts of other sums; as many on every rank.
             scope: Who takes part.
             device: Where the parameters live.
+            now: Whether to read whatever there is.
 
         Returns:
             The losses to act on now (each the mean over the ranks that saw one), and the sums of `extras`.
         """
         self._unread += self._close() or [None]
         unread = self._unread
-        if len(unread) < (self.poll or (1 if device.type == "cpu" else DEVICE_POLL)):
+        if not now and len(unread) < (self.poll or (1 if device.type == "cpu" else DEVICE_POLL)):
             unread = []
         else:
             self._unread = []

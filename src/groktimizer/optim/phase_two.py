@@ -1,16 +1,19 @@
 """One step of phase 2: the tensors that move, the numbers of each group, and the kernel or map that moves them."""
 
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from groktimizer.dynamics import critical_momentum
-from groktimizer.optim import proximal, store, updates, upkeep
+from groktimizer.optim import calibration, constraint, noise, proximal, store, updates, upkeep
 from groktimizer.optim.agreement import PLAIN, Group, Scope, local
 from groktimizer.optim.control import Control
+from groktimizer.optim.restore import begin_phase_two
 from groktimizer.optim.settings import ADAPTIVE_DECAY, Settings
-from groktimizer.optim.weighing import weighs_itself
+from groktimizer.optim.weighing import along, weigh, weighs_itself
 from groktimizer.penalties import L2
 from groktimizer.penalties.base import raised
 
@@ -60,6 +63,8 @@ def numbers(group: dict[str, Any], control: Control, reference: float) -> tuple[
     scale = control.lr_retreat
     if not group["lr_given"]:
         scale *= control.lr_scale * control.calibrated
+        if control.finish_step >= 0:
+            scale /= group["nominal_lr"]  # of the excursion's lr a schedule's factor is left
     decay = decay_of(group, control)
     return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
 
@@ -145,6 +150,86 @@ def _complete(
         if late:
             store.wake(entry, param, names)
         store.begin(entry, param, names, scales[param], 1.0 if weighs_itself(group) else 0.0)
+
+
+def constrain(groups: list[dict[str, Any]], control: Control, settings: Settings, loss: float, level: float) -> None:
+    """Move lr and decay by one training loss (see `constraint.constrain`), at the pace of the first group.
+
+    Args:
+        groups: The parameter groups.
+        control: The control numbers, changed in place.
+        settings: The optimizer's settings.
+        loss: Training loss before this step.
+        level: The interpolation level.
+    """
+    reference = reference_decay(groups, control, settings)
+    lr = float(numbers(groups[0], control, reference)[0])
+    cap = 0.25 / lr if lr > 0.0 else math.inf
+    constraint.constrain(control, loss, level, math.sqrt(lr * reference), settings.rule, cap=cap)
+
+
+def finish(
+    groups: list[dict[str, Any]], state: store.State, control: Control, settings: Settings, scope: Scope
+) -> None:
+    """Once the excursion of the loss is over, go on in the Euclidean metric, where batches do not differ.
+
+    Its curvature needs gradients of one batch. It begins at rest, without second moments, with the decay that holds
+    the weights where they are.
+
+    Args:
+        groups: The parameter groups, gradients set.
+        state: The optimizer's state.
+        control: The control numbers, after `constrain`; changed in place.
+        settings: The optimizer's settings as they are now.
+        scope: Who takes part.
+    """
+    if not control.returned or noise.noisy(control.noise) or not settings.finishes(groups):
+        return
+    nominal = max(float(group["weight_decay"]) for group in groups)
+    pull, squared = along(groups, scope)
+    constraint.finish(control, settings.finish.rule, pull / max(squared * nominal, 1e-30))
+    for group in groups:
+        begin_phase_two(group, state, settings.finish.tensors(groups), counted=set())
+
+
+def step(
+    groups: list[dict[str, Any]],
+    state: store.State,
+    control: Control,
+    settings: Settings,
+    moving: list[Moving],
+    closure: Callable[[], Any] | None,
+    scope: Scope,
+    squares: list[float] | None,
+) -> None:
+    """Move everything once, or take a step of a probe of the curvature.
+
+    Args:
+        groups: The parameter groups, gradients set.
+        state: The optimizer's state.
+        control: The control numbers, this step counted.
+        settings: The optimizer's settings.
+        moving: What moves, as `prepare` gives it.
+        closure: The user's closure, if there is one.
+        scope: Who takes part.
+        squares: The sums of `calibration.parts`, where this step's reduction carried them.
+    """
+    if not control.probes_left:
+        weigh(groups, state, settings, scope)  # a probe is a step away from where theta is
+    if settings.calibrates(groups) and calibration.due(control):
+        squares = squares or calibration.sums_of(groups, state, control, scope)
+        if calibration.refresh(groups, state, control, closure, squares, scope):
+            return
+    reference = reference_decay(groups, control, settings)
+    flush = control.steps % upkeep.FLUSH_EVERY == 0
+    age = proximal.restart(groups, state, control) if proximal.due(groups) else None
+    turns: list[Tensor] = []
+    for group, own in zip(groups, moving, strict=True):
+        turn = advance(group, own, settings, numbers(group, control, reference), age=age, scope=scope, flush=flush)
+        if turn is not None:
+            turns.append(turn)
+    if turns:
+        control.turn = torch.stack([turn.to(turns[0].device) for turn in turns]).sum()
 
 
 def advance(

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from groktimizer.ground.errors import UserError
-from groktimizer.optim import constraint, guard
+from groktimizer.optim import constraint, guard, noise, switch
 from groktimizer.optim.constraint import Rule
 from groktimizer.optim.control import Control
 from groktimizer.optim.detector import LossBelow
 from groktimizer.penalties import L2, Penalty
 
 PHASE_ONE_LR, LR, DECAY = 1.2e-2, 4e-3, 2.0  # untuned, adaptive
+PROBES, AGAIN, BETWEEN, REACH = 20, 3, 20, 1e-3  # of the curvature, in the finish
 RULES = {
     "adaptive": Rule(
         start=1.0,
@@ -27,6 +28,7 @@ RULES = {
         hold=6.0,
         decay_gain=0.02,
         growth=0.0,
+        pace=0.0,
         late_gain=0.04,
         lr_gain=0.05,
         cooling=8.0,
@@ -47,6 +49,7 @@ RULES = {
         hold=0.0,
         decay_gain=0.05,
         growth=0.05,
+        pace=0.1,
         late_gain=0.0,
         lr_gain=0.0,
         cooling=math.inf,
@@ -117,9 +120,14 @@ class Reference:
         self.first_loss: float | None = None
         self.count = 0
         rms = [math.sqrt(float((t**2).mean())) for t in self.theta]
-        self.scale = [round(min(max(r / 0.1, 1.0), 10.0), 6) for r in rms]
+        self.scale = [_scale(r) for r in rms]
         if metric == "euclidean" or self.lr_given:
             self.scale = [1.0] * len(self.theta)
+        self.finishes = metric == "adaptive" and penalty is None and lr is None and weight_decay is None
+        self.since, self.probes, self.reach = 0, 0, 0.0
+        self.heading: list[Tensor] = []
+        self.full: list[Tensor] = []
+        self.before: list[Tensor] = []
 
     def step(self, loss: float, grads: Sequence[Tensor]) -> None:
         """One step from the training loss and its gradient at ``self.theta``.
@@ -128,38 +136,86 @@ class Reference:
             loss: Training loss.
             grads: Its gradients.
         """
-        action = self._decide(loss)
+        if self.full:
+            self.theta, self.full = self.full, []
+            switch.take_in_empty(self.numbers, [loss])
+            assert self.detector is not None
+            self.detector.empty = self.numbers.detector.get("empty")
+            self.first_loss = self.numbers.first_loss
+            return
+        self.numbers.remember(loss)
+        first = self.detector is not None and self.detector.absolute is None and self.first_loss is None
+        shrunk = -sum(float((t * g).sum()) for t, g in zip(self.theta, grads, strict=True))
+        inflated = first and switch.inflated([loss], shrunk, _length(self.theta) ** 2)
+        action = self._decide(loss, grads)
         if self.phase == 1:
             self._adam(grads)
         elif action is guard.Action.ROLL_BACK and self.snapshot is not None:
             self.theta = [tensor.clone() for tensor in self.snapshot]
             self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
             self.second = [torch.zeros_like(tensor) for tensor in self.theta]
-            self.count, self.age = 0, 1
+            self.count, self.age, self.probes = 0, 1, 0
         else:
             if action is guard.Action.KEEP:
                 self.snapshot = [tensor.clone() for tensor in self.theta]
             self._shrink(grads)
+        if inflated:
+            self.full, self.theta = self.theta, [torch.zeros_like(tensor) for tensor in self.theta]
 
-    def _decide(self, loss: float) -> guard.Action:
+    def _decide(self, loss: float, grads: Sequence[Tensor]) -> guard.Action:
+        self.since += 1
         self.first_loss = loss if self.first_loss is None else self.first_loss
         if self.detector is None:
             return guard.Action.CONTINUE
         if self.phase == 1:
             constraint.anneal(self.numbers, loss)
-            if not self.detector.update(loss):
+            reached = self.detector.update(loss)
+            self.numbers.detector = self.detector.state_dict()
+            if not reached:
                 return guard.Action.CONTINUE
-            self.phase = 2
+            self.phase, self.since = 2, 0
             constraint.enter(self.numbers, self.rule)
-        level = self.detector.level
-        if level is None:
-            return guard.Action.CONTINUE
+        level = switch.level(self.detector, self.numbers, loss, needed=True)
         lr, decay = self._lr(), self._pace()
         constraint.constrain(self.numbers, loss, level, math.sqrt(lr * decay), self.rule, cap=0.25 / lr)
+        if self.finishes and self.numbers.returned and not noise.noisy(self.numbers.noise):
+            self._finish(grads)
         return guard.watch(self.numbers, loss, level, self.first_loss, self.rule)
 
+    def _finish(self, grads: Sequence[Tensor]) -> None:
+        """Go on in the Euclidean metric, from rest, with the step that the curvature allows."""
+        self.finishes, self.metric, self.rule, self.lr = False, "euclidean", RULES["euclidean"], 1.0
+        along = -sum(float((t * g).sum()) for t, g in zip(self.theta, grads, strict=True))
+        constraint.finish(self.numbers, self.rule, along / _length(self.theta) ** 2 / self.weight_decay)
+        self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
+        self.scale = [1.0] * len(self.theta)
+
+    def _probe(self, grads: Sequence[Tensor]) -> bool:
+        """Power iteration by short steps: whether this step went into it."""
+        numbers = self.numbers
+        first = math.isnan(numbers.curvature)
+        if self.probes:
+            self.theta = [t - self.reach * v for t, v in zip(self.theta, self.heading, strict=True)]
+            self.heading = [(g - b) / self.reach for g, b in zip(grads, self.before, strict=True)]
+            size = _length(self.heading)
+            self.probes -= 1
+            if not self.probes:
+                numbers.calibrated = 1.0 / size if first else min(1.0 / size, 1.3 * numbers.calibrated)
+                numbers.curvature = size
+                return True
+        elif first or self.since % BETWEEN == 0:
+            self.heading = list(grads) if first else self.heading
+            self.before, self.probes = list(grads), PROBES if first else AGAIN
+            self.reach, size = REACH * _length(self.theta), _length(self.heading)
+        else:
+            return False
+        self.heading = [v / size for v in self.heading]
+        self.theta = [t + self.reach * v for t, v in zip(self.theta, self.heading, strict=True)]
+        return True
+
     def _lr(self) -> float:
-        return self.lr * self.numbers.lr_retreat * (1.0 if self.lr_given else self.numbers.lr_scale)
+        found = self.numbers.lr_scale * self.numbers.calibrated
+        return self.lr * self.numbers.lr_retreat * (1.0 if self.lr_given else found)
 
     def _decay(self) -> float:
         return self.weight_decay * self.numbers.decay_retreat * (1.0 if self.decay_given else self.numbers.decay_scale)
@@ -180,6 +236,8 @@ class Reference:
         return (DECAY if self.metric == "adaptive" else 1.0) * self.numbers.decay_retreat
 
     def _shrink(self, grads: Sequence[Tensor]) -> None:
+        if self.numbers.finish_step >= 0 and self._probe(grads):
+            return
         self.count += 1
         lr, decay, turn = self._lr(), self._decay(), 0.0
         for i, grad in enumerate(grads):
@@ -208,3 +266,15 @@ class Reference:
             self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
             self.age = 0
         self.age += 1
+
+
+def _length(tensors: Sequence[Tensor]) -> float:
+    return math.sqrt(sum(float(tensor.square().sum()) for tensor in tensors))
+
+
+def _scale(rms: float) -> float:
+    if rms > 0.1:
+        return round(min(rms / 0.1, 10.0), 6)
+    if rms == 0.0 or rms > 0.05:
+        return 1.0
+    return max(2.0 ** round(math.log2(rms / 0.05)), 0.0625)

@@ -220,6 +220,8 @@ def settle(groups: Groups, state: store.State, names: tuple[str, ...], *, phase:
                 continue
             if used:
                 store.rest(entry, param, used)
+                for name in used:
+                    entry.setdefault(name, store.idle(param))  # of a version that had fewer keys
             for name in out:
                 value = entry.get(name)
                 if isinstance(value, Tensor) and not bool(value.any()):

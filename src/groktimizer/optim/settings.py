@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from groktimizer.ground.checks import whole, word
@@ -23,7 +25,9 @@ ADAPTIVE_DECAY = 2.0
 # Nominal weight of another penalty, in units of its pull (`weighing.weigh`): separable ones, and the others.
 SEPARABLE_PULL, JOINT_PULL = 0.1, 0.4
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in `Control`'s scales, found by calibration and constraint
-SCALE_UNIT, SCALE_MAX = 0.1, 10.0
+SMALL, LARGE = 0.05, 0.1  # RMS of a tensor below which its steps are shorter, above which they are longer
+SCALE_MIN, SCALE_MAX = 2.0**-4, 10.0
+PROBED = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,29 @@ class Settings:
         """Whether the metric is the adaptive one."""
         return self.metric == "adaptive"
 
+    @cached_property
+    def finish(self) -> "Settings":
+        """The same settings in the Euclidean metric, in which an untuned adaptive run ends."""
+        return replace(self, metric="euclidean", compiled=False)
+
+    def finishes(self, groups: list[dict[str, Any]]) -> bool:
+        """Whether the run ends in the Euclidean metric, whose fixed points have least norm.
+
+        Args:
+            groups: The parameter groups.
+
+        Returns:
+            True in the adaptive metric under L2 if neither lr nor the weight of a penalty was given; of 16-bit
+            parameters the curvature cannot be probed.
+        """
+        return self.adaptive and all(
+            isinstance(group["penalty"], L2)
+            and not group["lr_given"]
+            and (not group["decay_given"] or group["weight_decay"] == 0)
+            and all(param.dtype in PROBED for param in group["params"])
+            for group in groups
+        )
+
     @property
     def accelerates(self) -> bool:
         """Whether proximal steps take the accelerated momentum rather than the critical one."""
@@ -108,14 +135,17 @@ class Settings:
             names += (store.MOMENT,)
         if self.guard:
             names += (store.SNAPSHOT,)
-        return (*names, store.DIRECTION, store.GRADIENT) if self.calibrates(groups) else names
+        probes = self.calibrates(groups) or self.finishes(groups)
+        return (*names, store.DIRECTION, store.GRADIENT) if probes else names
 
     def scales(self, params: list[Tensor], *, given: bool, scope: Scope | None = None) -> list[float]:
-        """How much longer each tensor's adaptive step is: its RMS in units of 0.1, between 1 and 10.
+        """How much longer each tensor's adaptive step is: 1 for a tensor of RMS 0.05 to 0.1, up to 10 beyond.
 
         A tensor of large entries (an embedding of unit variance) needs larger steps than a matrix of variance
-        1/fan-in for the same relative motion. An lr that was given is taken as it is. Of a sharded tensor the whole is
-        measured; six decimals are kept, so that the order of a sum does not show.
+        1/fan-in for the same relative motion; one with thousands of inputs needs smaller ones, or its norm blows up:
+        the nearest power of 2, so that tensors share their kernels. A tensor of zeros takes steps of 1. An lr that was
+        given is taken as it is. Of a sharded tensor the whole is measured; six decimals are kept, so that the order of
+        a sum does not show.
 
         Args:
             params: The group's tensors.
@@ -127,10 +157,7 @@ class Settings:
         """
         if given or not self.adaptive:
             return [1.0] * len(params)
-        return [
-            rms if math.isnan(rms) else round(min(max(rms / SCALE_UNIT, 1.0), SCALE_MAX), 6)
-            for rms in root_mean_squares(params, scope or ALONE)
-        ]
+        return [_scale(rms) for rms in root_mean_squares(params, scope or ALONE)]
 
     def known_scales(self, group: dict[str, Any], state: store.State, process_group: Group = None) -> list[float]:
         """The scales of a group's tensors as they are now: kept with each tensor, else measured for its place.
@@ -151,6 +178,14 @@ class Settings:
             for param, scale in zip(params, listed, strict=True)
         ]
         return group["scales"]
+
+
+def _scale(rms: float) -> float:
+    if math.isnan(rms) or rms == 0.0:
+        return rms or 1.0
+    if rms >= SMALL:
+        return round(min(max(rms / LARGE, 1.0), SCALE_MAX), 6)
+    return max(2.0 ** round(math.log2(rms / SMALL)), SCALE_MIN)
 
 
 def check_penalty(penalty: object) -> None:

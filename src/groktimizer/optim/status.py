@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from groktimizer.optim.control import Control
+from groktimizer.optim.control import EMPTY, Control
 
 COLLAPSED = 1e-3  # of the norm at the switch
 FALLEN = 0.25  # of the norm at the switch, with a loss far above its start
@@ -83,6 +83,8 @@ def _fitting(control: Control, chosen: Chosen) -> str:
             f"phase 1: {steps} steps without a training loss; call opt.observe(loss) before opt.step(), "
             "or opt.step(closure), otherwise phase 2 never begins"
         )
+    if control.emptied == EMPTY:
+        return "phase 1: the penalised weights are at zero for one loss, which the level is a share of"
     if not math.isfinite(last):
         return "phase 1: the training loss is not finite; lower the base's lr or check the data"
     if _stalled(control):
@@ -108,6 +110,10 @@ def _fell_to_nothing(control: Control, shrunk: float) -> bool:
 
 def _shrinking(control: Control, norm: float, chosen: Chosen) -> str:
     text = f"phase 2 since step {control.switch_step}"
+    if control.detector.get("plateau", math.nan) > 0.0:
+        text += f" (a plateau of the loss at {control.detector['plateau']:.3g})"
+    if control.finish_step >= 0:
+        text += f", in the Euclidean metric since step {control.finish_step}"
     if control.rollbacks:
         times = "once" if control.rollbacks == 1 else f"{control.rollbacks} times"
         text += f", rolled back {times}"

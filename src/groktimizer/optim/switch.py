@@ -5,10 +5,11 @@ from typing import Any
 
 from groktimizer.ground.checks import is_number
 from groktimizer.ground.errors import UserError
-from groktimizer.optim.control import Control
-from groktimizer.optim.detector import Detector, LossBelow
+from groktimizer.optim.control import EMPTY, REFILLED, Control
+from groktimizer.optim.detector import ABOVE, Detector, LossBelow
 from groktimizer.optim.status import Chosen
 
+INFLATED = 0.5  # of the loss; with squared error it is then at most 4/3 of what zero weights lose
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
 TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
 
@@ -58,6 +59,47 @@ def chosen(groups: list[dict[str, Any]], detector: Detector | None, *, adaptive:
     )
 
 
+def asks(detector: Detector | None, control: Control) -> bool:
+    """Whether this step's loss is needed at once: the first, or that of zero weights, which set a relative level.
+
+    Args:
+        detector: The detector, if there is one.
+        control: The control numbers, this step counted.
+
+    Returns:
+        True on the first step, and while the weights are at zero.
+    """
+    relative = isinstance(detector, LossBelow) and detector.absolute is None
+    return relative and control.phase == 1 and (control.steps == 1 or control.emptied == EMPTY)
+
+
+def inflated(losses: list[float], pull: float, squared: float) -> bool:
+    """Whether a large initialisation may have raised the first loss: shrinking the weights would lower it at once.
+
+    Args:
+        losses: The first loss, if it was observed.
+        pull: How the loss changes as the penalised weights shrink, ``-<theta, g>`` (see `weighing.along`).
+        squared: Their squared norm.
+
+    Returns:
+        True if the loss falls by more than `INFLATED` of itself per unit of ``ln |theta|``.
+    """
+    return bool(losses) and squared > 0.0 and -pull > INFLATED * losses[-1] > 0.0
+
+
+def take_in_empty(control: Control, losses: list[float]) -> None:
+    """Note the loss of the model with its penalised weights at zero.
+
+    Args:
+        control: The control numbers, changed in place.
+        losses: That loss, if it was observed.
+    """
+    control.emptied = REFILLED
+    if losses and 0.0 < losses[-1] < math.inf:
+        control.detector["empty"] = losses[-1]
+        control.first_loss = min(control.first_loss, losses[-1])
+
+
 def interpolates(detector: Detector | None, control: Control, loss: float) -> bool:
     """Ask the detector, whose memory is in the control numbers.
 
@@ -71,15 +113,22 @@ def interpolates(detector: Detector | None, control: Control, loss: float) -> bo
     """
     if detector is None:
         return False
-    fresh = detector.state_dict()
-    detector.load_state_dict({name: control.detector.get(name, value) for name, value in fresh.items()})
+    _bring_up(detector, control)
     reached = detector.update(loss)
     control.detector = detector.state_dict()
     return reached
 
 
+def _bring_up(detector: Detector, control: Control) -> None:
+    """Give a detector its memory, which is in the control numbers."""
+    fresh = detector.state_dict()
+    detector.load_state_dict({name: control.detector.get(name, value) for name, value in fresh.items()})
+
+
 def level(detector: Detector | None, control: Control, loss: float, *, needed: bool) -> float:
     """The interpolation level; a model taken on without one gets it from its own loss.
+
+    That of a plateau follows the running mean of the loss down, to the level without a plateau at most.
 
     Args:
         detector: The detector, if there is one.
@@ -90,7 +139,13 @@ def level(detector: Detector | None, control: Control, loss: float, *, needed: b
     Returns:
         The level, nan while there is none.
     """
-    if math.isnan(control.level):
+    if isinstance(detector, LossBelow) and control.detector.get("plateau", math.nan) > 0.0:
+        _bring_up(detector, control)
+        reached, least = detector.level if math.isnan(control.level) else control.level, detector.least
+        assert reached is not None
+        assert least is not None
+        control.level = max(least, min(reached, ABOVE * control.mean))  # a mean that is nan changes nothing
+    elif math.isnan(control.level):
         if detector is not None:
             found = detector.level
             control.level = math.nan if found is None else found

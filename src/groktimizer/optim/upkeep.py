@@ -1,7 +1,7 @@
 """Small chores on tensors: the norm of what is penalised, and what must not be in a gradient or stay in a weight."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -24,6 +24,20 @@ def refuse_sparse(param: Tensor) -> NoReturn:
         f"the gradient of a parameter of shape {tuple(param.shape)} is sparse: expected dense gradients "
         "(build nn.Embedding with sparse=False)"
     )
+
+
+def check_dense(params: Iterable[Tensor]) -> None:
+    """Refuse sparse gradients.
+
+    Args:
+        params: Parameters.
+
+    Raises:
+        UserError: If one has a sparse gradient.
+    """
+    for param in params:
+        if param.grad is not None and param.grad.layout != torch.strided:
+            refuse_sparse(param)
 
 
 def penalised(groups: list[dict[str, Any]]) -> list[Tensor]:
@@ -66,7 +80,7 @@ def norm(groups: list[dict[str, Any]], scope: Scope | None = None) -> float:
     if any(param.is_meta for param in params):
         return float("nan")
     scope = scope or scope_of_shards(params) or ALONE
-    return math.sqrt(math.fsum(sums(squares(groups, scope), scope, device_of(params))))
+    return math.sqrt(sums([sum(squares(groups, scope))], scope, device_of(params))[0])
 
 
 FLUSH_SHARE, FLUSH_BELOW = 1e-10, 1e-20

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from groktimizer.optim import store
-from groktimizer.optim.agreement import Scope, device_of, flattened, largest, local, sums
+from groktimizer.optim.agreement import ALONE, Scope, device_of, flattened, largest, local, square, sums
 from groktimizer.optim.settings import Settings
+from groktimizer.optim.upkeep import penalised
 from groktimizer.penalties import L2, Penalty
 
 
@@ -39,6 +40,7 @@ def weigh(groups: list[dict[str, Any]], state: store.State, settings: Settings, 
         settings: The optimizer's settings.
         scope: Who takes part.
     """
+    scope = ALONE if scope.divided else scope  # ranks hold different numbers of tensors: each weighs its own
     for group in groups:
         if weighs_itself(group):
             continue
@@ -55,6 +57,32 @@ def weigh(groups: list[dict[str, Any]], state: store.State, settings: Settings, 
         if joint:
             for param in waiting:
                 state[param]["unit"] = group["unit"]
+
+
+def along(groups: list[dict[str, Any]], scope: Scope) -> tuple[float, float]:
+    """How the loss changes as the penalised parameters shrink: ``-<theta, g>``, and ``|theta|^2``.
+
+    Their ratio is the L2 weight that holds the parameters where they are, a Lagrange multiplier.
+
+    Args:
+        groups: The parameter groups, gradients set.
+        scope: Who takes part.
+
+    Returns:
+        Both, of the whole model.
+    """
+    pulls: list[Tensor | float] = []
+    sizes: list[Tensor | float] = []
+    for group in groups:
+        sign = 1.0 if group["maximize"] else -1.0
+        for param in penalised([group]):
+            if param.grad is not None:
+                share = scope.share(param)
+                pulls.append((local(param).detach() * local(param.grad)).sum() * (sign * share))
+                sizes.append(square(param) * share)
+    device = device_of([param for group in groups for param in group["params"]])
+    pull, squared = sums([sum(pulls), sum(sizes)], scope, device)
+    return pull, squared
 
 
 def _unit(pulls: list[tuple[float, float, float]]) -> float:

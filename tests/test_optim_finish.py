@@ -1,0 +1,198 @@
+"""The default to its end: a level that initialisation cannot inflate, a plateau, the finish at the least norm."""
+
+import copy
+import math
+
+import pytest
+import torch
+from numpy.random import default_rng
+from torch import Tensor, nn
+
+from groktimizer import GROKtimizer, LossBelow, param_groups
+from groktimizer.measures import norm_gap
+from optim_cases import LEFT, Problem, equal, run
+
+
+def two_layers(*, inputs: int, width: int, outputs: int, scale: float = 1.0) -> nn.Sequential:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, outputs))
+    with torch.no_grad():
+        for param in model.parameters():
+            param.mul_(scale)
+    return model
+
+
+def step(opt: GROKtimizer, loss: Tensor) -> None:
+    opt.zero_grad()
+    loss.backward()
+    opt.observe(loss)
+    opt.step()
+
+
+def control(opt: GROKtimizer) -> dict[str, float]:
+    return opt.state_dict()["param_groups"][0]["control"]
+
+
+# ------------------------------------------------------------------ the end
+@pytest.mark.parametrize(("inputs", "bound"), [(30, 1.02), (600, 1.05)])
+def test_the_untuned_default_ends_at_the_least_norm(inputs: int, bound: float) -> None:
+    """Against L-BFGS along a path of weights, from several starts, the end of the run among them."""
+    generator = torch.Generator().manual_seed(7)
+    features = torch.randn(24, inputs, generator=generator)
+    labels = (features[:, 0] * features[:, 1] > 0).long()
+    model = two_layers(inputs=inputs, width=32, outputs=2)
+    opt = GROKtimizer(param_groups(model))
+
+    def loss(net: nn.Module) -> Tensor:
+        return nn.functional.cross_entropy(net(features), labels)
+
+    for _ in range(1000):
+        step(opt, loss(model))
+    level = control(opt)["level"]
+    assert float(loss(model).detach()) == pytest.approx(level, rel=0.02)  # the constraint binds
+    gap = norm_gap(model, loss, level, penalised=param_groups(model)[0]["params"], starts=[copy.deepcopy(model)])
+    assert 0.99 < gap.gap < bound
+    assert "in the Euclidean metric since" in opt.status
+
+
+def test_with_a_given_step_or_weight_the_metric_stays() -> None:
+    for given in ({"lr": 4e-3}, {"weight_decay": 2.0}):
+        problem = Problem()
+        opt = problem.optimizer({"interpolation": 0.2} | given)
+        run(problem, lambda opt=opt, problem=problem: opt.step(problem.closure), 300)
+        assert control(opt)["finish_step"] == -1
+
+
+def test_batches_that_differ_keep_the_adaptive_metric() -> None:
+    """A curvature from the gradients of two batches is none."""
+    problem, rng = Problem(), default_rng(5)
+    opt = problem.optimizer({"interpolation": 0.2})
+    for _ in range(400):
+        loss = problem.closure()
+        opt.observe(loss.item() * float(rng.uniform(0.5, 1.5)))
+        opt.step()
+    assert opt.phase == 2
+    assert control(opt)["finish_step"] == -1
+
+
+def test_a_sixteen_bit_model_keeps_the_adaptive_metric() -> None:
+    problem = Problem(torch.bfloat16)
+    opt = problem.optimizer({"interpolation": 0.3})
+    run(problem, lambda: opt.step(problem.closure), 300)
+    assert opt.phase == 2
+    assert control(opt)["finish_step"] == -1
+
+
+def test_a_schedule_halves_the_steps_of_the_finish_too() -> None:
+    """Of lr = 4e-3 x factor only the factor counts there: the curvature gives the rest."""
+    moved: list[float] = []
+    for factor in (1.0, 0.5):
+        problem = Problem()
+        opt = problem.optimizer({"interpolation": 0.2})
+        run(problem, lambda opt=opt, problem=problem: opt.step(problem.closure), 430)
+        assert control(opt)["probes_left"] == 0
+        opt.param_groups[0]["lr"] *= factor
+        for param in problem.params:
+            opt.state[param]["exp_avg"].zero_()
+        before = problem.values()
+        opt.step(problem.closure)
+        moved.append(
+            math.sqrt(sum(float((a - b).square().sum()) for a, b in zip(before, problem.values(), strict=True)))
+        )
+    assert moved[1] == pytest.approx(0.5 * moved[0], rel=1e-3)
+
+
+# ------------------------------------------------------------------ the reference of the level
+def test_a_large_initialisation_does_not_raise_the_level() -> None:
+    """The second gradient is of the weights at zero; then they are back, to the last bit, and nothing else moved."""
+    inputs, targets = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)), torch.ones(20, 1)
+    targets[::2] = -1.0
+    model = two_layers(inputs=5, width=16, outputs=1, scale=8.0)
+    opt = GROKtimizer(param_groups(model))
+
+    def loss() -> Tensor:
+        return (model(inputs) - targets).square().mean()
+
+    first = loss()
+    step(opt, first)
+    assert all(not weight.any() for weight in param_groups(model)[0]["params"])
+    saved, values = copy.deepcopy(opt.state_dict()), copy.deepcopy(model.state_dict())
+    emptied = loss().item()
+    step(opt, loss())
+    back = [param.detach().clone() for param in model.parameters()]
+    assert all(weight.any() for weight in param_groups(model)[0]["params"])
+    step(opt, loss())
+    assert not equal([param.detach() for param in model.parameters()], back)
+    detector = LossBelow()
+    detector.load_state_dict({k.removeprefix("detector_"): v for k, v in control(opt).items() if "detector_" in k})
+    assert detector.level == pytest.approx(0.02 * emptied)
+    assert emptied < 0.1 * first.item()
+
+    other = two_layers(inputs=5, width=16, outputs=1, scale=8.0)
+    resumed = GROKtimizer(param_groups(other))
+    other.load_state_dict(values)
+    resumed.load_state_dict(saved)
+    model = other
+    step(resumed, loss())
+    assert equal([param.detach() for param in other.parameters()], back)
+
+
+def test_a_usual_initialisation_asks_for_nothing() -> None:
+    model = two_layers(inputs=5, width=16, outputs=3)
+    inputs, labels = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 3
+    opt = GROKtimizer(param_groups(model))
+    step(opt, nn.functional.cross_entropy(model(inputs), labels))
+    assert all(weight.any() for weight in param_groups(model)[0]["params"])
+    assert control(opt)["emptied"] == 0
+
+
+def test_steps_are_shorter_where_entries_are_small() -> None:
+    """RMS 0.1 / sqrt 3 and 0.01 / sqrt 3: factors 1 and 1/8, the power of two next to 0.115."""
+    wide, narrow = nn.Parameter(torch.empty(1000).uniform_(-0.01, 0.01)), nn.Parameter(torch.full((3,), 0.06))
+    opt = GROKtimizer([wide, narrow, nn.Parameter(torch.zeros(3))])
+    assert opt.param_groups[0]["scales"] == [0.125, 1.0, 1.0]
+
+
+# ------------------------------------------------------------------ a plateau
+def fed(losses: list[float], detector: LossBelow) -> int | None:
+    return next((i for i, loss in enumerate(losses) if detector.update(loss)), None)
+
+
+def test_a_plateau_below_half_of_the_first_loss_counts_as_interpolated() -> None:
+    falling = [0.9**i for i in range(20)]  # to 0.135
+    detector = LossBelow()
+    reached = fed(falling + [falling[-1]] * 200, detector)
+    assert reached is not None
+    assert 60 <= reached - len(falling) <= 70
+    assert detector.level == pytest.approx(2.0 * falling[-1], rel=0.11)
+    restored = LossBelow()
+    restored.load_state_dict(detector.state_dict())
+    assert restored.level == detector.level
+
+
+@pytest.mark.parametrize(
+    ("losses", "detector"),
+    [
+        ([1.0 - 0.0005 * i for i in range(600)], LossBelow()),  # above half of the first loss
+        ([0.995**i for i in range(700)], LossBelow()),  # falls by a tenth within 21 steps
+        ([0.9**i for i in range(20)] + [0.135] * 400, LossBelow(absolute=0.01)),  # a level that was given
+    ],
+    ids=["above", "falling", "given"],
+)
+def test_what_is_no_plateau(losses: list[float], detector: LossBelow) -> None:
+    assert fed(losses, detector) is None
+    assert detector.plateau is None
+
+
+@LEFT
+def test_wrong_labels_end_phase_one_on_a_plateau_and_status_says_so() -> None:
+    """Two classes for the same inputs: the loss cannot fall below ln 2 / 5."""
+    inputs = torch.eye(10).repeat(10, 1)
+    labels = (torch.arange(10) % 2).repeat(10)
+    labels[:10] = 1 - labels[:10]
+    model = two_layers(inputs=10, width=32, outputs=2)
+    opt = GROKtimizer(param_groups(model))
+    for _ in range(300):
+        step(opt, nn.functional.cross_entropy(model(inputs), labels))
+    assert opt.phase == 2
+    assert "a plateau of the loss at 0.3" in opt.status
