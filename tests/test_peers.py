@@ -102,7 +102,7 @@ def test_every_method_decays_what_the_readme_teaches(name: str):
     if isinstance(built, Subgradient):
         decayed = built.targets
     elif name == "lbfgs":
-        decayed = built.take.args[0]
+        decayed = built.take.args[0]  # pyright: ignore[reportAttributeAccessIssue]
     else:
         decayed = [p for group in built.param_groups if group.get("weight_decay") for p in group["params"]]
     assert {id(p) for p in decayed} == ({id(p) for p in weights} if decay else set())

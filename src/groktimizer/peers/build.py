@@ -4,7 +4,7 @@ Each gets the same parameter groups: weights under the decay or penalty, biases 
 `groktimizer.param_groups` makes them; a model that has nothing but vectors is all weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -372,7 +372,7 @@ def clip(model: nn.Module, options: Options) -> Optimizer:
     return Around(made, partial(clipped, hidden, begin, options["radius"]))
 
 
-def _rows(model: nn.Module, skip: set[str], *, vectors: bool) -> tuple[list[Tensor], list[Tensor]]:
+def _rows(model: nn.Module, skip: set[str], *, vectors: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """What has rows, and the part of it that is hidden."""
     weights = penalised.penalised(model)
     ids = {id(param) for param in weights}
