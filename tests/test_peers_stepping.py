@@ -131,19 +131,19 @@ def test_clip_starts_with_rows_of_one_length():
 @pytest.mark.parametrize(
     ("model", "options", "hidden"),
     [
-        (ModularMLP(5, 4), {}, ["hidden.weight", "hidden.bias"]),
-        (ModularMLP(5, 4), {"vectors": False}, ["hidden.weight"]),
-        (ModularMLP(5, 4, combine="matrix", tables=2, biases=False), {}, ["hidden.weight"]),
+        (ModularMLP(5, 4), {}, ["embedding", "hidden.weight", "hidden.bias"]),
+        (ModularMLP(5, 4), {"vectors": False, "skip": "embedding, output"}, ["hidden.weight"]),
+        (ModularMLP(5, 4, combine="matrix", tables=2, biases=False), {}, ["embedding", "second", "hidden.weight"]),
         (
             ModularTransformer(5, 4, 2),
             {},
-            ["position", "query", "key", "value", "attention_output", "expand", "contract"],
+            ["embedding", "position", "query", "key", "value", "attention_output", "expand", "contract"],
         ),
         (MLP((3, 4, 2)), {"vectors": False}, ["layers.0.weight"]),
         (MLP((3, 4, 2)), {"vectors": False, "skip": "layers"}, []),
     ],
 )
-def test_clip_leaves_tables_and_read_out(model: nn.Module, options: dict[str, Any], hidden: list[str]):
+def test_clip_leaves_the_read_out_and_what_it_is_told_to(model: nn.Module, options: dict[str, Any], hidden: list[str]):
     peer, complete = resolve("clip", options)
     clipped = {id(param) for param in peer.build(model, complete).take.args[0]}  # pyright: ignore[reportAttributeAccessIssue]
     assert [name for name, param in model.named_parameters() if id(param) in clipped] == hidden

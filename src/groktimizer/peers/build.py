@@ -353,8 +353,8 @@ def lbfgs(model: nn.Module, options: Options) -> Optimizer:
 def clip(model: nn.Module, options: Options) -> Optimizer:
     """Build norm clipping (github.com/NiftyliuS/cliptogrok): after each step long rows of the hidden weights are cut.
 
-    Hidden is what has no word of "skip" among the words of its dotted name: not the tables of symbols and not the
-    read-out. Where nothing has one the read-out is the last weight.
+    Hidden is all but the read-out: what has no word of "skip" among the words of its dotted name, or, where nothing has
+    one, all but the last weight. The authors leave the table of symbols alone too ("embedding,head").
 
     Args:
         model: The network.

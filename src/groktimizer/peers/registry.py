@@ -62,6 +62,11 @@ ADAMW_PAIRS = (
     (3e-2, 3.0),
 )
 ADAMW_GRID = tuple({"lr": lr, "weight_decay": decay, "beta2": 0.98} for lr, decay in ADAMW_PAIRS)
+LION_PAIRS = ((1e-3, 1.0), (1e-3, 3.0), (3e-3, 1.0), (3e-3, 3.0), (1e-2, 0.3), (1e-2, 1.0), (1e-2, 3.0), (1e-2, 5.0))
+CLIP_GRID = (
+    *cells(inner=("lion",), lr=(1e-3, 3e-3), radius=(1.0, 2.0)),
+    *cells(inner=("adamw",), lr=(1e-2, 3e-2), radius=(1.0, 2.0), beta2=(0.98,)),
+)
 MLP_SOURCE = "modular addition, p = 97, 40 % of the pairs, MLP of width 128, full batch"
 
 _ENTRIES = (
@@ -177,7 +182,7 @@ _ENTRIES = (
         "lion",
         "pytorch_optimizer.Lion: signs of momentum, decoupled decay (arXiv 2302.06675)",
         {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0},
-        cells(lr=(3e-4, 1e-3, 3e-3, 1e-2), weight_decay=(3.0, 10.0)),
+        tuple({"lr": lr, "weight_decay": decay} for lr, decay in LION_PAIRS),
         build.lion,
     ),
     Peer(
@@ -205,9 +210,9 @@ _ENTRIES = (
             "radius": 2.0,
             "start": True,
             "vectors": True,
-            "skip": "embedding,second,readout,output,head",
+            "skip": "readout,output,head",
         },
-        cells(lr=(1e-3, 3e-3), radius=(1.0, 2.0), start=(True, False)),
+        CLIP_GRID,
         build.clip,
         misfit=_without_hidden,
     ),
@@ -222,7 +227,7 @@ _ENTRIES = (
     Peer(
         "lbfgs",
         "torch.optim.LBFGS, strong Wolfe, on loss + weight_decay * |weights|^2 (no 1/2), full batches; passes counted",
-        {"lr": 1.0, "weight_decay": 1e-5, "iterations": 20, "history": 100},
+        {"lr": 1.0, "weight_decay": 1e-4, "iterations": 20, "history": 100},
         cells(weight_decay=(1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3)),
         build.lbfgs,
         misfit=_of_parts,
