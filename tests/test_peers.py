@@ -241,7 +241,17 @@ def proximal(model: nn.Module) -> Optimizer:
     return peer.build(model, options)
 
 
-@pytest.mark.parametrize("build", [composite, subgradient, proximal])
+def clipped(model: nn.Module) -> Optimizer:
+    peer, options = resolve("clip", {"inner": "adamw", "radius": 0.5, "start": False})
+    return peer.build(model, options)
+
+
+def switched(model: nn.Module) -> Optimizer:
+    peer, options = resolve("two-phase", {"interpolation": 1e6})
+    return peer.build(model, options)
+
+
+@pytest.mark.parametrize("build", [composite, subgradient, proximal, clipped, switched])
 @pytest.mark.parametrize("way", [copied, pickled])
 def test_a_copied_optimizer_around_others_goes_on_alike(way, build):
     """Gradients are given by hand, so that copy and original see the same."""
@@ -253,7 +263,7 @@ def test_a_copied_optimizer_around_others_goes_on_alike(way, build):
         for _ in range(3):
             for p in network.parameters():
                 p.grad = torch.full_like(p, 0.3)
-            method.step()
+            method.step(lambda: torch.zeros(()))
     for value, wanted in zip(twin.parameters(), model.parameters(), strict=True):
         assert torch.equal(value, wanted)
 

@@ -58,6 +58,11 @@ class TwoPhaseAdamW(torch.optim.AdamW):
         level = None if self.detector is None else self.detector.level
         return f"no decay yet: the training loss has not been below {'its level' if level is None else f'{level:.3g}'}"
 
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that deepcopy and pickle need."""
+        return super().__getstate__() | {"detector": self.detector}
+
     @torch.no_grad()
     @override
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
