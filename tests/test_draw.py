@@ -167,6 +167,6 @@ def test_a_run_of_the_first_version_is_read_and_drawn(old: Path):
 
 def test_a_state_of_the_first_version_is_refused_with_what_to_do(old: Path):
     (state,) = (old / "checkpoints").iterdir()
-    with pytest.raises(UserError, match=r"is of version 1, this groktimizer reads version 2: .* or move the file away"):
+    with pytest.raises(UserError, match=r"is of version 1, this groktimizer reads version 3: .* or move the file away"):
         load_checkpoint(state, state.stem)
     assert state.exists()

@@ -61,7 +61,7 @@ def test_spelled_and_implied_defaults_are_the_same_run():
     [
         {"seed": 1}, {"steps": 61}, {"every": 20}, {"precision": "fp32"}, {"threads": 2}, {"compile": True},
         {"stop_on_settled": False}, {"device": "cuda"}, {"optimizer_options": {"lr": 0.2}}, {"optimizer": "adam"},
-        {"task_options": {"n": 11}}, {"task": "digits"}, {"own": {"task": "0" * 16}},
+        {"task_options": {"n": 11}}, {"task": "digits"}, {"own": {"task": "0" * 16}}, {"measure": "norm-gap"},
     ],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip

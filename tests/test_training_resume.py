@@ -31,6 +31,11 @@ METHODS = {
     "muon": {"lr": 1e-2},
     "orthograd": {},
     "grokfast": {"lr": 1e-2},
+    "sam": {},
+    "schedulefree": {"lr": 0.1},
+    "clip": {},
+    "two-phase": {"interpolation": 1.0},
+    "lbfgs": {"iterations": 2},
     "groktimizer": {"interpolation": 1.0},
 }
 

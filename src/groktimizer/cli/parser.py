@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "listing",
 }
 PRECISIONS = ("fp32", "bf16", "fp64")
+MEASURES = ("norm-gap",)
 ENDS = (
     "Exit status: 0; 1 if a run or a claim failed; 2 after bad input or where the machine is too small; 70 after a "
     "mistake in the program or in code of your own; 130 after Ctrl-C, SIGTERM or SIGHUP, each of which saves the "
@@ -64,6 +65,11 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=whole(0), default=0, metavar="N", help="seed of data, weights and batches")
     add("--checkpoint-every", type=whole(1), metavar="N", help="steps between saved states (default: 500)")
     add("--precision", choices=PRECISIONS, help="number format (default: the task's)")
+    add(
+        "--measure",
+        choices=MEASURES,
+        help="measure the trained network too: its norm over the least norm that fits as well (some thousand passes)",
+    )
     _common(parser)
 
 

@@ -1,6 +1,7 @@
 """``groktimizer run``: one task, one optimizer, one record, one picture."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration
 from groktimizer.results import Record, Store
 from groktimizer.studies import penalty_options
-from groktimizer.sweeps import RunSpec, check_limits, make_spec, run_or_reuse, split_options
+from groktimizer.sweeps import RunSpec, check_limits, check_measure, make_spec, run_or_reuse, split_options
 
 QUICK_STEPS = 1_000
 
@@ -30,6 +31,7 @@ def specify(arguments: argparse.Namespace) -> RunSpec:
         threads=arguments.threads,
         device=arguments.device,
         compile=arguments.compile,
+        measure=arguments.measure,
     )
 
 
@@ -44,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     spec = specify(arguments)
     check_limits([spec])
+    check_measure(spec)
     check_json(arguments.json)
     store = Store(arguments.out)
     name = f"{spec.task}, {arguments.optimizer}, seed {spec.seed}"
@@ -84,13 +87,30 @@ def _tell(record: Record, store: Store, picture: Path | None, reused: bool) -> N
 
     tell("status", f"{summary['status']}: {summary['advice']}")
     for name in ("memorised", "generalised", "settled"):
-        tell(name, "not" if times[name] is None else f"step {times[name]:,}")
+        tell(name, "not" if times[name] is None else f"step {times[name]:,}" + _passes(record, times[name]))
     tell("resolution", f"evaluated every {times['evaluated_every']:,} steps at most, over {summary['steps']:,} steps")
     if summary["optimizer_status"]:
         tell("optimizer", summary["optimizer_status"])
+    for name, found in summary.get("measured", {}).items():
+        tell(name, _measured(found))
     speed = f"{summary['passes']:,} passes, optimizer state {summary['state_bytes'] / 1e3:,.0f} kB"
     tell("cost", f"{duration(summary['seconds'])}, {speed}")
     if reused:
         tell("reused", f"recorded {record.provenance['created']}; --fresh runs it again")
     tell("record", store.path(record.identity))
     tell("picture", picture)
+
+
+def _passes(record: Record, step: int) -> str:
+    """The passes up to a step, where they are not as many; records of before have no such column."""
+    history = record.history
+    known = [] if "passes" not in history else [int(n) for n in history["passes"][history["step"] == step]]
+    return f", {known[0]:,} passes" if known and known[0] != step else ""
+
+
+def _measured(found: Mapping[str, Any]) -> str:
+    """The norm gap in words, or why there is none."""
+    if "reason" in found:
+        return f"none: {found['reason']}"
+    name, fits = found["penalty"], f"the loss is {found['loss']:.3g}, the level {found['level']:.3g}"
+    return f"{found['gap']:.3f}: {name} norm {found['norm']:.4g}, least {found['least']:.4g} at the level; {fits}"

@@ -4,23 +4,28 @@ Each gets the same parameter groups: weights under the decay or penalty, biases 
 `groktimizer.param_groups` makes them; a model that has nothing but vectors is all weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from groktimizer.ground.checks import at_least_one, whole
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.extras import require
 from groktimizer.ground.names import lookup
 from groktimizer.optim import penalised
+from groktimizer.optim.switch import detector_for
+from groktimizer.peers.around import Around, at_the_worst, clipped, raised
 from groktimizer.peers.composite import Composite
+from groktimizer.peers.two_phase import TwoPhaseAdamW
 from groktimizer.penalties import named_penalty
 
 Options = Mapping[str, Any]
 SMALLEST, LARGEST = 1e-18, 1e18  # of what optimizers multiply: products of two stay inside float32
+LINE_SEARCH = 25  # evaluations that one may take, torch's own limit
 BaseFactory = Callable[..., Optimizer]
 BASES: Mapping[str, BaseFactory] = {
     "adam": torch.optim.Adam,
@@ -247,3 +252,133 @@ def orthograd(model: nn.Module, options: Options) -> Optimizer:
         The optimizer.
     """
     return require("pytorch_optimizer", extra="lab").OrthoGrad(adamw(model, options))
+
+
+def lion(model: nn.Module, options: Options) -> Optimizer:
+    """Build pytorch-optimizer's Lion (arXiv 2302.06675).
+
+    Args:
+        model: The network.
+        options: "lr", "weight_decay" (decoupled), "beta1", "beta2".
+
+    Returns:
+        The optimizer.
+    """
+    make = require("pytorch_optimizer", extra="lab").Lion
+    return make(penalised.groups(model), lr=options["lr"], betas=_betas(options), weight_decay=options["weight_decay"])
+
+
+def schedulefree(model: nn.Module, options: Options) -> Optimizer:
+    """Build pytorch-optimizer's ScheduleFreeAdamW (arXiv 2405.15682), which is evaluated at its averaged weights.
+
+    Args:
+        model: The network.
+        options: "lr", "weight_decay", "beta1" (interpolation), "beta2", "warmup" (steps).
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        UserError: If beta1 is 0 or the warm-up is negative.
+    """
+    whole("warmup", options["warmup"], 0)
+    if not options["beta1"]:
+        raise UserError("beta1=0.0: expected a number inside (0, 1)")
+    return require("pytorch_optimizer", extra="lab").ScheduleFreeAdamW(
+        penalised.groups(model),
+        lr=options["lr"],
+        betas=_betas(options),
+        weight_decay=options["weight_decay"],
+        warmup_steps=options["warmup"],
+    )
+
+
+def sam(model: nn.Module, options: Options) -> Optimizer:
+    """Build pytorch-optimizer's SAM (arXiv 2010.01412) around torch's AdamW: two passes a step.
+
+    Args:
+        model: The network.
+        options: AdamW's, and "rho", the radius of the perturbation.
+
+    Returns:
+        The optimizer.
+    """
+    inner = require("pytorch_optimizer", extra="lab").SAM(
+        penalised.groups(model),
+        torch.optim.AdamW,
+        rho=options["rho"],
+        lr=options["lr"],
+        betas=_betas(options),
+        weight_decay=options["weight_decay"],
+    )
+    return Around(inner, at_the_worst)
+
+
+def two_phase(model: nn.Module, options: Options) -> Optimizer:
+    """Build AdamW whose decay begins when the training loss interpolates.
+
+    Args:
+        model: The network.
+        options: AdamW's, and "interpolation", GROKtimizer's.
+
+    Returns:
+        The optimizer.
+    """
+    detector = detector_for(options["interpolation"], maximize=False)
+    return TwoPhaseAdamW(penalised.groups(model), options["lr"], options["weight_decay"], _betas(options), detector)
+
+
+def lbfgs(model: nn.Module, options: Options) -> Optimizer:
+    """Build torch's L-BFGS with the strong Wolfe line search on loss + β‖W‖²; each evaluation of the loss is a pass.
+
+    Args:
+        model: The network.
+        options: "lr" (first length tried), "weight_decay" (β, without ½), "iterations" (of a step), "history" (pairs).
+
+    Returns:
+        The optimizer.
+    """
+    at_least_one(iterations=options["iterations"], history=options["history"])
+    inner = torch.optim.LBFGS(
+        [param for group in penalised.groups(model) for param in group["params"]],
+        lr=options["lr"],
+        max_iter=options["iterations"],
+        max_eval=max(LINE_SEARCH, options["iterations"] * 5 // 4),
+        history_size=options["history"],
+        line_search_fn="strong_wolfe",
+    )
+    return Around(inner, partial(raised, penalised.penalised(model), options["weight_decay"]))
+
+
+def clip(model: nn.Module, options: Options) -> Optimizer:
+    """Build norm clipping (github.com/NiftyliuS/cliptogrok): after each step long rows of the hidden weights are cut.
+
+    Hidden is all but the read-out: what has no word of "skip" among the words of its dotted name, or, where nothing has
+    one, all but the last weight. The authors leave the table of symbols alone too ("embedding,head").
+
+    Args:
+        model: The network.
+        options: "inner" ("lion" or "adamw"; no decay), "lr", "beta1", "beta2", "radius", "start" (whether all rows get
+            that norm before the first step), "vectors" (whether biases and normalisation scales count, each as one row,
+            as in the authors' code), "skip" (words, with commas).
+
+    Returns:
+        The optimizer.
+    """
+    inner = lookup("inner", options["inner"], {"lion": lion, "adamw": adamw})
+    every, hidden = _rows(model, {word.strip() for word in options["skip"].split(",")}, vectors=options["vectors"])
+    begin = every if options["start"] else []
+    made = inner(model, {**options, "weight_decay": 0.0})
+    return Around(made, partial(clipped, hidden, begin, options["radius"]))
+
+
+def _rows(model: nn.Module, skip: set[str], *, vectors: bool) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """What has rows, and the part of it that is hidden."""
+    weights = penalised.penalised(model)
+    ids = {id(param) for param in weights}
+    named = [(name, param) for name, param in model.named_parameters() if param.requires_grad]
+    every = [(name, param) for name, param in named if vectors or id(param) in ids]
+    hidden = [param for name, param in every if not skip.intersection(name.split("."))]
+    if len(hidden) == len(every):
+        hidden = [param for param in hidden if param is not weights[-1]]
+    return [param for _, param in every], hidden

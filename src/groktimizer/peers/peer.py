@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Protocol
 from torch import nn
 from torch.optim import Optimizer
 
-from groktimizer.ground.checks import fraction, not_negative
+from groktimizer.ground.checks import fraction, not_negative, positive
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import convert_all
 from groktimizer.peers import build
 
-SCALES = ("lr", "vector_lr", "weight_decay", "lamb", "damping")
+SCALES = ("lr", "vector_lr", "weight_decay", "lamb", "damping", "rho", "radius")
 Cell = Mapping[str, Any]
 
 
@@ -22,6 +22,11 @@ class Excluding(Protocol):
     """A task, as far as an optimizer asks it."""
 
     excludes: ClassVar[Mapping[str, str]]  # why a penalty cannot be laid on it, by the penalty's name
+    convex: ClassVar[bool]  # whether it is a linear problem and no network
+
+    def options(self) -> Mapping[str, object]:
+        """All its options."""
+        ...
 
 
 class Curved(Protocol):
@@ -56,6 +61,7 @@ class Peer:
         steepest: The lr times curvature from which on it diverges, from its options; None where that is not known.
         solves: Whether it goes to the minimum of loss + weight * penalty, from its options: then a weight from which
             on 0 is the answer is refused.
+        misfit: Why it cannot run on a task, from the task; None if it can.
         digest: Of the file that defines an optimizer of the user's own; empty for ours.
     """
 
@@ -70,6 +76,7 @@ class Peer:
     penalised_grid: tuple[Cell, ...] = ()
     steepest: Callable[[Cell], float | None] = lambda _: None
     solves: Callable[[Cell], bool] = lambda _: True
+    misfit: Callable[[Excluding], str | None] = lambda _: None
     digest: str = ""
 
     def holding(self, held: Mapping[str, object]) -> "Peer":
@@ -118,6 +125,8 @@ class Peer:
         penalty, weight, lr = str(options.get("penalty")), options.get("weight_decay"), options.get("lr")
         if penalty in task.excludes:
             return f"penalty={penalty}: {task.excludes[penalty]}"
+        if (reason := self.misfit(task)) is not None:
+            return reason
         if limits is None:
             return None
         most = self.steepest(options)
@@ -147,8 +156,10 @@ def check_ranges(options: Mapping[str, object]) -> None:
             continue
         if key in {"lr", "vector_lr"} and not 0 < value < math.inf:
             raise UserError(f"{key}={value}: expected a finite learning rate > 0")
-        if key in {"weight_decay", "lamb"}:
+        if key in {"weight_decay", "lamb", "rho"}:
             not_negative(**{key: value})
+        if key == "radius":
+            positive(radius=value)
         if key in SCALES and value != 0 and not build.SMALLEST <= value <= build.LARGEST:
             raise UserError(f"{key}={value}: expected a number from {build.SMALLEST:g} to {build.LARGEST:g}")
         if key == "interpolation" and build.LARGEST < value < math.inf:

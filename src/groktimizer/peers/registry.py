@@ -14,7 +14,7 @@ from groktimizer.ground.errors import UnknownName, UserError
 from groktimizer.ground.names import PLAIN, kinds_of, unknown
 from groktimizer.ground.own import Own, digest_of, find_own
 from groktimizer.peers import build
-from groktimizer.peers.peer import Cell, Peer, cells
+from groktimizer.peers.peer import Cell, Excluding, Peer, cells
 
 GROUP = "groktimizer.optimizers"
 TUNED_SUFFIX = "-tuned"
@@ -39,6 +39,15 @@ def _shrinks(options: Cell) -> bool:
     return options["penalty"] == "l1" or options["metric"] == "euclidean"
 
 
+def _of_parts(task: Excluding) -> str | None:
+    size = task.options().get("batch_size")
+    return None if size is None else f"batch_size={size}: L-BFGS compares losses of the same samples, expected none"
+
+
+def _without_hidden(task: Excluding) -> str | None:
+    return "clip: linear recovery has no hidden weights to cut, expected a network" if task.convex else None
+
+
 ADAM_DEFAULTS = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999}
 ADAMW_DEFAULTS = {**ADAM_DEFAULTS, "weight_decay": 1e-2}
 # The pairs cover lr 1e-3 … 3e-2 and decay 0.3 … 3 and contain the best cells known for either network.
@@ -46,15 +55,18 @@ ADAMW_PAIRS = (
     (1e-3, 1.0),
     (3e-3, 1.0),
     (3e-3, 3.0),
+    (1e-2, 0.3),
     (1e-2, 1.0),
     (1e-2, 3.0),
-    (2e-2, 2.0),
-    (2e-2, 3.0),
-    (3e-2, 0.3),
     (3e-2, 1.0),
     (3e-2, 3.0),
 )
 ADAMW_GRID = tuple({"lr": lr, "weight_decay": decay, "beta2": 0.98} for lr, decay in ADAMW_PAIRS)
+LION_PAIRS = ((1e-3, 1.0), (1e-3, 3.0), (3e-3, 1.0), (3e-3, 3.0), (1e-2, 0.3), (1e-2, 1.0), (1e-2, 3.0), (1e-2, 5.0))
+CLIP_GRID = (
+    *cells(inner=("lion",), lr=(1e-3, 3e-3), radius=(1.0, 2.0)),
+    *cells(inner=("adamw",), lr=(1e-2, 3e-2), radius=(1.0, 2.0), beta2=(0.98,)),
+)
 MLP_SOURCE = "modular addition, p = 97, 40 % of the pairs, MLP of width 128, full batch"
 
 _ENTRIES = (
@@ -165,6 +177,62 @@ _ENTRIES = (
         ADAMW_DEFAULTS,
         ADAMW_GRID,
         build.orthograd,
+    ),
+    Peer(
+        "lion",
+        "pytorch_optimizer.Lion: signs of momentum, decoupled decay (arXiv 2302.06675)",
+        {"lr": 1e-4, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0},
+        tuple({"lr": lr, "weight_decay": decay} for lr, decay in LION_PAIRS),
+        build.lion,
+    ),
+    Peer(
+        "sam",
+        "pytorch_optimizer.SAM around torch.optim.AdamW: gradients from the worst point nearby, two passes a step",
+        {**ADAMW_DEFAULTS, "rho": 0.05},
+        cells(lr=(1e-2, 3e-2), weight_decay=(1.0, 3.0), rho=(0.05, 0.2), beta2=(0.98,)),
+        build.sam,
+    ),
+    Peer(
+        "schedulefree",
+        "pytorch_optimizer.ScheduleFreeAdamW, evaluated at its averaged weights (arXiv 2405.15682)",
+        {"lr": 2.5e-3, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "warmup": 0},
+        cells(lr=(3e-3, 1e-2, 3e-2, 0.1), weight_decay=(1.0, 3.0), beta2=(0.98,)),
+        build.schedulefree,
+    ),
+    Peer(
+        "clip",
+        "norm clipping: Lion or AdamW without decay, rows of the hidden weights cut to a norm after each step",
+        {
+            "inner": "lion",
+            "lr": 1e-3,
+            "beta1": 0.9,
+            "beta2": 0.97,
+            "radius": 2.0,
+            "start": True,
+            "vectors": True,
+            "skip": "readout,output,head",
+        },
+        CLIP_GRID,
+        build.clip,
+        misfit=_without_hidden,
+    ),
+    Peer(
+        "two-phase",
+        "torch.optim.AdamW, whose decay begins when the training loss interpolates: GROKtimizer's switch alone",
+        {"lr": 1e-2, "beta1": 0.9, "beta2": 0.98, "weight_decay": 3.0, "interpolation": None},
+        ADAMW_GRID,
+        build.two_phase,
+        kinds={"interpolation": NUMBER_OR_NONE},
+    ),
+    Peer(
+        "lbfgs",
+        "torch.optim.LBFGS, strong Wolfe, on loss + weight_decay * |weights|^2 (no 1/2), full batches; passes counted",
+        {"lr": 1.0, "weight_decay": 1e-4, "iterations": 20, "history": 100},
+        cells(
+            weight_decay=(1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3), iterations=(5,)
+        ),  # times are known closely
+        build.lbfgs,
+        misfit=_of_parts,
     ),
 )
 PEERS: Mapping[str, Peer] = MappingProxyType({entry.name: entry for entry in _ENTRIES})

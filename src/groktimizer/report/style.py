@@ -50,6 +50,12 @@ METHODS: Mapping[str, Look] = {
     "adam-subgradient": Look("#882255", "8"),
     "subgradient": Look("#999933", ">"),
     "proximal": Look("#44AA99", "d"),
+    "lion": Look("#117733", r"$\mathbf{L}$"),
+    "sam": Look("#CC6677", r"$\mathbf{S}$"),
+    "schedulefree": Look("#997700", r"$\mathbf{F}$"),
+    "clip": Look("#004488", r"$\mathbf{C}$"),
+    "two-phase": Look("#EE7788", r"$\mathbf{2}$"),
+    "lbfgs": Look("#7F3C8D", r"$\mathbf{B}$"),
 }
 OTHERS = (Look("#AA4499", "*"), Look("#6699CC", "H"), Look("#661100", "*"), Look("#888888", "H"), Look("#332288", "*"))
 TUNED = {"-tuned": 0.62, " (tuned)": 0.4}  # a darker shade of the method's colour

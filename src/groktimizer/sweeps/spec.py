@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from groktimizer.ground.checks import is_whole, whole
+from groktimizer.ground.checks import is_whole, whole, word
 from groktimizer.ground.errors import UnknownName, UserError
 from groktimizer.ground.names import lookup, unknown
 from groktimizer.peers import find_peer, resolve
@@ -18,6 +18,7 @@ from groktimizer.training.loop import MOST_STEPS
 
 CODE = 2  # raised when a change of the package changes what the same specification computes
 MOST_THREADS = 1024
+MEASURES = ("norm-gap",)
 PRECISIONS: Mapping[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp64": "fp64"}
 
 
@@ -38,6 +39,7 @@ class RunSpec:
         device: where to train.
         compile: whether the network is compiled.
         stop_on_settled: whether the run ends once generalisation has settled.
+        measure: what is measured of the trained network, one of `MEASURES`; empty for nothing.
         own: digests of the files that define a task or an optimizer of the user's own, by "task" and "optimizer".
     """
 
@@ -53,6 +55,7 @@ class RunSpec:
     device: str = "cpu"
     compile: bool = False
     stop_on_settled: bool = True
+    measure: str = ""
     own: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def canonical(self) -> dict[str, object]:
@@ -69,6 +72,7 @@ class RunSpec:
             "compile": self.compile,
             "stop_on_settled": self.stop_on_settled,
             "code": CODE,
+            **({"measure": self.measure} if self.measure else {}),
             **({"own": dict(self.own)} if self.own else {}),
         }
 
@@ -92,6 +96,7 @@ def make_spec(
     device: str = "cpu",
     compile: bool = False,
     stop_on_settled: bool = True,
+    measure: str | None = None,
 ) -> RunSpec:
     """Complete and check a specification; what is not given is the default of task and optimizer.
 
@@ -108,6 +113,7 @@ def make_spec(
         device: where to train.
         compile: whether to compile the network.
         stop_on_settled: whether to end once generalisation has settled.
+        measure: one of `MEASURES`, taken of the trained network; None for nothing.
 
     Returns:
         The specification.
@@ -125,6 +131,8 @@ def make_spec(
     peer, options = resolve(optimizer, optimizer_options)
     if not peer.digest:
         peer.build(nn.Linear(2, 2), options)  # the optimizer's own checks, before any run starts
+    if measure is not None:
+        word("measure", measure, MEASURES)
     every = made.default_every if every is None else every
     if every != "log" and not (is_whole(every) and every >= 1):
         raise UserError(f"every={every!r}: expected a whole number ≥ 1 or 'log'")
@@ -141,6 +149,7 @@ def make_spec(
         device=device,
         compile=compile,
         stop_on_settled=stop_on_settled,
+        measure=measure or "",
         own={kind: digest for kind, digest in (("task", found.digest), ("optimizer", peer.digest)) if digest},
     )
 

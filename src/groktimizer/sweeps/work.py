@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from groktimizer.ground.errors import UserError
 from groktimizer.peers import find_peer
 from groktimizer.results import DamagedRecord, Record, Store, StoreError, provenance
+from groktimizer.sweeps.measure import measured
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.tasks import make_task
 from groktimizer.training import CheckpointError, Event, Run, train
@@ -19,7 +20,7 @@ from groktimizer.training.run import Times
 
 Reporter = Callable[[Event], None]
 # What `record_of` writes, and what is read again from records.
-SUMMARY = {"advice", *(field.name for field in fields(Run))} - {"history"}
+SUMMARY = {"advice", *(field.name for field in fields(Run))} - {"history", "measured"}
 TIMES = {field.name for field in fields(Times)}
 COLUMNS = {"step", "phase", "seconds", "train_loss", "test_loss", "norm_l2"}
 
@@ -58,6 +59,7 @@ def run_spec(
         checkpoint_every=checkpoint_every,
         identity=spec.identity,
         on_event=on_event,
+        measure=partial(measured, spec) if spec.measure else None,
     )
 
 
@@ -78,8 +80,9 @@ def record_of(spec: RunSpec, run: Run) -> Record:
     Returns:
         The record: history as arrays; status, times and costs as the summary.
     """
-    summary = {key: value for key, value in vars(run).items() if key not in {"history", "times", "status"}}
+    summary = {key: value for key, value in vars(run).items() if key not in {"history", "times", "status", "measured"}}
     summary |= {"status": run.status.value, "advice": run.status.advice, "times": run.times.content()}
+    summary |= {"measured": run.measured} if run.measured else {}
     return Record(spec.canonical(), run.history, summary, provenance(spec.threads))
 
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.files import write_whole
 
-VERSION = 2
+VERSION = 3
 KIND = "groktimizer-checkpoint"
 
 

@@ -60,6 +60,19 @@ class Penalised(Protocol):
     weight: float
 
 
+@runtime_checkable
+class Averaging(Protocol):
+    """An optimizer that steps from other weights than it offers: `eval` puts those in place, `train` the former."""
+
+    def eval(self) -> None:
+        """Put the weights in place that are to be used."""
+        ...
+
+    def train(self) -> None:
+        """Put the weights in place from which the next step goes."""
+        ...
+
+
 def resolve_device(device: str | torch.device) -> torch.device:
     """Check that a device exists here.
 
@@ -242,6 +255,33 @@ def penalty_of(optimizer: Optimizer) -> str:
         The penalty's name; empty if there is none or it is not said.
     """
     return optimizer.penalty.name if isinstance(optimizer, Penalised) and optimizer.weight > 0 else ""
+
+
+@contextlib.contextmanager
+def offered(optimizer: Optimizer) -> Generator[None]:
+    """Put the weights in place that an optimizer offers, and those from which it steps back to the bit.
+
+    So that what is looked at, and how often, has no influence on a run.
+
+    Args:
+        optimizer: Any; most offer the weights from which they step.
+
+    Yields:
+        Nothing.
+    """
+    if not isinstance(optimizer, Averaging):
+        yield
+        return
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    kept = [param.detach().clone() for param in params]
+    optimizer.eval()
+    try:
+        yield
+    finally:
+        optimizer.train()
+        with torch.no_grad():
+            for param, value in zip(params, kept, strict=True):
+                param.copy_(value)
 
 
 def check_start(metrics: Mapping[str, float], dtype: torch.dtype) -> None:

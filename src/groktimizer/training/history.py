@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from groktimizer.measures import Condition, norms, window_observed
 
-INTEGERS = ("step", "phase")
+INTEGERS = ("step", "phase", "passes")
 
 
 def measure_norms(model: nn.Module, *, full: bool) -> dict[str, float]:
@@ -91,7 +91,7 @@ class History:
         """Give the table.
 
         Returns:
-            Columns of shape (evaluations,), int64 for "step" and "phase", float64 for the rest.
+            Columns of shape (evaluations,), int64 for "step", "phase" and "passes", float64 for the rest.
         """
         return {
             name: np.array(values, dtype=np.int64 if name in INTEGERS else np.float64)

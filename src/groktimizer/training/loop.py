@@ -1,8 +1,8 @@
 """The training loop: any task, any torch optimizer, one plain loop; resumable to the bit."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from groktimizer.measures import Times, Verdict, grokking_times, judge_history
 from groktimizer.tasks import Problem, Task, check_columns, make_problem
 from groktimizer.training import environment
 from groktimizer.training.checkpoint import CheckpointError, load_checkpoint, restore, save_checkpoint
-from groktimizer.training.history import History, measure_norms
+from groktimizer.training.history import INTEGERS, History, measure_norms
 from groktimizer.training.machine import check_machine
 from groktimizer.training.run import Event, Run
 from groktimizer.training.schedule import Batches, evaluation_steps, measure_steps
@@ -83,13 +83,14 @@ class _Session:
         Args:
             full: Whether to take the costly norms too.
         """
-        with environment.autocast(self.precision, self.device):
-            metrics = self.problem.evaluate(self.problem.model)
+        with environment.offered(self.optimizer):
+            with environment.autocast(self.precision, self.device):
+                metrics = self.problem.evaluate(self.problem.model)
+            norms = measure_norms(self.problem.model, full=full)
         if not self.history.columns:
             check_columns(self.task, metrics)
-        norms = measure_norms(self.problem.model, full=full)
-        phase = environment.phase_of(self.optimizer)
-        self.history.append({"step": self.step, **metrics, **norms, "phase": phase, "seconds": self.wall()})
+        spent = {"phase": environment.phase_of(self.optimizer), "passes": self.passes, "seconds": self.wall()}
+        self.history.append({"step": self.step, **metrics, **norms, **spent})
 
     def tell(self, kind: Literal["start", "progress", "end"]) -> None:
         """Emit an event with the last evaluation.
@@ -103,7 +104,7 @@ class _Session:
         done, taken = self.step - self.first_step, time.perf_counter() - self.began
         speed = done / taken if done else 0.0
         eta = (self.steps - self.step) / speed if speed else float("inf")
-        metrics = {name: value for name, value in last.items() if "/" not in name and name not in {"step", "phase"}}
+        metrics = {name: value for name, value in last.items() if "/" not in name and name not in INTEGERS}
         self.on_event(Event(kind, self.step, self.steps, metrics, int(last["phase"]), speed, eta))
 
     def save(self, path: Path) -> None:
@@ -233,6 +234,7 @@ def train(
     checkpoint_every: int | None = None,
     identity: str = "",
     on_event: Listener | None = None,
+    measure: Callable[[Problem], Mapping[str, object]] | None = None,
 ) -> Run:
     """Train a task with an optimizer until the budget is used up or generalisation has settled.
 
@@ -255,6 +257,7 @@ def train(
         checkpoint_every: Steps between saves, None for 500.
         identity: Identity of the run; a checkpoint of another is refused.
         on_event: Called with the progress.
+        measure: What else is to be known of the problem with its network trained; asked once, when the run is finished.
 
     Returns:
         History, times, costs and status.
@@ -304,8 +307,13 @@ def train(
                 session.save(checkpoint)
         finished = session.step >= steps or (stop_on_settled and session.history.settled)
         if finished:
-            session.history.complete_last(problem.model)
+            with environment.offered(session.optimizer):
+                session.history.complete_last(problem.model)
         if checkpoint is not None:
             session.save(checkpoint)
         session.tell("end")
-        return session.result(interrupted=not finished)
+        run = session.result(interrupted=not finished)
+    if measure is None or not finished:
+        return run
+    with environment.surroundings(threads, seed, place), environment.offered(session.optimizer):
+        return replace(run, measured=dict(measure(problem)))

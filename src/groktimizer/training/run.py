@@ -1,7 +1,7 @@
 """What a training run yields: its history, its times, its costs, and a status with advice."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -38,23 +38,24 @@ class Run:
 
     Attributes:
         status: How it ended.
-        history: Columns by name, each of shape (evaluations,): "step" and "phase" (int64; phase 0 for optimizers
-            without phases), "train_loss", "test_loss" and, for classification, "train_accuracy", "test_accuracy",
-            "norm_l2", "norm_l1" of all parameters, "seconds" since the start (all sessions); on about eight
-            evaluations per decade of steps, and NaN elsewhere, "norm_nuclear" and "norm_l2/NAME", "norm_l1/NAME",
-            "norm_nuclear/NAME" of each parameter.
+        history: Columns by name, each of shape (evaluations,): "step", "phase" (0 for optimizers without phases) and
+            "passes" so far, all int64; "train_loss", "test_loss" and, for classification, "train_accuracy",
+            "test_accuracy", "norm_l2", "norm_l1" of all parameters, "seconds" since the start (all sessions); on about
+            eight evaluations per decade of steps, and NaN elsewhere, "norm_nuclear" and "norm_l2/NAME",
+            "norm_l1/NAME", "norm_nuclear/NAME" of each parameter.
         times: The clocks read off the history.
         steps: Steps done.
         seconds: Wall time of all sessions, evaluations included.
         cpu_seconds: Processor time of all sessions, summed over threads.
-        passes: Forward/backward passes: one for each closure call, plus what the optimizer says it spent on
-            calibration. Evaluations are not counted.
+        passes: Forward/backward passes: one for each closure call, whatever the optimizer calls it for (a line search,
+            a second gradient, calibration). Evaluations are not counted.
         state_bytes: Size of all tensors in the optimizer's state at the end.
         peak_memory_bytes: Largest resident set of the process so far (on CUDA: largest allocation of the device).
             It is a high-water mark of the process, not of the run: compare runs in fresh processes.
         switch_step: Step at which the optimizer entered phase 2, None if it has no phases or never did.
         optimizer_status: What the optimizer says of itself, empty if nothing.
         resumed: How often the run was taken up from a checkpoint.
+        measured: What `train` was asked to measure at the end; empty if nothing.
     """
 
     status: Verdict
@@ -69,6 +70,7 @@ class Run:
     switch_step: int | None
     optimizer_status: str
     resumed: int
+    measured: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def interrupted(self) -> bool:
