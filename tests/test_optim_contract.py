@@ -208,7 +208,7 @@ def test_the_momentum_follows_a_scheduler_bit_for_bit() -> None:
     one, two = Problem(), Problem()
     weight_decay = 2e-3
     opt = one.optimizer({"metric": "euclidean", "lr": 0.1, "weight_decay": weight_decay, "interpolation": INF})
-    sgd = torch.optim.SGD(two.params, lr=0.1, momentum=0.5, weight_decay=weight_decay)
+    sgd = torch.optim.SGD(two.params, lr=0.1, momentum=0.5, weight_decay=weight_decay, fused=True)
     schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=80, eta_min=1e-3) for o in (opt, sgd)]
     for _ in range(120):
         sgd.param_groups[0]["momentum"] = (1 - math.sqrt(sgd.param_groups[0]["lr"] * weight_decay)) ** 2
@@ -296,7 +296,7 @@ def test_groups_have_their_own_options_and_unpenalised_tensors_move_with_the_mom
             {"params": [twin.params[1], twin.params[3]], "weight_decay": 0.0,
              "momentum": (1 - 0.7 * math.sqrt(0.1 * 1e-3)) ** 2},
         ],
-        lr=0.1, weight_decay=1e-3,
+        lr=0.1, weight_decay=1e-3, fused=True,
     )  # fmt: skip
     left = run(problem, lambda: opt.step(problem.closure), 50)
     right = run(twin, lambda: sgd.step(twin.closure), 50)

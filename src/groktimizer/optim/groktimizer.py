@@ -70,7 +70,7 @@ class GROKtimizer(Optimizer):
         maximize: Climb the objective (then ``interpolation=float("inf")`` or a detector is needed).
         foreach: As in torch: None chooses, True/False forces or forbids the foreach kernels of L2; proximal steps take
             one tensor after the other.
-        fused: Euclidean only: PyTorch's fused SGD kernel.
+        fused: Euclidean only: PyTorch's fused SGD kernel; None takes it where there is one.
         compiled: Adaptive only: the update as one `torch.compile` kernel (compiles on its first step).
         capturable: Refused: the phase switch is decided on the host.
         differentiable: Refused: the update runs in place without autograd.

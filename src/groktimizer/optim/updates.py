@@ -38,6 +38,9 @@ class Scalars(NamedTuple):
     maximize: bool = False
 
 
+FUSED = ("cpu", "cuda")  # where PyTorch has fused kernels for every floating type
+
+
 def euclidean_step(
     params: list[Tensor],
     grads: list[Tensor],
@@ -57,8 +60,11 @@ def euclidean_step(
         scalars: The numbers of this step.
         lr: The step size as the kernel gets it (a tensor lr stays a tensor).
         foreach: As in `torch.optim.SGD`.
-        fused: As in `torch.optim.SGD`.
+        fused: True forces and False forbids the fused kernel; None takes it where PyTorch has one, unless `foreach`
+            asks for another.
     """
+    if fused is None and foreach is None:
+        fused = not isinstance(lr, Tensor) and all(param.device.type in FUSED for param in params)
     sgd(
         params,
         grads,
