@@ -1,0 +1,175 @@
+"""The norm gap of the untuned default on small real sets, and what each part of the rule does to it.
+
+`python benchmarks/bench_norm_gap.py gap` prints medians over splits of the gap after 300, 1,000 and 3,000 steps,
+`python benchmarks/bench_norm_gap.py parts` the same after 1,000 steps with one part of the rule taken out at a time.
+The gap is the norm of the weights over the least one at a training loss of 2 % of min(first loss, loss of zero
+weights), found by `groktimizer.measures.norm_gap`. GROKTIMIZER_BENCH_SEEDS sets the number of splits (default 6).
+"""
+
+import copy
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from measuring import Ratio, Table
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.model_selection import StratifiedShuffleSplit
+from torch import Tensor, nn
+
+from groktimizer import GROKtimizer, param_groups
+from groktimizer.data import load
+from groktimizer.measures import norm_gap
+from groktimizer.optim import constraint, settings
+
+SPLITS = range(int(os.environ.get("GROKTIMIZER_BENCH_SEEDS", "6")))
+SIZES = {"digits": 64, "breast cancer": 40, "leukemia": 19, "srbct": 16}
+WIDTH, STEPS = 128, (300, 1000, 3000)
+SHARE = 0.02
+
+
+@cache
+def samples(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels."""
+    data: Any = {"digits": load_digits, "breast cancer": load_breast_cancer}.get(name)
+    features, labels = data(return_X_y=True) if data else load(name)[:2]
+    return np.asarray(features, dtype=np.float64), np.asarray(labels)
+
+
+@dataclass
+class Split:
+    """A network at its start, its training loss, and the least norm at the level."""
+
+    model: nn.Module
+    loss: Callable[[nn.Module], Tensor]
+    accuracy: Callable[[nn.Module], float]
+    least: float
+
+
+@cache
+def split(name: str, seed: int) -> Split:
+    """Standardised on the training part; a column that is constant there is 0."""
+    features, labels = samples(name)
+    cut = StratifiedShuffleSplit(1, train_size=SIZES[name], random_state=seed)
+    train, test = next(cut.split(features, labels))
+    middle, width = features[train].mean(0), features[train].std(0)
+    scaled = np.where(width > 0.0, (features - middle) / np.where(width > 0.0, width, 1.0), 0.0)
+    inputs, targets = torch.tensor(scaled, dtype=torch.float32), torch.tensor(labels).long()
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(inputs.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, int(labels.max()) + 1))
+
+    def loss(net: nn.Module) -> Tensor:
+        return nn.functional.cross_entropy(net(inputs[train]), targets[train])
+
+    def accuracy(net: nn.Module) -> float:
+        with torch.no_grad():
+            return float((net(inputs[test]).argmax(1) == targets[test]).float().mean())
+
+    empty = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in weights(empty):
+            weight.zero_()
+        level = SHARE * min(float(loss(model)), float(loss(empty)))
+    twin = copy.deepcopy(model)
+    found = norm_gap(twin, loss, level, penalised=weights(twin))
+    return Split(model, loss, accuracy, found.least)
+
+
+def weights(model: nn.Module) -> list[Tensor]:
+    """What is penalised."""
+    return param_groups(model)[0]["params"]
+
+
+def norm(model: nn.Module) -> float:
+    """l2 norm of the weights."""
+    return math.sqrt(sum(float(weight.detach().double().square().sum()) for weight in weights(model)))
+
+
+@dataclass
+class Outcome:
+    """Gaps at the steps asked for, the largest norm on the way in units of the first, rollbacks, test accuracy."""
+
+    gaps: list[float]
+    largest: float
+    rollbacks: int
+    accuracy: float
+
+
+def run(name: str, seed: int, steps: tuple[int, ...] = STEPS) -> Outcome:
+    """The untuned default, full batches."""
+    problem = split(name, seed)
+    model = copy.deepcopy(problem.model)
+    opt = GROKtimizer(param_groups(model))
+    first, largest, gaps = norm(model), 0.0, []
+    for step in range(1, max(steps) + 1):
+        opt.zero_grad()
+        loss = problem.loss(model)
+        loss.backward()
+        opt.observe(loss)
+        opt.step()
+        if step % 5 == 0:
+            largest = max(largest, norm(model) / first)
+        if step in steps:
+            gaps.append(norm(model) / problem.least)
+    rollbacks = opt.state_dict()["param_groups"][0]["control"]["rollbacks"]
+    return Outcome(gaps, largest, rollbacks, problem.accuracy(model))
+
+
+def without(part: str) -> None:
+    """Take one part out of the rule, for this process."""
+    euclidean = constraint.RULES["euclidean"]
+    if part == "finish":
+        settings.Settings.finishes = lambda *_: False  # pyright: ignore[reportAttributeAccessIssue]
+    elif part == "multiplier":
+        finish = constraint.finish
+        constraint.finish = lambda state, rule, _: finish(state, rule, 0.0)
+    elif part == "pace":
+        constraint.RULES["euclidean"] = replace(euclidean, pace=0.0)
+    elif part == "short steps":
+        settings.SMALL = 0.0
+    elif part != "nothing":
+        raise ValueError(f"part={part!r}: expected one of {', '.join(PARTS)}")
+
+
+PARTS = ("nothing", "finish", "multiplier", "pace", "short steps")
+
+
+def row(name: str, steps: tuple[int, ...]) -> tuple[list[float], str]:
+    """Median gaps over the splits, and a line to print."""
+    outcomes = [run(name, seed, steps) for seed in SPLITS]
+    gaps = [median(outcome.gaps[i] for outcome in outcomes) for i in range(len(steps))]
+    worst = max(outcome.gaps[-1] for outcome in outcomes)
+    return gaps, (
+        f"{' / '.join(f'{gap:.3f}' for gap in gaps)} (worst {worst:.3f}) | {max(o.largest for o in outcomes):.2f} | "
+        f"{sum(o.rollbacks for o in outcomes)} | {100 * median(o.accuracy for o in outcomes):.1f}"
+    )
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_default_ends_at_the_least_norm(table: Table, name: str) -> None:
+    """Medians over the splits."""
+    gaps, _ = row(name, (1000, 3000))
+    for steps, gap, target in zip((1000, 3000), gaps, (1.10, 1.05), strict=True):
+        table.add(Ratio(f"{name} {SIZES[name]}: norm gap after {steps:,} steps", gap, target))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    what, *names = sys.argv[1:]
+    for each in names or SIZES:
+        for seed in SPLITS:
+            split(each, seed)
+        for part in PARTS if what == "parts" else PARTS[:1]:
+            if os.fork() == 0:  # a part that is taken out stays out
+                without(part)
+                text = row(each, (1000,) if what == "parts" else STEPS)[1]
+                print(f"| {each} {SIZES[each]} | {part} | {text} |", flush=True)
+                os._exit(0)
+            os.wait()
