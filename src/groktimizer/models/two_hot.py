@@ -1,7 +1,5 @@
 """The network of one hidden layer whose input is two ones: where each of the two symbols stands."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
@@ -15,8 +13,10 @@ class TwoHotMLP(nn.Module):
     """Logits b2 + W2 φ(b1 + W1 x) of x ∈ {0, 1}^2p with ones at a and p + b; columns of W1 are looked up.
 
     Drawn as PyTorch draws affine layers, uniform on ±1/√fan-in. With `mean_field` it is the network of arXiv
-    2301.02679: no biases, N(0, 1) weights, logits (1/width) W2 φ(W1 x/√(2p)); with φ the square its solution is known:
-    cosines of one frequency in each unit, with phases that add up.
+    2301.02679: no biases, and with φ the square a solution is known, cosines of one frequency in each unit with phases
+    that add up. The paper's factors 1/√(2p) and 1/width stand in the weights here, which are N(0, σ²) with
+    σ = (2·width)^(−1/3)/2: then the logits start small and the cosines that solve it have the amplitude
+    (2/width)^(1/3), so that weight decay means the same at every width.
 
     Args:
         p: Modulus, the number of symbols and of classes.
@@ -47,10 +47,10 @@ class TwoHotMLP(nn.Module):
         super().__init__()
         at_least_one(p=p, width=width)
         word("activation", activation, ACTIVATIONS)
-        self.activation, self.mean_field = ACTIVATIONS[activation], mean_field
+        self.activation = ACTIVATIONS[activation]
         if mean_field:
-            self.left, self.right = normal(p, width, generator=generator), normal(p, width, generator=generator)
-            self.readout = normal(p, width, generator=generator)
+            std = (2 * width) ** (-1 / 3) / 2
+            self.left, self.right, self.readout = (normal(p, width, std=std, generator=generator) for _ in range(3))
             self.hidden_bias, self.output_bias = None, None
         else:
             first, second = linear(2 * p, width, generator=generator), linear(width, p, generator=generator)
@@ -63,8 +63,6 @@ class TwoHotMLP(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, shape (n, p), of pairs (a, b) of integers in [0, p), shape (n, 2)."""
         found = nn.functional.embedding(inputs[:, 0], self.left) + nn.functional.embedding(inputs[:, 1], self.right)
-        if self.mean_field:
-            p, width = self.left.shape
-            return nn.functional.linear(self.activation(found / math.sqrt(2 * p)), self.readout / width)
-        assert self.hidden_bias is not None
-        return nn.functional.linear(self.activation(found + self.hidden_bias), self.readout, self.output_bias)
+        if self.hidden_bias is not None:
+            found = found + self.hidden_bias
+        return nn.functional.linear(self.activation(found), self.readout, self.output_bias)

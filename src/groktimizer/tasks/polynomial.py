@@ -99,9 +99,9 @@ class PolynomialTask(ErrorTask):
         UserError: If an option is out of its range.
     """
 
-    n: int = 450
-    d: int = 100
-    width: int = 500
+    n: int = 300
+    d: int = 50
+    width: int = 200
     alpha: float = 1.0
     epsilon: float = 1.0
     train_tolerance: float = 0.1
