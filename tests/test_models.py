@@ -17,6 +17,7 @@ from groktimizer.models import (
     TwoHotMLP,
     check_shape,
 )
+from groktimizer.models.transformer import Block
 
 MODELS = {
     "modular-mlp": lambda **given: ModularMLP(7, 12, **given),
@@ -126,6 +127,7 @@ def textbook(model: DeepTransformer, pair: list[int]) -> torch.Tensor:
     normal = norm if isinstance(model.before_readout, torch.nn.LayerNorm) else lambda x: x
     x = model.embedding[[*pair, model.p]] + model.position
     for block in model.blocks:
+        assert isinstance(block, Block)
         width = x.shape[1] // block.heads
         q, k, v = (normal(x) @ matrix.T for matrix in (block.query, block.key, block.value))
         found = torch.zeros_like(x)
@@ -195,7 +197,8 @@ def test_small_cnn_is_its_formula_and_its_filters_have_no_scale():
         maps = maps.reshape(30, len(filters), side // 2, 2, side // 2, 2).amax((3, 5))
     torch.testing.assert_close(model(images), model.output(maps.flatten(1)))
     before = model(images)
-    model.first.mul_(8), model.second.mul_(8)
+    model.first.mul_(8)
+    model.second.mul_(8)
     torch.testing.assert_close(model(images), before, rtol=1e-3, atol=1e-4)
 
 

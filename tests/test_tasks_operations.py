@@ -105,6 +105,7 @@ def test_a_task_of_permutations_has_no_modulus(name: str):
     task = make_task(name, {"width": 8})
     assert "p" not in task.options()
     problem = task.build(0)
+    assert problem.model.get_parameter("second").shape == problem.model.get_parameter("embedding").shape
     assert len(problem.train.inputs) == 10_080 and problem.model(problem.train.inputs[:3]).shape == (3, 120)
     with pytest.raises(UserError, match=f"p=97: {name} has 120 symbols"):
         FiniteTask(name=name)

@@ -104,7 +104,7 @@ def _mlp(p: int, shape: Shape, source: torch.Generator, dtype: torch.dtype) -> n
 
 
 def _matrix(p: int, shape: Shape, source: torch.Generator, dtype: torch.dtype) -> nn.Module:
-    own = {"combine": "matrix", "tables": 2, **shape.given()}
+    own: dict[str, Any] = {"combine": "matrix", "tables": 2, **shape.given()}
     return ModularMLP(p, shape.width, **own, biases=False, generator=source, dtype=dtype)
 
 
@@ -113,7 +113,7 @@ def _two_hot(p: int, shape: Shape, source: torch.Generator, dtype: torch.dtype) 
 
 
 def _gromov(p: int, shape: Shape, source: torch.Generator, dtype: torch.dtype) -> nn.Module:
-    own = {"activation": "quadratic", **shape.given()}
+    own: dict[str, Any] = {"activation": "quadratic", **shape.given()}
     return TwoHotMLP(p, shape.width, **own, mean_field=True, generator=source, dtype=dtype)
 
 

@@ -1,6 +1,6 @@
 """Classification on a finite set of symbols: a table of an operation × a network × a loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -170,15 +170,25 @@ class FiniteTask(Task):
 class PermutationTask(FiniteTask):
     """An operation on the 120 permutations of five things, the group S5, learnt from a part of all pairs.
 
+    ab is not ba: where no `tables` are given the MLP has two, since with one its product is the same both ways.
+
     Attributes:
         name: The operation, one of `OPERATIONS` on permutations.
         p: Their number.
         train_fraction: As in `FiniteTask`.
+        batch_size: Samples per step, None for all.
     """
 
     name: str = "s5-composition"
     p: int = ORDER
     train_fraction: float = 0.7
+    batch_size: int | None = 1024
 
     fixed: ClassVar[frozenset[str]] = frozenset({"name", "p"})
     settings: ClassVar[str] = ""
+
+    @property
+    @override
+    def shape(self) -> Shape:
+        shape = super().shape
+        return replace(shape, tables=2) if self.model == "mlp" and self.tables is None else shape
