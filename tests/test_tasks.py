@@ -176,6 +176,13 @@ def test_digits_are_split_without_overlap():
     assert float(problem.train.inputs.max()) == 0.5
 
 
+def test_the_level_of_images_is_a_part_of_the_best_known():
+    assert make_task("digits").generalised.threshold == 0.835
+    assert make_task("mnist").generalised.threshold == 0.854
+    assert make_task("mnist", {"level": 0.99}).generalised.threshold == 0.89
+    assert make_task("mnist", {"level": 0.99, "n_train": 150}).generalised.threshold == round(0.99 * 0.699, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -206,6 +213,7 @@ def test_digits_are_split_without_overlap():
         ("mnist", {"n_train": 5000}, "n_train=5000: expected at most 4999"),
         ("mnist", {"loss": "mae"}, "loss='mae'"),
         ("mnist", {"width": 0}, "width=0"),
+        ("mnist", {"level": 1.2}, "level=1.2"),
     ],
 )
 def test_mistakes_are_told_in_one_line(name, options, message):

@@ -11,7 +11,7 @@ from typing_extensions import override
 from groktimizer.ground.checks import word
 from groktimizer.ground.extras import require
 from groktimizer.models import SmallCNN
-from groktimizer.tasks.images import ImageTask
+from groktimizer.tasks.images import PART_OF_REFERENCE, ImageTask
 from groktimizer.tasks.problem import Batch, Problem
 from groktimizer.tasks.streams import generator
 
@@ -41,6 +41,8 @@ class DigitsTask(ImageTask):
         loss: One of `LOSSES`.
         model: "mlp" (two layers, ReLU) or "cnn" (two convolutions with BatchNorm).
         wrong_labels: Part of the training images with another class than theirs, in [0, 1).
+        level: Part of tuned AdamW's test accuracy (with right labels and the two-layer network) that counts as
+            generalised, in [0, 1].
         name: Name in the registry.
 
     Raises:
@@ -54,6 +56,7 @@ class DigitsTask(ImageTask):
     loss: str = "cross-entropy"
     model: str = "mlp"
     wrong_labels: float = 0.0
+    level: float = PART_OF_REFERENCE
     name: str = "digits"
 
     samples: ClassVar[int] = 1797

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from groktimizer.ground.checks import at_least_one, fraction, positive, word
+from groktimizer.ground.checks import at_least_one, fraction, part, positive, word
 from groktimizer.ground.errors import UserError
 from groktimizer.models import MLP
 from groktimizer.tasks.criterion import Criterion, accuracy
@@ -22,7 +22,7 @@ PART_OF_REFERENCE = 0.95
 class ImageTask(Task):
     """Base of tasks with `n_train` of all images to train on and the rest to test on.
 
-    Generalised means a test accuracy of 0.95 times what tuned AdamW reaches (`reference`) with the largest number of
+    Generalised means a test accuracy of `level` times what tuned AdamW reaches (`reference`) with the largest number of
     images listed that is not above `n_train`.
 
     Attributes:
@@ -35,6 +35,7 @@ class ImageTask(Task):
         width: Hidden units.
         loss: One of `LOSSES`.
         wrong_labels: Part of the training images with another class than theirs, in [0, 1).
+        level: The part of `reference` that counts as generalised.
         batch_size: Samples per step, None for all.
     """
 
@@ -47,6 +48,7 @@ class ImageTask(Task):
     width: int
     loss: str
     wrong_labels: float
+    level: float
     batch_size: int | None
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class ImageTask(Task):
         positive(init_scale=self.init_scale)
         word("loss", self.loss, LOSSES)
         fraction(wrong_labels=self.wrong_labels)
+        part(level=self.level)
         if self.n_train >= self.samples:
             raise UserError(f"n_train={self.n_train}: expected at most {self.samples - 1} of the {self.samples} images")
 
@@ -68,7 +71,7 @@ class ImageTask(Task):
     def generalised(self) -> Criterion:
         known = [n for n in self.reference if n <= self.n_train]
         best = self.reference[max(known) if known else min(self.reference)]
-        return accuracy("test", PART_OF_REFERENCE * best, self.wrong_labels)
+        return accuracy("test", self.level * best, self.wrong_labels)
 
     @override
     def least_bytes(self) -> int:
@@ -115,6 +118,6 @@ class ImageTask(Task):
             The problem.
         """
         train = Batch(train.inputs, spoil(train.targets, self.wrong_labels, self.classes, seed))
-        train, test = (Batch(part.inputs.to(device, dtype), part.targets.to(device)) for part in (train, test))
+        train, test = (Batch(batch.inputs.to(device, dtype), batch.targets.to(device)) for batch in (train, test))
         network, objective = self.network(seed, dtype).to(device), LOSSES[self.loss]
         return Problem(network, train, test, objective, classification(train, test, objective), self.batch_size)
