@@ -82,7 +82,8 @@ class PolynomialTask(ErrorTask):
     fewer than d(d + 1)/2 samples; a network of small norm does. There readouts are fixed and equal and the initial
     outputs are subtracted; here they have signs and the initial outputs cancel, so that a small norm means a small
     function. Loss (1/n) Σ (f − y)²/α², test loss the same on 1,000 other inputs; the conditions are on the relative
-    errors "train_error" and "test_error", ‖f − y‖/‖y‖.
+    errors "train_error" and "test_error", ‖f − y‖/‖y‖; a loss of 2 % of the first, that of f = 0, is a train_error of
+    0.14, which meets the default.
 
     Attributes:
         n: Samples.
@@ -104,8 +105,8 @@ class PolynomialTask(ErrorTask):
     width: int = 200
     alpha: float = 1.0
     epsilon: float = 1.0
-    train_tolerance: float = 0.1
-    test_tolerance: float = 0.2
+    train_tolerance: float = 0.15
+    test_tolerance: float = 0.25
     batch_size: int | None = None
     name: str = "polynomial-regression"
 
