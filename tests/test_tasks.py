@@ -20,6 +20,10 @@ SMALL = {
     "modular-subtraction": {"p": 11},
     "modular-multiplication": {"p": 11},
     "modular-division": {"p": 11},
+    **{f"modular-{name}": {"p": 11} for name in ("squares", "quadratic", "quadratic-shifted", "cubic", "cubic-mixed")},
+    **{f"s5-{name}": {"train_fraction": 0.1, "width": 8} for name in ("composition", "conjugation", "sandwich")},
+    "bit-parity": {"n": 10, "n_train": 100, "width": 16},
+    "polynomial-regression": {"n": 30, "d": 6, "width": 8},
     "ridge": {"n": 10, "m": 40},
     "relu-regression": {"n": 10, "m": 40, "d": 8},
     "relu-teacher": {"N": 10, "d": 8, "r": 12, "width": 20, "sobolev": 0.5},
@@ -34,6 +38,11 @@ OPERATIONS = {
     "modular-subtraction": lambda a, b, c, p: (a - b - c) % p == 0,
     "modular-multiplication": lambda a, b, c, p: (a * b - c) % p == 0,
     "modular-division": lambda a, b, c, p: (b * c - a) % p == 0 and b != 0,
+    "modular-squares": lambda a, b, c, p: (a**2 + b**2 - c) % p == 0,
+    "modular-quadratic": lambda a, b, c, p: (a**2 + a * b + b**2 - c) % p == 0,
+    "modular-quadratic-shifted": lambda a, b, c, p: (a**2 + a * b + b**2 + a - c) % p == 0,
+    "modular-cubic": lambda a, b, c, p: (a**3 + a * b - c) % p == 0,
+    "modular-cubic-mixed": lambda a, b, c, p: (a**3 + a * b**2 + b - c) % p == 0,
 }
 
 
@@ -167,6 +176,13 @@ def test_digits_are_split_without_overlap():
     assert float(problem.train.inputs.max()) == 0.5
 
 
+def test_the_level_of_images_is_a_part_of_the_best_known():
+    assert make_task("digits").generalised.threshold == 0.835
+    assert make_task("mnist").generalised.threshold == 0.854
+    assert make_task("mnist", {"level": 0.99}).generalised.threshold == 0.89
+    assert make_task("mnist", {"level": 0.99, "n_train": 150}).generalised.threshold == round(0.99 * 0.699, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
@@ -183,7 +199,7 @@ def test_digits_are_split_without_overlap():
         ("modular-addition", {"train_fraction": math.nan}, "inside"),
         ("modular-addition", {"p": 2, "train_fraction": 0.1}, "leaves 0 of 4 pairs"),
         ("modular-addition", {"model": "tranformer"}, "did you mean 'transformer'"),
-        ("modular-addition", {"loss": "hinge"}, "cross-entropy or mse"),
+        ("modular-addition", {"loss": "mae"}, "cross-entropy or mse or hinge or stablemax"),
         ("modular-addition", {"width": -3}, "width=-3"),
         ("modular-addition", {"batch_size": 0}, "batch_size=0"),
         ("modular-addition", {"model": "transformer", "heads": 5}, "divisor"),
@@ -197,6 +213,7 @@ def test_digits_are_split_without_overlap():
         ("mnist", {"n_train": 5000}, "n_train=5000: expected at most 4999"),
         ("mnist", {"loss": "mae"}, "loss='mae'"),
         ("mnist", {"width": 0}, "width=0"),
+        ("mnist", {"level": 1.2}, "level=1.2"),
     ],
 )
 def test_mistakes_are_told_in_one_line(name, options, message):

@@ -1,19 +1,21 @@
 """The two networks on which modular arithmetic groks: an MLP and a one-layer transformer."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from groktimizer.ground.checks import at_least_one
+from groktimizer.ground.checks import at_least_one, word
 from groktimizer.ground.errors import UserError
 from groktimizer.models._init import Generator, linear, normal
+from groktimizer.models.activations import ACTIVATIONS
+
+COMBINE = ("product", "sum", "concatenation", "matrix")
 
 
 class ModularMLP(nn.Module):
-    """Logits b2 + W2 relu(b1 + W1 (E_a ∘ F_b)), with ∘ the entrywise product or the product of matrices.
+    """Logits b2 + W2 φ(b1 + W1 (E_a ∘ F_b)), with ∘ a product or sum entry by entry, both in a row, or of matrices.
 
     The tables E and F (p × width, N(0, 1)) are one and the same or two; W1, b1, W2, b2 are drawn as PyTorch does. With
     ``combine="matrix", tables=2, biases=False, width=64`` it is the network of arXiv 2506.05718, Figure 1, whose code
@@ -22,9 +24,10 @@ class ModularMLP(nn.Module):
     Args:
         p: Modulus, the number of symbols and of classes.
         width: Width of the embedding and of the hidden layer.
-        combine: "product": entry by entry; "matrix": both embeddings are read as √width × √width matrices, row by row,
-            and multiplied.
+        combine: "product" or "sum": entry by entry; "concatenation": one behind the other, so that W1 has 2·width
+            columns; "matrix": both are read as √width × √width matrices, row by row, and multiplied.
         tables: 1: E serves both inputs; 2: each has its own.
+        activation: φ, one of `ACTIVATIONS`.
         biases: Whether b1 and b2 are there.
         generator: Source of randomness; None is PyTorch's global one.
         dtype: Type of the parameters; the numbers drawn are the same for every type.
@@ -43,25 +46,27 @@ class ModularMLP(nn.Module):
         p: int,
         width: int = 128,
         *,
-        combine: Literal["product", "matrix"] = "product",
-        tables: Literal[1, 2] = 1,
+        combine: str = "product",
+        tables: int = 1,
+        activation: str = "relu",
         biases: bool = True,
         generator: Generator = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         at_least_one(p=p, width=width)
-        if combine not in {"product", "matrix"}:
-            raise UserError(f"combine={combine!r}: expected product or matrix")
+        word("combine", combine, COMBINE)
+        word("activation", activation, ACTIVATIONS)
         if tables not in {1, 2}:
             raise UserError(f"tables={tables}: expected 1 or 2")
         self.side = math.isqrt(width)
         if combine == "matrix" and self.side**2 != width:
             raise UserError(f"width={width}: expected a square number, such as 64, with combine='matrix'")
-        self.combine = combine
+        self.combine, self.activation = combine, ACTIVATIONS[activation]
         self.embedding = normal(p, width, generator=generator)
         self.second = normal(p, width, generator=generator) if tables == 2 else None
-        self.hidden = linear(width, width, bias=biases, generator=generator)
+        both = 2 * width if combine == "concatenation" else width
+        self.hidden = linear(both, width, bias=biases, generator=generator)
         self.output = linear(width, p, bias=biases, generator=generator)
         self.to(dtype)
 
@@ -70,12 +75,18 @@ class ModularMLP(nn.Module):
         """Logits, shape (n, p), of pairs (a, b) of integers in [0, p), shape (n, 2)."""
         left = nn.functional.embedding(inputs[:, 0], self.embedding)
         right = nn.functional.embedding(inputs[:, 1], self.embedding if self.second is None else self.second)
+        return self.output(self.activation(self.hidden(self._combined(left, right))))
+
+    def _combined(self, left: Tensor, right: Tensor) -> Tensor:
+        """E_a ∘ F_b, shape (n, width), or (n, 2·width)."""
         if self.combine == "product":
-            both = left * right
-        else:
-            square = (self.side, self.side)
-            both = (left.unflatten(-1, square) @ right.unflatten(-1, square)).flatten(-2)
-        return self.output(torch.relu(self.hidden(both)))
+            return left * right
+        if self.combine == "sum":
+            return left + right
+        if self.combine == "concatenation":
+            return torch.cat((left, right), dim=-1)
+        square = (self.side, self.side)
+        return (left.unflatten(-1, square) @ right.unflatten(-1, square)).flatten(-2)
 
 
 class ModularTransformer(nn.Module):

@@ -9,9 +9,11 @@ from groktimizer.ground.errors import UserError
 from groktimizer.tasks.checker import check_columns, make_problem
 from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.digits import DigitsTask
-from groktimizer.tasks.finite import FiniteTask
+from groktimizer.tasks.finite import FiniteTask, PermutationTask
 from groktimizer.tasks.matrix import MatrixTask
 from groktimizer.tasks.mnist import MnistTask
+from groktimizer.tasks.parity import ParityTask
+from groktimizer.tasks.polynomial import PolynomialTask
 from groktimizer.tasks.problem import LOSSES, Batch, Problem, classification, cross_entropy
 from groktimizer.tasks.registry import TASKS, TaskType, find_task, make_task
 from groktimizer.tasks.relu import ReluTask
@@ -32,6 +34,9 @@ __all__ = [
     "Limits",
     "MatrixTask",
     "MnistTask",
+    "ParityTask",
+    "PermutationTask",
+    "PolynomialTask",
     "Precision",
     "Problem",
     "ReluTask",

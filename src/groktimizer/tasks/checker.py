@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from groktimizer.ground.checks import at_least_one
 from groktimizer.ground.errors import UserError, place
 from groktimizer.ground.own import FILES
-from groktimizer.tasks.problem import Batch, Problem, full
+from groktimizer.tasks.problem import Batch, Problem, evaluating, full
 from groktimizer.tasks.task import Task
 
 LOSS_COLUMNS = ("train_loss", "test_loss")
@@ -107,14 +107,8 @@ def _check_loss(where: str, problem: Problem) -> None:
 @torch.no_grad()
 def _outputs(where: str, model: nn.Module, inputs: Tensor) -> Tensor:
     """What a network says of samples, without a trace in it or in the random state."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with _told(f"{where}: the network, given inputs {_shape(inputs)}"):
-            outputs = model(inputs)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model), _told(f"{where}: the network, given inputs {_shape(inputs)}"):
+        outputs = model(inputs)
     if not isinstance(outputs, Tensor):
         raise UserError(f"{where}: the network gives outputs {_shape(outputs)}, expected a torch.Tensor")
     return outputs

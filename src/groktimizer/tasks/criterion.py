@@ -34,3 +34,22 @@ class Criterion:
         """
         array = np.asarray(values, dtype=np.float64)
         return array >= self.threshold if self.above else array <= self.threshold
+
+
+def accuracy(part: str, level: float, wrong_labels: float = 0.0) -> Criterion:
+    """Make the condition that a part of the samples is classified right.
+
+    Args:
+        part: "train" or "test".
+        level: The part of them, where all labels of the training samples are right.
+        wrong_labels: The part of the training labels that is wrong; the level is lowered in proportion, since no
+            network that generalises fits them, and they draw on the others.
+
+    Returns:
+        The condition, on "train_accuracy" or "test_accuracy".
+
+    Example:
+        >>> accuracy("test", 0.99, wrong_labels=0.05).threshold
+        0.941
+    """
+    return Criterion(f"{part}_accuracy", round(level * (1 - wrong_labels), 3), above=True)

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
-from groktimizer.ground.checks import at_least_one, positive
+from groktimizer.ground.checks import at_least_one, fraction, part, positive, word
 from groktimizer.ground.errors import UserError
 from groktimizer.models import MLP
-from groktimizer.tasks.criterion import Criterion
-from groktimizer.tasks.problem import Batch, Objective, Problem, classification
+from groktimizer.tasks.criterion import Criterion, accuracy
+from groktimizer.tasks.labels import spoil
+from groktimizer.tasks.problem import LOSSES, Batch, Problem, classification
 from groktimizer.tasks.streams import generator
 from groktimizer.tasks.task import Task
 
@@ -21,7 +22,7 @@ PART_OF_REFERENCE = 0.95
 class ImageTask(Task):
     """Base of tasks with `n_train` of all images to train on and the rest to test on.
 
-    Generalised means a test accuracy of 0.95 times what tuned AdamW reaches (`reference`) with the largest number of
+    Generalised means a test accuracy of `level` times what tuned AdamW reaches (`reference`) with the largest number of
     images listed that is not above `n_train`.
 
     Attributes:
@@ -32,6 +33,9 @@ class ImageTask(Task):
         n_train: Training images.
         init_scale: Factor on the initial weights.
         width: Hidden units.
+        loss: One of `LOSSES`.
+        wrong_labels: Part of the training images with another class than theirs, in [0, 1).
+        level: The part of `reference` that counts as generalised.
         batch_size: Samples per step, None for all.
     """
 
@@ -42,26 +46,32 @@ class ImageTask(Task):
     n_train: int
     init_scale: float
     width: int
+    loss: str
+    wrong_labels: float
+    level: float
     batch_size: int | None
 
     def __post_init__(self) -> None:
         """Check every option."""
         at_least_one(n_train=self.n_train, width=self.width, batch_size=self.batch_size)
         positive(init_scale=self.init_scale)
+        word("loss", self.loss, LOSSES)
+        fraction(wrong_labels=self.wrong_labels)
+        part(level=self.level)
         if self.n_train >= self.samples:
             raise UserError(f"n_train={self.n_train}: expected at most {self.samples - 1} of the {self.samples} images")
 
     @property
     @override
     def memorised(self) -> Criterion:
-        return Criterion("train_accuracy", 0.99, above=True)
+        return accuracy("train", 0.99, self.wrong_labels)
 
     @property
     @override
     def generalised(self) -> Criterion:
         known = [n for n in self.reference if n <= self.n_train]
         best = self.reference[max(known) if known else min(self.reference)]
-        return Criterion("test_accuracy", round(PART_OF_REFERENCE * best, 3), above=True)
+        return accuracy("test", self.level * best, self.wrong_labels)
 
     @override
     def least_bytes(self) -> int:
@@ -81,23 +91,33 @@ class ImageTask(Task):
         order = torch.randperm(self.samples, generator=generator(seed, "split"))
         return order[: self.n_train], order[self.n_train :]
 
-    def assemble(
-        self, train: Batch, test: Batch, objective: Objective, seed: int, dtype: torch.dtype, device: str | torch.device
-    ) -> Problem:
-        """Draw the network and put everything in its place.
+    def network(self, seed: int, dtype: torch.dtype) -> nn.Module:
+        """Draw the network.
+
+        Args:
+            seed: Seed of the initial weights.
+            dtype: Type of the parameters.
+
+        Returns:
+            From images, shape (n, pixels), to logits, shape (n, classes).
+        """
+        sizes = (self.pixels, self.width, self.classes)
+        return MLP(sizes, self.init_scale, generator=generator(seed, "init"), dtype=dtype)
+
+    def assemble(self, train: Batch, test: Batch, seed: int, dtype: torch.dtype, device: str | torch.device) -> Problem:
+        """Draw network and wrong labels and put everything in its place.
 
         Args:
             train: Images, shape (n_train, pixels), and classes.
             test: The others.
-            objective: Loss from logits and classes.
-            seed: Seed of the initial weights.
+            seed: Seed of the initial weights and the wrong labels.
             dtype: Type of parameters and pixels.
             device: Where network and data are put.
 
         Returns:
             The problem.
         """
-        train, test = (Batch(part.inputs.to(device, dtype), part.targets.to(device)) for part in (train, test))
-        sizes = (self.pixels, self.width, self.classes)
-        network = MLP(sizes, self.init_scale, generator=generator(seed, "init"), dtype=dtype).to(device)
+        train = Batch(train.inputs, spoil(train.targets, self.wrong_labels, self.classes, seed))
+        train, test = (Batch(batch.inputs.to(device, dtype), batch.targets.to(device)) for batch in (train, test))
+        network, objective = self.network(seed, dtype).to(device), LOSSES[self.loss]
         return Problem(network, train, test, objective, classification(train, test, objective), self.batch_size)

@@ -6,22 +6,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from groktimizer.tasks.permutations import ORDER, compose, inverse
 from groktimizer.tasks.problem import Batch
 
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation a ∘ b on the numbers mod p.
+    """An operation a ∘ b on p symbols: the numbers mod p, or the elements of a group of order p.
 
     Attributes:
         summary: What it is, in one line.
         answers: The results from a, b (each of shape (n,), int64) and p.
         divides: Whether it divides by b: then p is prime and b = 0 is left out.
+        order: Of the group whose elements are the symbols: then p is that; None for numbers.
     """
 
     summary: str
     answers: Callable[[Tensor, Tensor, int], Tensor]
     divides: bool = False
+    order: int | None = None
 
     def size(self, p: int) -> int:
         """Number of all questions."""
@@ -40,6 +43,21 @@ OPERATIONS: Mapping[str, Operation] = {
     "modular-subtraction": Operation(f"(a - b) mod p {_PART}", lambda a, b, p: (a - b) % p),
     "modular-multiplication": Operation(f"(a * b) mod p {_PART}", lambda a, b, p: a * b % p),
     "modular-division": Operation(f"(a / b) mod p, p prime, {_PART}", _quotient, divides=True),
+    "modular-squares": Operation(f"(a^2 + b^2) mod p {_PART}", lambda a, b, p: (a * a + b * b) % p),
+    "modular-quadratic": Operation(f"(a^2 + ab + b^2) mod p {_PART}", lambda a, b, p: (a * a + a * b + b * b) % p),
+    "modular-quadratic-shifted": Operation(
+        f"(a^2 + ab + b^2 + a) mod p {_PART}", lambda a, b, p: (a * a + a * b + b * b + a) % p
+    ),
+    "modular-cubic": Operation(f"(a^3 + ab) mod p {_PART}", lambda a, b, p: (a**3 + a * b) % p),
+    "modular-cubic-mixed": Operation(f"(a^3 + ab^2 + b) mod p {_PART}", lambda a, b, p: (a**3 + a * b * b + b) % p),
+    **{
+        name: Operation(f"{told} of two permutations of five things {_PART}", answers, order=ORDER)
+        for name, told, answers in (
+            ("s5-composition", "ab", lambda a, b, p: compose(a, b)),
+            ("s5-conjugation", "a b a^-1", lambda a, b, p: compose(compose(a, b), inverse(a))),
+            ("s5-sandwich", "aba", lambda a, b, p: compose(compose(a, b), a)),
+        )
+    },
 }
 
 

@@ -1,6 +1,7 @@
 """What a task builds for one seed: a network, its data and its loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -87,6 +88,25 @@ def full(outputs: Tensor) -> Tensor:
     return outputs.float() if outputs.dtype in {torch.bfloat16, torch.float16} else outputs
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Generator[None]:
+    """Put a network and its parts into the mode of evaluation, and each part back into its own afterwards.
+
+    Args:
+        model: The network.
+
+    Yields:
+        Nothing.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def classification(train: Batch, test: Batch, objective: Objective) -> Callable[[nn.Module], dict[str, float]]:
     """Make the measure of a classification problem.
 
@@ -96,13 +116,15 @@ def classification(train: Batch, test: Batch, objective: Objective) -> Callable[
         objective: Loss from logits and classes.
 
     Returns:
-        A function from a network to losses and accuracies (fractions of 1) on both sets, one forward pass each.
+        A function from a network to losses and accuracies (fractions of 1) on both sets, one forward pass each, in the
+        mode of evaluation.
     """
 
     def measure(model: nn.Module) -> dict[str, float]:
         columns: dict[str, float] = {}
         for part, batch in (("train", train), ("test", test)):
-            logits = full(model(batch.inputs))
+            with evaluating(model):
+                logits = full(model(batch.inputs))
             columns[f"{part}_loss"] = float(objective(logits, batch.targets))
             columns[f"{part}_accuracy"] = float((logits.argmax(-1) == batch.targets).double().mean())
         return columns
@@ -137,6 +159,38 @@ def squared_error(logits: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.mse_loss(logits, wanted)
 
 
+def hinge(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the samples of Σ_c max(0, 1 − x_y + x_c)/classes, c all classes but the right one y.
+
+    With two classes it is half the hinge loss max(0, 1 − s·f) of f = x_1 − x_0 and the sign s of the class.
+
+    Args:
+        logits: Shape (n, classes).
+        targets: Classes, shape (n,).
+
+    Returns:
+        A scalar.
+    """
+    return nn.functional.multi_margin_loss(logits, targets)
+
+
+def stablemax(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean of −log(s(x_y)/Σ_c s(x_c)) with s(x) = x + 1 for x ≥ 0 and 1/(1 − x) below (arXiv 2501.04697).
+
+    It grows and falls slower than the exponential, so that no logit is lost in rounding beside another.
+
+    Args:
+        logits: Shape (n, classes).
+        targets: Classes, shape (n,).
+
+    Returns:
+        A scalar, in nats.
+    """
+    upper = logits >= 0
+    grown = torch.where(upper, logits, -logits).log1p()
+    return nn.functional.cross_entropy(torch.where(upper, grown, -grown), targets)
+
+
 def half_mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
     """Compute (1/2n) ‖outputs − targets‖².
 
@@ -150,4 +204,9 @@ def half_mean_square(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().mean() / 2
 
 
-LOSSES: Mapping[str, Objective] = {"cross-entropy": cross_entropy, "mse": squared_error}
+LOSSES: Mapping[str, Objective] = {
+    "cross-entropy": cross_entropy,
+    "mse": squared_error,
+    "hinge": hinge,
+    "stablemax": stablemax,
+}

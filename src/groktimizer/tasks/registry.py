@@ -9,10 +9,12 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import PLAIN, convert_all, kinds_of
 from groktimizer.ground.own import Own, find_own
 from groktimizer.tasks.digits import DigitsTask
-from groktimizer.tasks.finite import FiniteTask
+from groktimizer.tasks.finite import FiniteTask, PermutationTask
 from groktimizer.tasks.matrix import MatrixTask
 from groktimizer.tasks.mnist import MnistTask
 from groktimizer.tasks.operations import OPERATIONS
+from groktimizer.tasks.parity import ParityTask
+from groktimizer.tasks.polynomial import PolynomialTask
 from groktimizer.tasks.relu import ReluTask
 from groktimizer.tasks.ridge import RidgeTask
 from groktimizer.tasks.sparse import SparseTask
@@ -75,12 +77,17 @@ class TaskType:
 TASKS: Mapping[str, TaskType] = {
     entry.name: entry
     for entry in (
-        *(TaskType(name, operation.summary, FiniteTask) for name, operation in OPERATIONS.items()),
+        *(
+            TaskType(name, operation.summary, PermutationTask if operation.order else FiniteTask)
+            for name, operation in OPERATIONS.items()
+        ),
         TaskType("ridge", "linear regression with more features than samples (arXiv 2601.19791, Figure 2)", RidgeTask),
         TaskType("relu-regression", "a two-layer ReLU network that has to output 0 (same paper, Figure 4)", ReluTask),
         TaskType("relu-teacher", "a two-layer ReLU network learns another (arXiv 2506.05718, Figure 10)", TeacherTask),
         TaskType("digits", "scikit-learn's digits, few samples, large initialisation, two-layer network", DigitsTask),
         TaskType("mnist", "a thousand images of MNIST, large initialisation, two-layer network", MnistTask),
+        TaskType("bit-parity", "the parity of a few of many bits, or of all for a recurrent network", ParityTask),
+        TaskType("polynomial-regression", "(w x)^2 from a lazy start (arXiv 2310.06110)", PolynomialTask),
         TaskType("sparse-recovery", "a sparse vector from few linear samples (arXiv 2506.05718, Figure 3)", SparseTask),
         TaskType("matrix-completion", "a low-rank matrix from some entries (same paper, Figure 5)", MatrixTask),
         TaskType("matrix-sensing", "a low-rank matrix from inner products (same paper, appendix D)", MatrixTask),
