@@ -160,7 +160,7 @@ def test_no_state_of_a_network_is_below_the_least_and_none_is_changed():
         opt.step()
     before = [param.clone() for param in model.parameters()]
     weights = param_groups(model)[0]["params"]
-    level = 0.02 * math.log(3)
+    level = 1.01 * loss(model).item()
     found = norm_gap(model, loss, level, penalised=weights)
     assert found.norm == pytest.approx(math.sqrt(sum(float(w.detach().square().sum()) for w in weights)), rel=1e-5)
     assert found.loss == pytest.approx(loss(model).item(), rel=1e-4)

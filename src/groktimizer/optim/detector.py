@@ -48,9 +48,9 @@ class LossBelow:
     penalised weights at zero, where that is smaller: a large initialisation inflates the first loss. The loss is
     smoothed by ``s <- smoothing s + (1 - smoothing) loss`` and must be below the level `patience` times in a row.
 
-    A relative level may be out of reach (wrong labels, a network too small). Once the smoothed loss, below half of that
-    reference, has not fallen by a tenth within 60 losses or a fifth of all so far, whichever is more, it counts as
-    interpolated, and the level is twice the loss it got to.
+    A relative level may be out of reach (wrong labels, a network too small). Where batches do not differ, and once the
+    smoothed loss, below half of that reference, has not fallen by a tenth within 60 losses or a fifth of all so far,
+    whichever is more, it counts as interpolated, and the level is twice the loss it got to.
 
     Where batches differ (`noise.noisy`) a few lucky ones say nothing. The mean over a window of losses must then be
     below the level by its `noise.uncertainty`: standard error and what a lucky streak may have hidden. The first loss
@@ -138,7 +138,7 @@ class LossBelow:
         past = loss if self.smoothed is None else self.smoothed
         self.smoothed = self.smoothing * past + (1.0 - self.smoothing) * loss
         noise.take_in(self.seen, loss)
-        self._rest(self.seen.mean if self._differ else self.smoothed)
+        self._rest(self.smoothed)
         level = self.level
         assert level is not None
         self.below = self.below + 1 if self.smoothed < level else 0
@@ -148,6 +148,9 @@ class LossBelow:
         """Note how long the loss has not fallen, and where, if that is long enough to be a plateau."""
         reference = self._reference
         if reference is None or self.plateau is not None:
+            return
+        if self._differ:  # a mean that does not fall is then what `constraint.anneal` shortens the steps by
+            self.lowest, self.resting = None, 0
             return
         self.resting += 1
         if self.lowest is None or loss < FALLS * self.lowest:

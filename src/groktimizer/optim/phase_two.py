@@ -218,6 +218,8 @@ def step(
         weigh(groups, state, settings, scope)  # a probe is a step away from where theta is
     if settings.calibrates(groups) and calibration.due(control):
         squares = squares or calibration.sums_of(groups, state, control, scope)
+        if control.finish_step >= 0:
+            closure = None  # nobody asked for its curvature: a framework's closure may be of the last micro-batch only
         if calibration.refresh(groups, state, control, closure, squares, scope):
             return
     reference = reference_decay(groups, control, settings)
