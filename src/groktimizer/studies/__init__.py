@@ -1,7 +1,7 @@
 """Studies: comparisons under equal conditions, with the rules of docs/comparison.md in code."""
 
 from groktimizer.studies.compare import Comparison, Panel, compare
-from groktimizer.studies.forecast import Forecast, forecast
+from groktimizer.studies.cost import Forecast, forecast
 from groktimizer.studies.protocol import (
     CAP,
     LONGEST,
