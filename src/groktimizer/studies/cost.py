@@ -25,13 +25,13 @@ class Runs(NamedTuple):
 
     Attributes:
         optimizer: what they run.
-        count: how many.
+        number: how many.
         steps: of each, if the best methods settle when the table says so.
         most: of each, if nothing ever settles.
     """
 
     optimizer: str
-    count: int
+    number: int
     steps: int
     most: int
 
@@ -115,11 +115,11 @@ def _row(entry: Entry, rules: Protocol, workers: int | None) -> Forecast:
     per_step, start = _measured(entry, rules, sorted({kind.optimizer for kind in runs}), workers)
 
     def total(steps: Callable[[Runs], int]) -> float:
-        return sum(kind.count * (start + per_step[kind.optimizer] * steps(kind)) for kind in runs)
+        return sum(kind.number * (start + per_step[kind.optimizer] * steps(kind)) for kind in runs)
 
     return Forecast(
         label=entry.label,
-        runs=sum(kind.count for kind in runs),
+        runs=sum(kind.number for kind in runs),
         cells=sum(len(tunable(name).grid) for name in entry.tuned),
         ms=1_000 * per_step[OURS.optimizer],
         seconds=total(lambda kind: kind.steps),
