@@ -76,17 +76,61 @@ class Entry:
         )
 
 
+_TRANSFORMER = {"p": 59, "train_fraction": 0.4, "model": "transformer", "width": 64}
+_TWO_LAYERS = {"p": 31, "train_fraction": 0.8, "model": "transformer", "width": 64, "layers": 2, "norm": True,
+               "batch_size": 128}  # fmt: skip
+_GROMOV = {"p": 47, "train_fraction": 0.5, "model": "gromov", "width": 256, "loss": "mse"}
 STANDARD = (
-    Entry("MLP, x + y, 30 %", "modular-addition", {"p": 59, "train_fraction": 0.3}, tuned=MANY, defaults=DEFAULTS),
-    Entry("MLP, x / y, 40 %", "modular-division", {"p": 59, "train_fraction": 0.4}),
     Entry(
-        "transformer, x + y",
+        "MLP, x + y, 30 %",
         "modular-addition",
-        {"p": 31, "train_fraction": 0.5, "model": "transformer"},
+        {"p": 59, "train_fraction": 0.3},
+        2_000,
+        60,
         tuned=MANY,
         defaults=DEFAULTS,
     ),
-    Entry("MNIST, n = 1,000", "mnist", {"init_scale": 1.0}),
+    # One table and a product are symmetric: x / y needs two tables.
+    Entry("MLP, x / y, 40 %", "modular-division", {"p": 59, "train_fraction": 0.4, "tables": 2}, 2_000, 100),
+    Entry("MLP, x² + xy + y², 60 %", "modular-quadratic", {"p": 59, "train_fraction": 0.6}, 2_000, 200),
+    Entry("S5, ab, 70 %", "s5-composition", {"train_fraction": 0.7}, 1_500, 180),
+    Entry("parity, cross-entropy", "bit-parity", {}, 2_000, 110),
+    Entry("parity, hinge", "bit-parity", {"loss": "hinge"}, 2_000, 150),
+    Entry("MNIST, 1,000 images", "mnist", {"init_scale": 1.0}, 1_500, 50),
+    Entry("MNIST, init × 8, squared error", "mnist", {"init_scale": 8.0, "loss": "mse"}, 2_000, 300),
+    Entry("transformer, x + y, 40 %", "modular-addition", _TRANSFORMER, 1_500, 150, tuned=MANY, defaults=DEFAULTS),
+    Entry("transformer, x − y, 40 %", "modular-subtraction", _TRANSFORMER, 1_500, 200),
+    Entry("two layers, LayerNorm, x / y", "modular-division", _TWO_LAYERS, 3_000, 800, tuned=MANY, defaults=DEFAULTS),
+    Entry("Gromov, squared error", "modular-addition", _GROMOV, 1_500, 60),
+    Entry("polynomial regression", "polynomial-regression", {}, 2_000, 150),
+    Entry(
+        "MLP, x + y, 5 % wrong", "modular-addition", {"p": 59, "train_fraction": 0.4, "wrong_labels": 0.05}, 2_000, 200
+    ),
+    Entry(
+        "GRU, parity",
+        "bit-parity",
+        {"model": "gru", "n": 8, "k": 8, "n_train": 180, "width": 32},
+        2_000,
+        160,
+        timed=False,
+    ),
+    Entry(
+        "CNN with BatchNorm, digits",
+        "digits",
+        {"model": "cnn", "width": 8, "n_train": 300, "init_scale": 1.0},
+        1_500,
+        50,
+        timed=False,
+    ),
+    # The errors that a loss at 2 % of its first value leaves.
+    Entry(
+        "diagonal network, sparse",
+        "sparse-recovery",
+        {"depth": 2, "train_tolerance": 0.15, "test_tolerance": 0.3},
+        2_000,
+        400,
+        timed=False,
+    ),
 )
 
 
