@@ -14,7 +14,8 @@ SHIPPED = Method(
 )
 FEW = ("adamw", "groktimizer")
 MANY = (*FEW, "muon", "grokfast", "clip")
-DEFAULTS = ("adamw", "adam-l2", "muon", "grokfast", "orthograd", "lion", "sam", "schedulefree", "clip", "two-phase")
+DEFAULTS = ("adamw", "muon", "grokfast", "clip")
+ALL_DEFAULTS = (*DEFAULTS, "adam-l2", "orthograd", "lion", "sam", "schedulefree", "two-phase")
 FIRST_SEED = 101
 
 
@@ -77,7 +78,7 @@ class Entry:
 
 
 _TRANSFORMER = {"p": 59, "train_fraction": 0.4, "model": "transformer", "width": 64}
-_TWO_LAYERS = {"p": 31, "train_fraction": 0.8, "model": "transformer", "width": 64, "layers": 2, "norm": True,
+_TWO_LAYERS = {"p": 31, "train_fraction": 0.7, "model": "transformer", "width": 32, "layers": 2, "norm": True,
                "batch_size": 128}  # fmt: skip
 _GROMOV = {"p": 47, "train_fraction": 0.5, "model": "gromov", "width": 256, "loss": "mse"}
 STANDARD = (
@@ -88,23 +89,36 @@ STANDARD = (
         2_000,
         60,
         tuned=MANY,
-        defaults=DEFAULTS,
+        defaults=ALL_DEFAULTS,
     ),
     # One table and a product are symmetric: x / y needs two tables.
     Entry("MLP, x / y, 40 %", "modular-division", {"p": 59, "train_fraction": 0.4, "tables": 2}, 2_000, 100),
-    Entry("MLP, x² + xy + y², 60 %", "modular-quadratic", {"p": 59, "train_fraction": 0.6}, 2_000, 200),
+    # x² + xy + y² mod 59 was learnt by nothing that was tried: AdamW at lr 1e-2 and decay 1 ends at 70 % with 60 % of the
+    # pairs, at 90 % with 80 %.
+    Entry("MLP, x² + y², 40 %", "modular-squares", {"p": 59, "train_fraction": 0.4}, 2_000, 60),
     Entry("S5, ab, 70 %", "s5-composition", {"train_fraction": 0.7}, 1_500, 180),
     Entry("parity, cross-entropy", "bit-parity", {}, 2_000, 110),
     Entry("parity, hinge", "bit-parity", {"loss": "hinge"}, 2_000, 150),
-    Entry("MNIST, 1,000 images", "mnist", {"init_scale": 1.0}, 1_500, 50),
-    Entry("MNIST, init × 8, squared error", "mnist", {"init_scale": 8.0, "loss": "mse"}, 2_000, 300),
+    # At the default level, 0.95, everybody is there at the first evaluation.
+    Entry("MNIST, 1,000 images", "mnist", {"init_scale": 1.0, "level": 0.98, "width": 128}, 1_000, 30, every=5),
+    Entry("MNIST, init × 8, squared error", "mnist", {"init_scale": 8.0, "loss": "mse", "width": 128}, 1_500, 200),
     Entry("transformer, x + y, 40 %", "modular-addition", _TRANSFORMER, 1_500, 150, tuned=MANY, defaults=DEFAULTS),
     Entry("transformer, x − y, 40 %", "modular-subtraction", _TRANSFORMER, 1_500, 200),
-    Entry("two layers, LayerNorm, x / y", "modular-division", _TWO_LAYERS, 3_000, 800, tuned=MANY, defaults=DEFAULTS),
+    # x / y mod 31 was learnt by nothing that was tried with 50 to 80 % of the pairs within 2,500 steps.
+    Entry(
+        "two layers, LayerNorm, x + y, 70 %",
+        "modular-addition",
+        _TWO_LAYERS,
+        3_000,
+        600,
+        every=20,
+        tuned=MANY,
+        defaults=DEFAULTS,
+    ),
     Entry("Gromov, squared error", "modular-addition", _GROMOV, 1_500, 60),
     Entry("polynomial regression", "polynomial-regression", {}, 2_000, 150),
     Entry(
-        "MLP, x + y, 5 % wrong", "modular-addition", {"p": 59, "train_fraction": 0.4, "wrong_labels": 0.05}, 2_000, 200
+        "MLP, x + y, 5 % wrong", "modular-addition", {"p": 59, "train_fraction": 0.4, "wrong_labels": 0.05}, 2_000, 60
     ),
     Entry(
         "GRU, parity",
@@ -118,8 +132,8 @@ STANDARD = (
         "CNN with BatchNorm, digits",
         "digits",
         {"model": "cnn", "width": 8, "n_train": 300, "init_scale": 1.0},
-        1_500,
-        50,
+        1_000,
+        40,
         timed=False,
     ),
     # The errors that a loss at 2 % of its first value leaves.
