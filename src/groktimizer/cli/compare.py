@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from groktimizer import studies
+from groktimizer.cli.compare_table import compare_table
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration, plain_console
@@ -84,7 +85,14 @@ def compare(arguments: argparse.Namespace) -> int:
 
     Returns:
         0; 1 if a run failed.
+
+    Raises:
+        UserError: if something of the request is wrong; one line.
     """
+    if arguments.task in studies.TABLES:
+        return compare_table(arguments)
+    if arguments.dry_run:
+        raise UserError(f"--dry-run: expected with a table ({', '.join(studies.TABLES)}), not with one comparison")
     started = time.monotonic()
     request = requested(arguments)
     check_json(arguments.json)

@@ -83,12 +83,13 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     add(
         "task",
         metavar="TASK",
-        help="a name of `groktimizer list tasks`, or module:Name for one of your own",
+        help="a name of `groktimizer list tasks`, module:Name for one of your own, or standard: a table of many",
     )
     add("--optimizers", type=names, metavar="A,B,C", help="names of `groktimizer list optimizers`, or module:Name")
     add("--seeds", type=seeds, metavar="K|A,B,C", help="how many fresh seeds, or which (default: 6; --quick: 2)")
     add("--tune", action="store_true", help="tune --tune-methods on seeds 1, 2, 3 first; hours, not minutes")
     add("--tune-methods", type=names, metavar="A,B", help="what --tune tunes (default: adamw)")
+    add("--dry-run", action="store_true", help="of a table: say what it costs, from a few steps of each row")
     add("--settings", metavar="K=V,K=V;…", help="task options, one setting per ';' (default: the task's, of --tune)")
     add("--reference", metavar="LABEL", help="method that faster/slower refers to (default: the tuned AdamW)")
     add(

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from groktimizer.ground.own import file_name
-from groktimizer.report import comparison, descents, panels, public, style, tables, two_clocks
+from groktimizer.report import comparison, descents, panels, public, standings, style, tables, two_clocks
 from groktimizer.results import COMPARISON, RUN, Record, write_bytes, write_json
 
 # What draws a frame: the "painter" that it names.
@@ -16,6 +16,12 @@ PAINTERS: Mapping[str, Callable[[Mapping[str, Any]], Figure]] = {
     "comparison": lambda frame: comparison.plot(comparison.Frame.of(frame)),
     "descents": descents.plot,
     "panels": panels.plot,
+    "standings": standings.plot,
+}
+# What writes the page of a comparison, by the same word: its content, its picture's file, its command.
+PAGES: Mapping[str, Callable[[Mapping[str, Any], str, str], str]] = {
+    "comparison": tables.comparison_page,
+    "standings": standings.page,
 }
 
 
@@ -94,6 +100,7 @@ def write_page(record: Record, folder: Path, file: str | None = None) -> Path | 
     content = {key: value for key, value in record.summary.items() if key not in {"frame", "file"}}
     page = folder / f"{file or name(record)}.md"
     write_json(page.with_suffix(".json"), public.without_places(content))
-    text = tables.comparison_page(content, page.with_suffix(".png").name, content["command"])
+    write = PAGES[record.summary["frame"]["painter"]]
+    text = write(content, page.with_suffix(".png").name, content["command"])
     write_bytes(page, text.encode())
     return page

@@ -213,14 +213,28 @@ def comparison_page(content: Mapping[str, Any], picture: str, command: str) -> s
         parts.append(f"## {public.line(panel['setting']['name'])}")
         parts.append(markdown(HEADERS, panel_cells(panel)))
         parts.append(f"Reference of the verdicts: {public.line(panel['reference'])}.")
-        for tuning in panel["tunings"]:
-            chosen = options_text(tuning["method"]["options"])
-            runs = f"{tuning['cells']} cells, {len(tuning['trials'])} runs"
-            parts.append(f"Tuned {tuning['optimizer']}: {public.line(chosen)} ({runs} on tuning seeds).")
-            parts.append(markdown(("cell", "seed", "settled"), [_trial(trial) for trial in tuning["trials"]]))
+        parts += tuning_parts(panel)
     parts += [f"Failed: {public.line(public.without_places(told))}" for told in failures(content)]
     parts += notes(content)
     return "\n\n".join(parts) + "\n"
+
+
+def tuning_parts(panel: Mapping[str, Any]) -> list[str]:
+    """Say how methods of a panel were tuned.
+
+    Args:
+        panel: of a comparison's content.
+
+    Returns:
+        Paragraphs and tables in Markdown.
+    """
+    parts: list[str] = []
+    for tuning in panel["tunings"]:
+        chosen = options_text(tuning["method"]["options"])
+        runs = f"{tuning['cells']} cells, {len(tuning['trials'])} runs"
+        parts.append(f"Tuned {tuning['optimizer']}: {public.line(chosen)} ({runs} on tuning seeds).")
+        parts.append(markdown(("cell", "seed", "settled"), [_trial(trial) for trial in tuning["trials"]]))
+    return parts
 
 
 def _trial(trial: Mapping[str, Any]) -> list[str]:

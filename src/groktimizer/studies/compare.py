@@ -145,15 +145,27 @@ def _rows(setting: Setting, methods: Sequence[Method], protocol: Protocol, run: 
     """
     leading = [method for method in methods if method.kind in LEADERS or method.optimizer == "groktimizer"]
     others = [method for method in methods if method not in leading]
-    rows = _run_rows(setting, leading, protocol, protocol.steps, run)
+    rows = run_rows(setting, leading, protocol, protocol.steps, run)
     best = min((median_with_dnf(row.times) for row in rows.values()), default=float("inf"))
-    rows |= _run_rows(setting, others, protocol, protocol.capped(None if best == float("inf") else best), run)
+    rows |= run_rows(setting, others, protocol, protocol.capped(None if best == float("inf") else best), run)
     return {method.label: rows[method.label] for method in methods}
 
 
-def _run_rows(
+def run_rows(
     setting: Setting, methods: Sequence[Method], protocol: Protocol, budget: int, run: Runner
 ) -> dict[str, Row]:
+    """Run methods on the reported seeds.
+
+    Args:
+        setting: the task.
+        methods: what is run.
+        protocol: seeds and rules.
+        budget: steps of each run.
+        run: executes specifications.
+
+    Returns:
+        Rows by label, without verdicts.
+    """
     specs = [
         protocol.spec(setting, method.optimizer, method.options, seed, budget)
         for seed in protocol.seeds
