@@ -137,6 +137,32 @@ def test_a_large_initialisation_does_not_raise_the_level() -> None:
     assert equal([param.detach() for param in other.parameters()], back)
 
 
+def test_weights_come_back_though_they_are_frozen_meanwhile() -> None:
+    model = two_layers(inputs=5, width=16, outputs=1, scale=8.0)
+    opt = GROKtimizer(param_groups(model))
+    inputs = torch.randn(20, 5, generator=torch.Generator().manual_seed(1))
+    step(opt, model(inputs).square().mean())
+    assert not any(weight.any() for weight in param_groups(model)[0]["params"])
+    next(model.parameters()).requires_grad_(requires_grad=False)
+    step(opt, model(inputs).square().mean())
+    assert all(param.any() for param in model.parameters())
+
+
+def test_a_gradient_of_other_strides_meets_the_right_entries() -> None:
+    """A fused kernel takes tensors for flat rows of numbers."""
+    grad = torch.arange(6.0).reshape(3, 2).t()
+    moved: list[Tensor] = []
+    for foreach in (None, False):
+        param = nn.Parameter(torch.ones(2, 3))
+        opt = GROKtimizer(
+            [param], lr=0.1, weight_decay=0.1, metric="euclidean", interpolation=float("inf"), foreach=foreach
+        )
+        param.grad = grad
+        opt.step()
+        moved.append(param.detach())
+    torch.testing.assert_close(moved[0], moved[1])
+
+
 def test_a_usual_initialisation_asks_for_nothing() -> None:
     model = two_layers(inputs=5, width=16, outputs=3)
     inputs, labels = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 3

@@ -261,7 +261,8 @@ def _wrapped(wrapper: Any, params: Sequence[Tensor]) -> Scope:
     scope = Scope((wrapper.process_group,), dist.get_world_size(wrapper.process_group), wrapper=wrapper)
     if scope.joining:
         return scope
-    held = torch.tensor([float(sum(param.numel() for param in params))], device=device_of(params))
+    device = device_of(params)
+    held = torch.tensor([float(sum(param.numel() for param in params))], dtype=_wide(device), device=device)
     divided = float(scope.total(held)) == sum(param.numel() for param in wrapper.parameters() if param.requires_grad)
     return replace(scope, cut=divided, divided=divided)
 

@@ -145,7 +145,7 @@ def finish(state: Control, rule: Rule, multiplier: float) -> None:
     """
     state.finish_step = max(0, state.steps - 1)
     state.lr_retreat, state.decay_retreat = 1.0, 1.0
-    state.lr_scale, state.decay_scale = 1.0, max(multiplier, rule.start)
+    state.lr_scale, state.decay_scale = 1.0, max(multiplier, rule.start) if math.isfinite(multiplier) else rule.start
     state.above, state.outside, state.since_kept = 0, 0, rule.keep_every
 
 

@@ -27,7 +27,7 @@ class Control:
         finish_step: Steps taken before the Euclidean finish of the adaptive metric began.
         observed: Whether a loss was ever given.
         first_loss: The first training loss.
-        emptied: 1 while the penalised weights are at zero, to see what that loses; 2 once it is known, or not asked.
+        emptied: 1 while the penalised weights are at zero, to see what that loses; 2 once it is known.
         last_loss: The last one.
         best_loss: The best one.
         best_step: The step at which it was seen.

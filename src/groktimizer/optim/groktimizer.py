@@ -274,7 +274,7 @@ class GROKtimizer(Optimizer):
             guard.refill(self.param_groups, self.state)
             switch.take_in_empty(state, found)
         else:
-            inflated = now and switch.inflated(found, *weighing.along(self.param_groups, scope))
+            inflated = now and found and switch.inflated(found, *weighing.along(self.param_groups, scope))
             action = self._judge(found, scope)
             if state.phase == 1:
                 self._step_base(closure, loss)

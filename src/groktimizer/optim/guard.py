@@ -100,10 +100,12 @@ def refill(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> No
         groups: The parameter groups.
         state: The optimizer's state.
     """
-    for param in penalised(groups):
-        if param in state:
-            local(param).copy_(local(state[param][store.SNAPSHOT]))
-            state[param][store.SNAPSHOT] = store.idle(param)
+    for group in groups:
+        for param in group["params"]:  # whatever is penalised or frozen by now
+            kept = state.get(param, {}).get(store.SNAPSHOT)
+            if kept is not None and not store.is_idle(kept):
+                local(param).copy_(local(kept))
+                state[param][store.SNAPSHOT] = store.idle(param)
 
 
 def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
@@ -123,5 +125,6 @@ def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) ->
             for name in (store.VELOCITY, store.MOMENT):
                 if name in entry and not store.is_idle(entry[name]):
                     entry[name].zero_()
-            if store.GRADIENT in entry:
-                entry[store.GRADIENT] = store.idle(param)
+            for name in (store.GRADIENT, store.DIRECTION):  # what a bad gradient may be in
+                if name in entry:
+                    entry[name] = store.idle(param)

@@ -162,6 +162,8 @@ def constrain(groups: list[dict[str, Any]], control: Control, settings: Settings
         loss: Training loss before this step.
         level: The interpolation level.
     """
+    if control.finish_step >= 0 and math.isnan(control.curvature):
+        return  # nothing moves before the first curvature is known
     reference = reference_decay(groups, control, settings)
     lr = float(numbers(groups[0], control, reference)[0])
     cap = 0.25 / lr if lr > 0.0 else math.inf
@@ -227,7 +229,10 @@ def step(
     age = proximal.restart(groups, state, control) if proximal.due(groups) else None
     turns: list[Tensor] = []
     for group, own in zip(groups, moving, strict=True):
-        turn = advance(group, own, settings, numbers(group, control, reference), age=age, scope=scope, flush=flush)
+        found = numbers(group, control, reference)
+        if control.finish_step >= 0 and float(found[0]) == 0.0:
+            continue  # a paused schedule: at momentum 1 the velocity would only pile up
+        turn = advance(group, own, settings, found, age=age, scope=scope, flush=flush)
         if turn is not None:
             turns.append(turn)
     if turns:

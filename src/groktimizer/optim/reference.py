@@ -154,7 +154,7 @@ class Reference:
             self.theta = [tensor.clone() for tensor in self.snapshot]
             self.velocity = [torch.zeros_like(tensor) for tensor in self.theta]
             self.second = [torch.zeros_like(tensor) for tensor in self.theta]
-            self.count, self.age, self.probes = 0, 1, 0
+            self.count, self.age, self.probes, self.heading = 0, 1, 0, []
         else:
             if action is guard.Action.KEEP:
                 self.snapshot = [tensor.clone() for tensor in self.theta]
@@ -177,7 +177,8 @@ class Reference:
             constraint.enter(self.numbers, self.rule)
         level = switch.level(self.detector, self.numbers, loss, needed=True)
         lr, decay = self._lr(), self._pace()
-        constraint.constrain(self.numbers, loss, level, math.sqrt(lr * decay), self.rule, cap=0.25 / lr)
+        if self.numbers.finish_step < 0 or self.numbers.curvature > 0.0:
+            constraint.constrain(self.numbers, loss, level, math.sqrt(lr * decay), self.rule, cap=0.25 / lr)
         if self.finishes and self.numbers.returned and not noise.noisy(self.numbers.noise):
             self._finish(grads)
         return guard.watch(self.numbers, loss, level, self.first_loss, self.rule)
@@ -204,7 +205,7 @@ class Reference:
                 numbers.curvature = size
                 return True
         elif first or self.since % BETWEEN == 0:
-            self.heading = list(grads) if first else self.heading
+            self.heading = list(grads) if first or not self.heading else self.heading
             self.before, self.probes = list(grads), PROBES if first else AGAIN
             self.reach, size = REACH * _length(self.theta), _length(self.heading)
         else:

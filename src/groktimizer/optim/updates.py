@@ -38,7 +38,12 @@ class Scalars(NamedTuple):
     maximize: bool = False
 
 
-FUSED = ("cpu", "cuda")  # where PyTorch has fused kernels for every floating type
+FUSED = ("cpu", "cuda")  # where PyTorch has fused kernels, which take tensors for flat rows of numbers
+
+
+def _fuses(param: Tensor, grad: Tensor) -> bool:
+    exact = param.dtype == grad.dtype and param.dtype in (torch.float32, torch.float64)
+    return exact and param.device.type in FUSED and param.is_contiguous() and grad.is_contiguous()
 
 
 def euclidean_step(
@@ -64,7 +69,7 @@ def euclidean_step(
             asks for another.
     """
     if fused is None and foreach is None:
-        fused = not isinstance(lr, Tensor) and all(param.device.type in FUSED for param in params)
+        fused = not isinstance(lr, Tensor) and all(map(_fuses, params, grads))
     sgd(
         params,
         grads,

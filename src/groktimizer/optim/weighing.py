@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from groktimizer.optim import store
-from groktimizer.optim.agreement import ALONE, Scope, device_of, flattened, largest, local, square, sums
+from groktimizer.optim.agreement import ALONE, Scope, device_of, flattened, largest, local, square, stacked, sums
 from groktimizer.optim.settings import Settings
 from groktimizer.optim.upkeep import penalised
 from groktimizer.penalties import L2, Penalty
@@ -78,10 +78,12 @@ def along(groups: list[dict[str, Any]], scope: Scope) -> tuple[float, float]:
         for param in penalised([group]):
             if param.grad is not None:
                 share = scope.share(param)
-                pulls.append((local(param).detach() * local(param.grad)).sum() * (sign * share))
+                wide = torch.float64 if param.device.type == "cpu" else torch.float32
+                pulls.append((local(param).to(wide) * local(param.grad).to(wide)).sum() * (sign * share))
                 sizes.append(square(param) * share)
     device = device_of([param for group in groups for param in group["params"]])
-    pull, squared = sums([sum(pulls), sum(sizes)], scope, device)
+    row = scope.total(stacked([sum(pulls), sum(sizes)], device)) / (1 if scope.cut else scope.size)
+    pull, squared = row.tolist()
     return pull, squared
 
 
