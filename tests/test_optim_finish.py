@@ -143,7 +143,7 @@ def test_weights_come_back_though_they_are_frozen_meanwhile() -> None:
     inputs = torch.randn(20, 5, generator=torch.Generator().manual_seed(1))
     step(opt, model(inputs).square().mean())
     assert not any(weight.any() for weight in param_groups(model)[0]["params"])
-    next(model.parameters()).requires_grad_(requires_grad=False)
+    next(model.parameters()).requires_grad = False
     step(opt, model(inputs).square().mean())
     assert all(param.any() for param in model.parameters())
 
