@@ -11,7 +11,6 @@ from torch import Tensor
 from groktimizer.optim.noise import Noise
 
 VERSION = 3  # of state dicts; 2 had no finish, 1 other names
-EMPTY, REFILLED = 1, 2  # of `Control.emptied`
 OWN = ("noise", "detector")  # fields that hold several numbers, each stored under a name of its own
 
 
@@ -27,7 +26,7 @@ class Control:
         finish_step: Steps taken before the Euclidean finish of the adaptive metric began.
         observed: Whether a loss was ever given.
         first_loss: The first training loss.
-        emptied: 1 while the penalised weights are at zero, to see what that loses; 2 once it is known.
+        emptied: Whether the penalised weights are at zero now, to see what that loses.
         last_loss: The last one.
         best_loss: The best one.
         best_step: The step at which it was seen.
@@ -66,7 +65,7 @@ class Control:
     switch_step: int = -1
     finish_step: int = -1
     observed: bool = False
-    emptied: int = 0
+    emptied: bool = False
     first_loss: float = math.nan
     last_loss: float = math.nan
     best_loss: float = math.nan

@@ -25,7 +25,7 @@ from groktimizer.optim import (
 )
 from groktimizer.optim import status as status_texts
 from groktimizer.optim.agreement import ALONE, Agreement, Group, Scope, check_process_group, scope_of_shards
-from groktimizer.optim.control import EMPTY, Control
+from groktimizer.optim.control import Control
 from groktimizer.optim.detector import Detector
 from groktimizer.optim.exchange import exchange
 from groktimizer.optim.groups import check_options, check_parameters, check_placement
@@ -270,7 +270,7 @@ class GROKtimizer(Optimizer):
             self._say(status_texts.JOINING)
         now = self._chosen.guard and switch.asks(self._detector, state)
         found, squares = exchange(self._inbox, self.param_groups, self.state, state, self._settings, scope, now=now)
-        if state.emptied == EMPTY:
+        if state.emptied:
             guard.refill(self.param_groups, self.state)
             switch.take_in_empty(state, found)
         else:

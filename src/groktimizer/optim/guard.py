@@ -7,7 +7,7 @@ from typing import Any
 from groktimizer.optim import noise, store
 from groktimizer.optim.agreement import local
 from groktimizer.optim.constraint import Rule, between, inherited, stretch
-from groktimizer.optim.control import EMPTY, Control
+from groktimizer.optim.control import Control
 from groktimizer.optim.upkeep import penalised
 
 
@@ -86,7 +86,7 @@ def empty(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], contro
         state: The optimizer's state, whose snapshots are written.
         control: The control numbers, which say so.
     """
-    control.emptied = EMPTY
+    control.emptied = True
     keep(groups, state)
     for param in penalised(groups):
         if param in state:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from groktimizer.optim.control import EMPTY, Control
+from groktimizer.optim.control import Control
 
 COLLAPSED = 1e-3  # of the norm at the switch
 FALLEN = 0.25  # of the norm at the switch, with a loss far above its start
@@ -83,7 +83,7 @@ def _fitting(control: Control, chosen: Chosen) -> str:
             f"phase 1: {steps} steps without a training loss; call opt.observe(loss) before opt.step(), "
             "or opt.step(closure), otherwise phase 2 never begins"
         )
-    if control.emptied == EMPTY:
+    if control.emptied:
         return "phase 1: the penalised weights are at zero for one loss, which the level is a share of"
     if not math.isfinite(last):
         return "phase 1: the training loss is not finite; lower the base's lr or check the data"

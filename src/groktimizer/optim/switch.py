@@ -5,7 +5,7 @@ from typing import Any
 
 from groktimizer.ground.checks import is_number
 from groktimizer.ground.errors import UserError
-from groktimizer.optim.control import EMPTY, REFILLED, Control
+from groktimizer.optim.control import Control
 from groktimizer.optim.detector import ABOVE, Detector, LossBelow
 from groktimizer.optim.status import Chosen
 
@@ -70,7 +70,7 @@ def asks(detector: Detector | None, control: Control) -> bool:
         True on the first step, and while the weights are at zero.
     """
     relative = isinstance(detector, LossBelow) and detector.absolute is None
-    return relative and control.phase == 1 and (control.steps == 1 or control.emptied == EMPTY)
+    return relative and control.phase == 1 and (control.steps == 1 or control.emptied)
 
 
 def inflated(losses: list[float], pull: float, squared: float) -> bool:
@@ -94,7 +94,7 @@ def take_in_empty(control: Control, losses: list[float]) -> None:
         control: The control numbers, changed in place.
         losses: That loss, if it was observed.
     """
-    control.emptied = REFILLED
+    control.emptied = False
     if losses and 0.0 < losses[-1] < math.inf:
         control.detector["empty"] = losses[-1]
         control.first_loss = min(control.first_loss, losses[-1])
