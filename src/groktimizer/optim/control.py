@@ -27,6 +27,7 @@ class Control:
         observed: Whether a loss was ever given.
         first_loss: The first training loss.
         emptied: Whether the penalised weights are at zero now, to see what that loses.
+        inflated: Whether they are being halved, since the start has lost far more than that.
         last_loss: The last one.
         best_loss: The best one.
         best_step: The step at which it was seen.
@@ -66,6 +67,7 @@ class Control:
     finish_step: int = -1
     observed: bool = False
     emptied: bool = False
+    inflated: bool = False
     first_loss: float = math.nan
     last_loss: float = math.nan
     best_loss: float = math.nan

@@ -273,8 +273,11 @@ class GROKtimizer(Optimizer):
         if state.emptied:
             guard.refill(self.param_groups, self.state)
             switch.take_in_empty(state, found)
+        elif state.inflated and switch.deflates(state, found):
+            guard.halve(self.param_groups, self.state)
         else:
-            inflated = now and found and switch.inflated(found, *weighing.along(self.param_groups, scope))
+            asks = now and state.steps == 1 and found
+            inflated = asks and switch.inflated(found, *weighing.along(self.param_groups, scope))
             action = self._judge(found, scope)
             if state.phase == 1:
                 self._step_base(closure, loss)

@@ -108,6 +108,20 @@ def refill(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> No
                 state[param][store.SNAPSHOT] = store.idle(param)
 
 
+def halve(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
+    """Halve what is penalised, and forget the step that was taken from larger weights.
+
+    Args:
+        groups: The parameter groups.
+        state: The optimizer's state, which begins anew.
+    """
+    for param in penalised(groups):
+        local(param).mul_(0.5)
+    state.clear()
+    for group in groups:
+        group["scales"] = []  # to be measured again
+
+
 def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
     """Return to the kept parameters, at rest; second moments start anew, since a bad gradient lives long in them.
 

@@ -143,6 +143,14 @@ class Reference:
             self.detector.empty = self.numbers.detector.get("empty")
             self.first_loss = self.numbers.first_loss
             return
+        if self.numbers.inflated and switch.deflates(self.numbers, [loss]):
+            self.theta = [tensor / 2.0 for tensor in self.theta]
+            self.first, self.second = ([torch.zeros_like(tensor) for tensor in self.theta] for _ in range(2))
+            self.count, self.scale = 0, [_scale(math.sqrt(float((t**2).mean()))) for t in self.theta]
+            assert self.detector is not None
+            self.detector = LossBelow(fraction=0.02, smoothing=0.5, patience=2)
+            self.detector.empty = self.first_loss
+            return
         self.numbers.remember(loss)
         first = self.detector is not None and self.detector.absolute is None and self.first_loss is None
         shrunk = -sum(float((t * g).sum()) for t, g in zip(self.theta, grads, strict=True))

@@ -7,9 +7,11 @@ from groktimizer.ground.checks import is_number
 from groktimizer.ground.errors import UserError
 from groktimizer.optim.control import Control
 from groktimizer.optim.detector import ABOVE, Detector, LossBelow
+from groktimizer.optim.noise import Noise
 from groktimizer.optim.status import Chosen
 
 INFLATED = 0.5  # of the loss; with squared error it is then at most 4/3 of what zero weights lose
+LARGE = 2.0  # times the loss of zero weights: what loses more has to be made smaller before anything can be fitted
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
 TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
 
@@ -67,10 +69,10 @@ def asks(detector: Detector | None, control: Control) -> bool:
         control: The control numbers, this step counted.
 
     Returns:
-        True on the first step, and while the weights are at zero.
+        True on the first step, and while the weights are at zero or being halved.
     """
     relative = isinstance(detector, LossBelow) and detector.absolute is None
-    return relative and control.phase == 1 and (control.steps == 1 or control.emptied)
+    return relative and control.phase == 1 and (control.steps == 1 or control.emptied or control.inflated)
 
 
 def inflated(losses: list[float], pull: float, squared: float) -> bool:
@@ -87,6 +89,25 @@ def inflated(losses: list[float], pull: float, squared: float) -> bool:
     return bool(losses) and squared > 0.0 and -pull > INFLATED * losses[-1] > 0.0
 
 
+def deflates(control: Control, losses: list[float]) -> bool:
+    """Whether to halve the penalised weights once more: they still lose more than `LARGE` times what zero ones do.
+
+    What the losses have told so far is then forgotten: it was of another network.
+
+    Args:
+        control: The control numbers, changed in place.
+        losses: The loss of this step, if it was observed.
+
+    Returns:
+        True until a loss says no.
+    """
+    control.inflated = bool(losses) and losses[-1] > LARGE * control.first_loss
+    if control.inflated:
+        control.detector = LossBelow().state_dict() | {"empty": control.first_loss}
+        control.noise = Noise()
+    return control.inflated
+
+
 def take_in_empty(control: Control, losses: list[float]) -> None:
     """Note the loss of the model with its penalised weights at zero.
 
@@ -97,6 +118,7 @@ def take_in_empty(control: Control, losses: list[float]) -> None:
     control.emptied = False
     if losses and 0.0 < losses[-1] < math.inf:
         control.detector["empty"] = losses[-1]
+        control.inflated = control.first_loss > LARGE * losses[-1]
         control.first_loss = min(control.first_loss, losses[-1])
 
 
