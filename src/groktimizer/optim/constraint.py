@@ -77,7 +77,6 @@ RULES = {
     ),
 }
 
-FALL = 0.7  # what a window's mean must be of the best one, or phase 1's step shrinks
 UNMOVED = 0.1  # relative distance from the start within which the loss has not begun to fall
 WEAKER = 1.5  # power of phase 1's annealed share by which decay starts smaller, found on digits
 SHRINK, SMALLEST = 0.5, 1.0 / 12.0  # of phase 1's step: by how much, and down to which (Adam's usual 1e-3)
@@ -98,8 +97,8 @@ def fresh(metric: str) -> Control:
 def anneal(state: Control, loss: float, *, shortens: bool = True) -> None:
     """Shorten phase 1's steps where batches differ and the loss no longer falls.
 
-    With noise a constant step ends on a floor. The mean over a window of losses, long enough to be known within
-    `noise.PRECISE` or a quarter of the run, must be `FALL` times the best one so far; else ``anneal_scale`` halves, at
+    With noise a constant step ends on a floor. The mean over a window of `noise.REST` losses, or as many more as it
+    takes to know it within `noise.PRECISE`, up to a quarter of the run, must be a tenth below the best one so far; else ``anneal_scale`` halves, at
     most to a twelfth. A loss that is still where it began, or free of noise, changes nothing.
 
     Args:
@@ -112,9 +111,9 @@ def anneal(state: Control, loss: float, *, shortens: bool = True) -> None:
     noise.take_in(state.noise, loss)
     if not noise.noisy(state.noise):
         noise.restart(state.noise)
-    elif shortens and noise.proven(state.noise) and noise.full(state.noise):
+    elif shortens and noise.proven(state.noise) and noise.full(state.noise, noise.REST):
         average, best, origin = noise.mean(state.noise), state.anneal_best, noise.start(state.noise)
-        if origin > 0.0 and average > FALL * best and abs(average - origin) > UNMOVED * origin:
+        if origin > 0.0 and average > noise.FALLS * best and abs(average - origin) > UNMOVED * origin:
             state.anneal_scale = max(SMALLEST, SHRINK * state.anneal_scale)
         state.anneal_best = average if math.isnan(best) else min(best, average)
         noise.restart(state.noise)

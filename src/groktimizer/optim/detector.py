@@ -8,8 +8,8 @@ from groktimizer.ground.checks import fraction, is_number, positive, whole
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import noise
 
-REST, RESTS = 60, 0.2  # losses, and share of all losses, without a fall that are a plateau
-FALLS, HALF = 0.9, 0.5  # what counts as a fall; the share of the reference below which a plateau is a fit
+RESTS = 0.2  # share of all losses, if more than `noise.REST`, without a fall that is a plateau
+HALF = 0.5  # share of the reference below which a plateau is a fit
 ABOVE = 2.0  # the level, in units of the loss that was got to
 LOSSES = ("first", "smoothed", "empty", "lowest", "plateau")
 UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
@@ -153,9 +153,9 @@ class LossBelow:
             self.lowest, self.resting = None, 0
             return
         self.resting += 1
-        if self.lowest is None or loss < FALLS * self.lowest:
+        if self.lowest is None or loss < noise.FALLS * self.lowest:
             self.lowest, self.resting = loss, 0
-        elif self.lowest < HALF * reference and self.resting >= max(REST, RESTS * self.seen.losses):
+        elif self.lowest < HALF * reference and self.resting >= max(noise.REST, RESTS * self.seen.losses):
             self.plateau = self.lowest
 
     @property

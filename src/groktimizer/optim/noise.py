@@ -15,6 +15,7 @@ PRIOR, MEMORY = 8, 64  # losses that the first guess (2/3, noise) weighs, and th
 ENOUGH = 10  # changes of the loss before noise is taken as proven
 EARLY = 4  # losses that say where the run began, where batches differ
 SHORTEST = 8  # losses in a window
+REST, FALLS = 60, 0.9  # losses without a fall that say something, and what counts as a fall
 LONGEST = 0.25  # of all losses so far: a window that is not precise by then ends all the same
 FADE = 0.5  # what is left of the largest loss seen, a window later
 PRECISE = 0.2  # uncertainty of a window's mean, in units of it, at which the window ends
@@ -233,19 +234,20 @@ def uncertainty(state: Noise, unseen: float = 1.0) -> float:
     return math.sqrt(variance(state) / state.count) + peak / state.count
 
 
-def full(state: Noise) -> bool:
+def full(state: Noise, shortest: int = SHORTEST) -> bool:
     """Whether the window has told what it can: its mean is known well enough, or it is a quarter of the run.
 
     Args:
         state: What is remembered.
+        shortest: Losses that it holds at least.
 
     Returns:
         Whether to read it and start another.
     """
     count = state.count
-    if count < SHORTEST:
+    if count < shortest:
         return False
-    return count >= LONGEST * state.losses + SHORTEST or uncertainty(state) <= PRECISE * mean(state)
+    return count >= LONGEST * state.losses + shortest or uncertainty(state) <= PRECISE * mean(state)
 
 
 def restart(state: Noise) -> None:

@@ -143,7 +143,8 @@ class Settings:
 
         A tensor of large entries (an embedding of unit variance) needs larger steps than a matrix of variance
         1/fan-in for the same relative motion; one with thousands of inputs needs smaller ones, or its norm blows up:
-        the nearest power of 2, so that tensors share their kernels. A tensor of zeros takes steps of 1. An lr that was
+        the nearest power of 2, so that tensors share their kernels. One axis takes no larger ones: the gains of a
+        normalisation are 1, and a twelfth of that at once throws the network off. A tensor of zeros takes steps of 1. An lr that was
         given is taken as it is. Of a sharded tensor the whole is measured; six decimals are kept, so that the order of
         a sum does not show.
 
@@ -157,7 +158,8 @@ class Settings:
         """
         if given or not self.adaptive:
             return [1.0] * len(params)
-        return [_scale(rms) for rms in root_mean_squares(params, scope or ALONE)]
+        found = zip(root_mean_squares(params, scope or ALONE), params, strict=True)
+        return [_scale(rms) if param.ndim > 1 else min(_scale(rms), 1.0) for rms, param in found]
 
     def known_scales(self, group: dict[str, Any], state: store.State, process_group: Group = None) -> list[float]:
         """The scales of a group's tensors as they are now: kept with each tensor, else measured for its place.
