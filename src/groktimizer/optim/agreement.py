@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 
+EQUAL = 1e-9  # variance over mean square that rounding leaves of equal entries
 PLAIN = (Tensor, torch.nn.Parameter)
 Group: TypeAlias = "dist.ProcessGroup | Literal[False] | None"
 
@@ -349,29 +350,31 @@ def _wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def root_mean_squares(params: list[Tensor], scope: Scope) -> list[float]:
-    """RMS of each tensor's entries, the whole tensor's where it is sharded: one reduction for all of them.
+def deviations(params: list[Tensor], scope: Scope) -> list[float]:
+    """Standard deviation of each tensor's entries, the whole tensor's where it is sharded: one reduction for all.
 
     Args:
         params: Parameters.
         scope: Who takes part.
 
     Returns:
-        The RMS; 1 for a tensor without entries, nan for one without data (on the meta device).
+        The deviations; 0 for a tensor of equal entries, or none, nan for one without data (on the meta device).
     """
     known = [param for param in params if not param.is_meta]
     parts: list[Tensor | float] = []
     for param in known:
-        share = scope.share(param)
-        parts += [square(param) * share, local(param).numel() * share]
+        share, part = scope.share(param), local(param).detach()
+        total = part.sum(dtype=_wide(part.device))
+        parts += [total * share, square(param) * share, part.numel() * share]
     totals = iter(sums(parts, scope, device_of(known)))
     result: list[float] = []
     for param in params:
         if param.is_meta:
             result.append(math.nan)
             continue
-        total, count = next(totals), round(next(totals))
-        result.append(math.sqrt(total / count) if count else 1.0)
+        total, squares, count = next(totals), next(totals), max(1, round(next(totals)))
+        variance = (squares - total * total / count) / count
+        result.append(math.sqrt(variance) if variance > EQUAL * squares / count else 0.0)
     return result
 
 

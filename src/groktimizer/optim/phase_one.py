@@ -14,6 +14,8 @@ from torch.optim import Adam, Optimizer
 from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
+from groktimizer.optim.agreement import PLAIN
+from groktimizer.optim.updates import fuses
 
 Groups: TypeAlias = list[dict[str, Any]]
 # Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which here may change.
@@ -262,21 +264,23 @@ def _keeps_state_as_torch_does(kind: type[Optimizer]) -> bool:
 
 
 def lanes(group: dict[str, Any], scales: list[float]) -> Groups:
-    """Split a group into groups of tensors that share a step size.
+    """Split a group of the default base into groups of tensors that share a step size, on the fused kernel on a CPU.
 
     Args:
         group: One of the base's groups.
         scales: Factor on lr, one per tensor.
 
     Returns:
-        The group itself where every factor is 1.
+        New groups.
     """
-    if scales.count(1.0) == len(scales):
-        return [group]
-    split: dict[float, list[Tensor]] = {}
+    split: dict[tuple[float, bool], list[Tensor]] = {}
     for param, scale in zip(group["params"], scales, strict=True):
-        split.setdefault(scale, []).append(param)
-    return [{**group, "params": params, "lr": group["lr"] * scale} for scale, params in split.items()]
+        fused = param.grad is not None and type(param) in PLAIN and param.device.type == "cpu"
+        split.setdefault((scale, fused and fuses(param, param.grad)), []).append(param)
+    return [
+        {**group, "params": params, "lr": group["lr"] * scale, "fused": fused or group["fused"]}
+        for (scale, fused), params in split.items()
+    ]
 
 
 def second_moments(base: Optimizer, params: list[Tensor]) -> tuple[dict[int, Tensor], int, float | None]:

@@ -119,8 +119,7 @@ class Reference:
         self.snapshot: list[Tensor] | None = None
         self.first_loss: float | None = None
         self.count = 0
-        rms = [math.sqrt(float((t**2).mean())) for t in self.theta]
-        self.scale = [_scale(r) for r in rms]
+        self.scale = [_scale(tensor) for tensor in self.theta]
         if metric == "euclidean" or self.lr_given:
             self.scale = [1.0] * len(self.theta)
         self.finishes = metric == "adaptive" and penalty is None and lr is None and weight_decay is None
@@ -146,7 +145,7 @@ class Reference:
         if self.numbers.inflated and switch.deflates(self.numbers, [loss]):
             self.theta = [tensor / 2.0 for tensor in self.theta]
             self.first, self.second = ([torch.zeros_like(tensor) for tensor in self.theta] for _ in range(2))
-            self.count, self.scale = 0, [_scale(math.sqrt(float((t**2).mean()))) for t in self.theta]
+            self.count, self.scale = 0, [_scale(tensor) for tensor in self.theta]
             assert self.detector is not None
             self.detector = LossBelow(fraction=0.02, smoothing=0.5, patience=2)
             self.detector.empty = self.first_loss
@@ -281,9 +280,10 @@ def _length(tensors: Sequence[Tensor]) -> float:
     return math.sqrt(sum(float(tensor.square().sum()) for tensor in tensors))
 
 
-def _scale(rms: float) -> float:
-    if rms > 0.1:
-        return round(min(rms / 0.1, 10.0), 6)
-    if rms == 0.0 or rms > 0.05:
+def _scale(tensor: Tensor) -> float:
+    deviation = float(tensor.std(correction=0))
+    if deviation > 0.1:
+        return round(min(deviation / 0.1, 10.0), 6)
+    if deviation < 1e-6 or deviation > 0.05:
         return 1.0
-    return max(2.0 ** round(math.log2(rms / 0.05)), 0.0625)
+    return max(2.0 ** round(math.log2(deviation / 0.05)), 0.0625)

@@ -13,7 +13,7 @@ from torch import Tensor
 from groktimizer.ground.checks import whole, word
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
-from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, local, root_mean_squares, scope_of_shards
+from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, deviations, local, scope_of_shards
 from groktimizer.optim.constraint import RULES, Rule
 from groktimizer.optim.control import Control
 from groktimizer.optim.phase_one import NO_OPTIONS
@@ -25,7 +25,10 @@ ADAPTIVE_DECAY = 2.0
 # Nominal weight of another penalty, in units of its pull (`weighing.weigh`): separable ones, and the others.
 SEPARABLE_PULL, JOINT_PULL = 0.1, 0.4
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in `Control`'s scales, found by calibration and constraint
-SMALL, LARGE = 0.05, 0.1  # RMS of a tensor below which its steps are shorter, above which they are longer
+SMALL, LARGE = (
+    0.05,
+    0.1,
+)  # standard deviation of a tensor's entries below which its steps are shorter, above which they are longer
 SCALE_MIN, SCALE_MAX = 2.0**-4, 10.0
 PROBED = (torch.float32, torch.float64)
 
@@ -139,14 +142,14 @@ class Settings:
         return (*names, store.DIRECTION, store.GRADIENT) if probes else names
 
     def scales(self, params: list[Tensor], *, given: bool, scope: Scope | None = None) -> list[float]:
-        """How much longer each tensor's adaptive step is: 1 for a tensor of RMS 0.05 to 0.1, up to 10 beyond.
+        """How much longer each tensor's adaptive step is, by the standard deviation of its entries.
 
-        A tensor of large entries (an embedding of unit variance) needs larger steps than a matrix of variance
-        1/fan-in for the same relative motion; one with thousands of inputs needs smaller ones, or its norm blows up:
-        the nearest power of 2, so that tensors share their kernels. One axis takes no larger ones: the gains of a
-        normalisation are 1, and a twelfth of that at once throws the network off. A tensor of zeros takes steps of 1. An lr that was
-        given is taken as it is. Of a sharded tensor the whole is measured; six decimals are kept, so that the order of
-        a sum does not show.
+        1 from 0.05 to 0.1, up to 10 beyond: a tensor of large entries (an embedding of unit variance) needs larger
+        steps than a matrix of variance 1/fan-in for the same relative motion. Below, the nearest power of 2, so that
+        tensors share their kernels: one with thousands of inputs needs smaller steps, or its norm blows up. Equal
+        entries (the gains of a normalisation, zeros) take steps of 1: to move all gains by a twelfth at once throws a
+        network off. An lr that was given is taken as it is. Of a sharded tensor the whole is measured; six decimals
+        are kept, so that the order of a sum does not show.
 
         Args:
             params: The group's tensors.
@@ -158,8 +161,7 @@ class Settings:
         """
         if given or not self.adaptive:
             return [1.0] * len(params)
-        found = zip(root_mean_squares(params, scope or ALONE), params, strict=True)
-        return [_scale(rms) if param.ndim > 1 else min(_scale(rms), 1.0) for rms, param in found]
+        return [_scale(deviation) for deviation in deviations(params, scope or ALONE)]
 
     def known_scales(self, group: dict[str, Any], state: store.State, process_group: Group = None) -> list[float]:
         """The scales of a group's tensors as they are now: kept with each tensor, else measured for its place.
@@ -182,12 +184,12 @@ class Settings:
         return group["scales"]
 
 
-def _scale(rms: float) -> float:
-    if math.isnan(rms) or rms == 0.0:
-        return rms or 1.0
-    if rms >= SMALL:
-        return round(min(max(rms / LARGE, 1.0), SCALE_MAX), 6)
-    return max(2.0 ** round(math.log2(rms / SMALL)), SCALE_MIN)
+def _scale(deviation: float) -> float:
+    if math.isnan(deviation) or deviation == 0.0:
+        return deviation or 1.0
+    if deviation >= SMALL:
+        return round(min(max(deviation / LARGE, 1.0), SCALE_MAX), 6)
+    return max(2.0 ** round(math.log2(deviation / SMALL)), SCALE_MIN)
 
 
 def check_penalty(penalty: object) -> None:

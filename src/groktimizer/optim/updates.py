@@ -41,7 +41,16 @@ class Scalars(NamedTuple):
 FUSED = ("cpu", "cuda")  # where PyTorch has fused kernels, which take tensors for flat rows of numbers
 
 
-def _fuses(param: Tensor, grad: Tensor) -> bool:
+def fuses(param: Tensor, grad: Tensor) -> bool:
+    """Whether PyTorch's fused kernels take a tensor as it is.
+
+    Args:
+        param: A parameter.
+        grad: Its gradient.
+
+    Returns:
+        True for flat rows of 32 or 64 bits on a device that has such kernels.
+    """
     exact = param.dtype == grad.dtype and param.dtype in (torch.float32, torch.float64)
     return exact and param.device.type in FUSED and param.is_contiguous() and grad.is_contiguous()
 
@@ -69,7 +78,7 @@ def euclidean_step(
             asks for another.
     """
     if fused is None and foreach is None:
-        fused = not isinstance(lr, Tensor) and all(map(_fuses, params, grads))
+        fused = not isinstance(lr, Tensor) and all(map(fuses, params, grads))
     sgd(
         params,
         grads,

@@ -120,7 +120,7 @@ def adam(model: nn.Module, options: Options) -> Optimizer:
     Returns:
         The optimizer.
     """
-    return torch.optim.Adam(model.parameters(), lr=options["lr"], betas=_betas(options))
+    return torch.optim.Adam(model.parameters(), lr=options["lr"], betas=_betas(options), fused=True)
 
 
 def adamw(model: nn.Module, options: Options) -> Optimizer:
@@ -133,8 +133,8 @@ def adamw(model: nn.Module, options: Options) -> Optimizer:
     Returns:
         The optimizer.
     """
-    decay = options["weight_decay"]
-    return torch.optim.AdamW(penalised.groups(model), lr=options["lr"], weight_decay=decay, betas=_betas(options))
+    lr, decay = options["lr"], options["weight_decay"]
+    return torch.optim.AdamW(penalised.groups(model), lr, _betas(options), weight_decay=decay, fused=True)
 
 
 def adam_l2(model: nn.Module, options: Options) -> Optimizer:
@@ -148,7 +148,8 @@ def adam_l2(model: nn.Module, options: Options) -> Optimizer:
         The optimizer.
     """
     coupled = 2 * options["weight_decay"]
-    return torch.optim.Adam(penalised.groups(model), lr=options["lr"], weight_decay=coupled, betas=_betas(options))
+    lr = options["lr"]
+    return torch.optim.Adam(penalised.groups(model), lr, _betas(options), weight_decay=coupled, fused=True)
 
 
 def adam_subgradient(model: nn.Module, options: Options) -> Optimizer:

@@ -79,7 +79,7 @@ class Entry:
 
 # With 40 % of the pairs (p = 59) AdamW at lr 1e-2 and decay 1 learnt x + y and not x − y, nor that with half of p = 47.
 _TRANSFORMER = {"train_fraction": 0.5, "model": "transformer", "width": 64}
-# Batches of 128 of the 672 pairs: AdamW at lr 1e-2, decay 0.3 and 1, learnt it and lost it again every few hundred steps.
+# In batches of 128 of the 672 pairs AdamW at lr 1e-2 learnt it, and lost it again every few hundred steps.
 _TWO_LAYERS = {"p": 31, "train_fraction": 0.7, "model": "transformer", "width": 32, "layers": 2, "norm": True,
                "batch_size": 256}  # fmt: skip
 _GROMOV = {"p": 47, "train_fraction": 0.5, "model": "gromov", "width": 256, "loss": "mse"}
