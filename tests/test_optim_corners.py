@@ -163,7 +163,7 @@ def test_float16_and_a_decay_too_strong_for_the_default_step_are_refused() -> No
     with pytest.raises(ValueError, match=r"torch.float16, whose range .* bfloat16"):
         GROKtimizer([nn.Parameter(torch.ones(2, dtype=torch.float16))])
     with pytest.raises(ValueError, match=r"weight_decay=300\.0 with an effective lr of 0\.04: .* weight_decay < 25"):
-        GROKtimizer([nn.Parameter(torch.ones(2))], weight_decay=300.0)
+        GROKtimizer([nn.Parameter(torch.tensor([1.0, -1.0]))], weight_decay=300.0)
 
 
 def test_collapse_is_named_when_the_fit_went_with_the_norm() -> None:

@@ -100,7 +100,7 @@ def test_a_schedule_halves_the_steps_of_the_finish_too() -> None:
         moved.append(
             math.sqrt(sum(float((a - b).square().sum()) for a, b in zip(before, problem.values(), strict=True)))
         )
-    assert moved[1] == pytest.approx(0.5 * moved[0], rel=1e-3)
+    assert moved[1] == pytest.approx(0.5 * moved[0], rel=1e-2)
 
 
 # ------------------------------------------------------------------ the reference of the level
@@ -236,8 +236,8 @@ def test_a_usual_initialisation_asks_for_nothing() -> None:
 
 
 def test_steps_are_shorter_where_entries_are_small() -> None:
-    """RMS 0.1 / sqrt 3 and 0.01 / sqrt 3: factors 1 and 1/8, the power of two next to 0.115."""
-    wide, narrow = nn.Parameter(torch.empty(1000).uniform_(-0.01, 0.01)), nn.Parameter(torch.full((3,), 0.06))
+    """Deviations 0.01 / sqrt 3 and 0.08: factors 1/8, the power of two next to 0.115, and 1."""
+    wide, narrow = nn.Parameter(torch.empty(1000).uniform_(-0.01, 0.01)), nn.Parameter(torch.tensor([0.08, -0.08]))
     opt = GROKtimizer([wide, narrow, nn.Parameter(torch.zeros(3))])
     assert opt.param_groups[0]["scales"] == [0.125, 1.0, 1.0]
 

@@ -53,7 +53,7 @@ def test_adamw_state_is_taken_over_in_the_middle_of_training() -> None:
 
 def test_adam_state_continues_phase_one_exactly() -> None:
     """Loaded before the switch, Adam's whole state goes to the default base, which is Adam."""
-    problem, adam = fitted(torch.optim.Adam, lr=1e-3, betas=(0.9, 0.98))
+    problem, adam = fitted(torch.optim.Adam, lr=1e-3, betas=(0.9, 0.98), fused=True)
     opt = GROKtimizer(problem.params, lr=1e-2, weight_decay=0.1, interpolation=1e-12)
     opt.load_state_dict(adam.state_dict())
     for group in adam.param_groups:

@@ -152,7 +152,10 @@ def test_tuned_is_the_same_build_with_the_reference_cell():
 def test_defaults_are_those_of_the_packages():
     for name, kind in {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}.items():
         model, _ = problem()
-        ours, theirs = PEERS[name].build(model, PEERS[name].defaults), kind(model.parameters())
+        ours, theirs = (
+            PEERS[name].build(model, PEERS[name].defaults),
+            kind(model.parameters(), fused=name != "sgd" or None),
+        )
         assert {k: v for k, v in ours.param_groups[0].items() if k != "params"} == {
             k: v for k, v in theirs.param_groups[0].items() if k != "params"
         }
