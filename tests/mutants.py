@@ -21,6 +21,8 @@ JUDGE = TESTS / "test_optim_numbers.py"
 EXEMPT = {
     "BLOCK": "elements in a block: speed alone",
     "CHUNK": "tensors in a compiled call: speed alone",
+    "PAYS": "entries moved before numba is loaded: speed alone",
+    "THREAD": "entries of a thread: speed alone",
     "VERSION": "of a format, not of a run",
     "MATRIX": "a matrix has two dimensions",
     "Scope.size": "a process alone has no collective to use it",

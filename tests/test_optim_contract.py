@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer import L1, GROKtimizer
+from groktimizer.optim import updates
 from groktimizer.optim.reference import Reference
 from groktimizer.optim.store import is_idle
 from optim_cases import CASES, INF, LEFT, Case, Problem, equal, run
@@ -145,6 +146,7 @@ def test_a_state_dict_has_the_same_keys_and_shapes_at_every_step(case: Case) -> 
     )
 
 
+NATIVE: dict[str, Any] = {"numba": "from the first step on"}  # by default it has to pay first
 GIVEN: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.5}
 EUCLIDEAN: dict[str, Any] = {"metric": "euclidean", "lr": 0.1, "weight_decay": 1e-3}
 REFERENCES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
@@ -164,13 +166,16 @@ REFERENCES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 
 
 @pytest.mark.parametrize(
-    "kernel", [{"foreach": False}, {"foreach": True}, {}, {"compiled": True}, {"fused": True}], ids=str
+    "kernel", [{"foreach": False}, {"foreach": True}, {}, NATIVE, {"compiled": True}, {"fused": True}], ids=str
 )
 @pytest.mark.parametrize(("name", "ours", "theirs"), REFERENCES, ids=[row[0] for row in REFERENCES])
 def test_every_kernel_equals_the_slow_twin(
-    name: str, ours: dict[str, Any], theirs: dict[str, Any], kernel: dict[str, Any]
+    name: str, ours: dict[str, Any], theirs: dict[str, Any], kernel: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     euclidean = "euclidean" in name
+    if kernel is NATIVE:
+        monkeypatch.setattr(updates, "PAYS", 0.0)
+        kernel = {}
     if ("compiled" in kernel and euclidean) or ("fused" in kernel and not euclidean):
         pytest.skip("refused by name: fused is Euclidean, compiled is adaptive")
     if "penalty" in ours and kernel.keys() & {"compiled", "fused"}:

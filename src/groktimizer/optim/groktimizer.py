@@ -276,8 +276,7 @@ class GROKtimizer(Optimizer):
         elif state.inflated and switch.deflates(state, found):
             guard.halve(self.param_groups, self.state)
         else:
-            asks = now and state.steps == 1 and found
-            inflated = asks and switch.inflated(found, *weighing.along(self.param_groups, scope))
+            inflated = now and found and switch.inflated(state, found, *weighing.along(self.param_groups, scope))
             action = self._judge(found, scope)
             if state.phase == 1:
                 self._step_base(closure, loss)
@@ -326,9 +325,8 @@ class GROKtimizer(Optimizer):
             return guard.Action.CONTINUE
         phase_two.constrain(self.param_groups, state, self._settings, loss, level)
         phase_two.finish(self.param_groups, self.state, state, self._settings, scope)
-        if not self._settings.guard:
-            return guard.Action.CONTINUE
-        return guard.watch(state, loss, level, state.first_loss, self._settings.rule, newest=newest)
+        watched = self._settings.guard and (state, loss, level, state.first_loss, self._settings.rule)
+        return guard.watch(*watched, newest=newest) if watched else guard.Action.CONTINUE
 
     def _step_base(self, closure: Callable[[], Any] | None, loss: Any) -> None:
         one = self._one or self._build_base()
@@ -369,9 +367,8 @@ class GROKtimizer(Optimizer):
         if action is guard.Action.KEEP:
             guard.keep(self.param_groups, self.state)
         if not asked:
-            phase_two.step(
-                self.param_groups, self.state, self._control, self._settings, moving, closure, scope, squares
-            )
+            own = (self.param_groups, self.state, self._control, self._settings)
+            phase_two.step(*own, moving, closure, scope, squares)
 
     # ---------------------------------------------------------------- saving and loading
     @override

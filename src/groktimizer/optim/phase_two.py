@@ -283,7 +283,10 @@ def advance(
         shares = [scope.share(param) for param in params]
         turn = _proximal(group, entries, columns, scalars, age if settings.accelerates else None, shares)
     elif settings.adaptive:
-        kernel = updates.choose(foreach=group["foreach"], compiled=settings.compiled, device=params[0].device)
+        moved = group["moment_steps"] * sum(tensor.numel() for tensor in columns[0])
+        kernel = updates.choose(
+            foreach=group["foreach"], compiled=settings.compiled, device=params[0].device, moved=moved
+        )
         scales = [entry["scale"] for entry in entries]
         for lane, own in updates.lanes(scales, scalars, group["damping"], reference):
             kernel(*([column[i] for i in lane] for column in columns), own)

@@ -153,7 +153,7 @@ class Reference:
         self.numbers.remember(loss)
         first = self.detector is not None and self.detector.absolute is None and self.first_loss is None
         shrunk = -sum(float((t * g).sum()) for t, g in zip(self.theta, grads, strict=True))
-        inflated = first and switch.inflated([loss], shrunk, _length(self.theta) ** 2)
+        inflated = first and switch.inflated(self.numbers, [loss], shrunk, _length(self.theta) ** 2)
         action = self._decide(loss, grads)
         if self.phase == 1:
             self._adam(grads)

@@ -75,18 +75,21 @@ def asks(detector: Detector | None, control: Control) -> bool:
     return relative and control.phase == 1 and (control.steps == 1 or control.emptied or control.inflated)
 
 
-def inflated(losses: list[float], pull: float, squared: float) -> bool:
+def inflated(control: Control, losses: list[float], pull: float, squared: float) -> bool:
     """Whether a large initialisation may have raised the first loss: shrinking the weights would lower it at once.
 
     Args:
+        control: The control numbers.
         losses: The first loss, if it was observed.
         pull: How the loss changes as the penalised weights shrink, ``-<theta, g>`` (see `weighing.along`).
         squared: Their squared norm.
 
     Returns:
-        True if the loss falls by more than `INFLATED` of itself per unit of ``ln |theta|``.
+        True if the loss falls by more than `INFLATED` of itself per unit of ``ln |theta|``, and what zero weights lose
+        is not known.
     """
-    return bool(losses) and squared > 0.0 and -pull > INFLATED * losses[-1] > 0.0
+    asked = control.detector.get("empty", math.nan) > 0.0
+    return not asked and bool(losses) and squared > 0.0 and -pull > INFLATED * losses[-1] > 0.0
 
 
 def deflates(control: Control, losses: list[float]) -> bool:

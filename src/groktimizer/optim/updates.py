@@ -6,8 +6,8 @@ Adaptive::    n <- beta2 n + (1 - beta2) g^2
 
 with c the bias correction ``1 - beta2^t``. The clip to [-1, 1] costs nothing extra: dividing by
 ``max(sqrt(n / c) + eps, |g|)`` is the same thing. It stands here three times, as kernels need it: over lists of
-tensors, over one tensor in place, and without anything in place for the compiler (and once more in `proximal`;
-line by line in `reference`).
+tensors, over one tensor in place, and without anything in place for the compiler (and once more in `native` and in
+`proximal`; line by line in `reference`).
 """
 
 # torch._foreach_* are the documented way to one kernel over many tensors; their names are private all the same.
@@ -15,6 +15,7 @@ line by line in `reference`).
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -231,21 +232,47 @@ def adaptive_compiled(
         _compiled(layout)(*columns, numbers)
 
 
-def choose(*, foreach: bool | None, compiled: bool, device: torch.device) -> Callable[..., None]:
+PAYS = 1e8  # entries, times the steps they have moved, from which on the second that numba takes to load has paid
+
+
+def adaptive_native(
+    params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
+) -> None:
+    """`adaptive_step` for a CPU with numba: flat rows in one pass over memory, the others as without it."""
+    from groktimizer.optim import native
+
+    kinds: dict[torch.dtype | None, list[tuple[Tensor, ...]]] = {}
+    for operands in zip(params, grads, velocities, moments, strict=True):
+        flat = type(operands[0]) in PLAIN and all(fuses(operands[0], other) for other in operands[1:])
+        kinds.setdefault(operands[0].dtype if flat else None, []).append(operands)
+    for kind, rows in kinds.items():
+        kernel: Callable[..., None] = adaptive_blocked if kind is None else native.advance
+        kernel(*(list(column) for column in zip(*rows, strict=True)), scalars)
+
+
+@cache
+def _numba() -> bool:
+    return find_spec("numba") is not None
+
+
+def choose(*, foreach: bool | None, compiled: bool, device: torch.device, moved: float) -> Callable[..., None]:
     """The kernel for an adaptive step.
 
     Args:
         foreach: As in torch: None chooses, True/False forces or forbids the foreach kernels.
         compiled: Whether the compiled kernel was asked for.
         device: Where the parameters live.
+        moved: Entries times steps so far.
 
     Returns:
         One of the kernels above.
     """
     if compiled:
         return adaptive_compiled
+    if foreach is None and device.type == "cpu":
+        return adaptive_native if moved >= PAYS and _numba() else adaptive_blocked
     if foreach is None:
-        return adaptive_blocked if device.type == "cpu" else adaptive_step
+        return adaptive_step
     return adaptive_step if foreach else adaptive_loop
 
 

@@ -1,22 +1,11 @@
 """What the compiled loops of sparse and low-rank problems share; importing this file imports numba."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 import numpy.typing as npt
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-_FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; NaN and inf stay what they are
+from groktimizer.ground.compiled import compiled
 
-
-def compiled(function: Function) -> Function:
-    """Compile at the first call and keep the result beside this file, or in memory where no folder can be written."""
-    try:
-        return cast(Function, numba.njit(cache=True, fastmath=_FAST, nogil=True)(function))
-    except RuntimeError:
-        return cast(Function, numba.njit(fastmath=_FAST, nogil=True)(function))
+__all__ = ["compiled", "note"]
 
 
 @compiled
