@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from groktimizer.optim.noise import Noise
+from groktimizer.optim.noise import Noise, proven
 
 VERSION = 3  # of state dicts; 2 had no finish, 1 other names
 OWN = ("noise", "detector")  # fields that hold several numbers, each stored under a name of its own
@@ -29,7 +29,7 @@ class Control:
         emptied: Whether the penalised weights are at zero now, to see what that loses.
         inflated: Whether they are being halved, since the start has lost far more than that.
         last_loss: The last one.
-        best_loss: The best one.
+        best_loss: The best one; where batches differ, of the running mean.
         best_step: The step at which it was seen.
         level: The interpolation level.
         start_loss: The first loss of phase 2.
@@ -150,5 +150,6 @@ class Control:
         self.last_loss = loss
         if math.isnan(self.first_loss):
             self.first_loss = loss
-        if math.isnan(self.best_loss) or loss < 0.99 * self.best_loss:
-            self.best_loss, self.best_step = loss, self.steps
+        told = self.noise.mean if proven(self.noise) else loss
+        if math.isnan(self.best_loss) or told < 0.99 * self.best_loss:
+            self.best_loss, self.best_step = told, self.steps
