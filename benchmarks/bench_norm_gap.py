@@ -3,7 +3,8 @@
 `python benchmarks/bench_norm_gap.py gap` prints medians over splits of the gap after 300, 1,000 and 3,000 steps,
 `python benchmarks/bench_norm_gap.py parts` the same after 1,000 steps with one part of the rule taken out at a time.
 The gap is the norm of the weights over the least one at a training loss of 2 % of min(first loss, loss of zero
-weights), found by `groktimizer.measures.norm_gap`. GROKTIMIZER_BENCH_SEEDS sets the number of splits (default 6).
+weights), found by `groktimizer.measures.norm_gap`; for two convex problems (ridge, and a diagonal network, whose least
+norm is a lasso's) in closed form and by scikit-learn. GROKTIMIZER_BENCH_SEEDS sets the number of splits (default 6).
 """
 
 import copy
@@ -20,9 +21,12 @@ import numpy as np
 import pytest
 import torch
 from measuring import Ratio, Table
+from scipy.optimize import brentq
 from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import Lasso
 from sklearn.model_selection import StratifiedShuffleSplit
 from torch import Tensor, nn
+from typing_extensions import override
 
 from groktimizer import GROKtimizer, param_groups
 from groktimizer.data import load
@@ -31,6 +35,7 @@ from groktimizer.optim import constraint, settings
 
 SPLITS = range(int(os.environ.get("GROKTIMIZER_BENCH_SEEDS", "6")))
 SIZES = {"digits": 64, "breast cancer": 40, "leukemia": 19, "srbct": 16}
+CONVEX = {"ridge": 100, "diagonal": 40}
 WIDTH, STEPS = 128, (300, 1000, 3000)
 SHARE = 0.02
 
@@ -53,9 +58,69 @@ class Split:
     least: float
 
 
+class Linear(nn.Module):
+    """y = X w, w = u, or u * v: a diagonal network."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(start)
+
+    @override
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.factors.prod(0)
+
+
+def least_ridge(features: np.ndarray, targets: np.ndarray, level: float) -> float:
+    """Least norm of w with a loss of half the mean square at the level: of the ridge estimator that has it."""
+    u, s, _ = np.linalg.svd(features, full_matrices=False)
+    part = u.T @ targets
+
+    def excess(log_weight: float) -> float:
+        return 0.5 * np.mean((targets - u @ (s**2 / (s**2 + np.exp(log_weight)) * part)) ** 2) - level
+
+    weight = np.exp(brentq(excess, -30.0, 30.0, xtol=1e-12))
+    return float(np.linalg.norm(s / (s**2 + weight) * part))
+
+
+def least_lasso(features: np.ndarray, targets: np.ndarray, level: float) -> float:
+    """Least norm of (u, v) with w = u v and a loss at the level: |u|^2 + |v|^2 >= 2 |w|_1, which the lasso minimises."""
+
+    def solution(log_weight: float) -> np.ndarray:
+        lasso = Lasso(alpha=np.exp(log_weight), fit_intercept=False, tol=1e-10, max_iter=100_000)
+        return lasso.fit(features, targets).coef_
+
+    def excess(log_weight: float) -> float:
+        return 0.5 * np.mean((features @ solution(log_weight) - targets) ** 2) - level
+
+    return math.sqrt(2.0 * np.abs(solution(brentq(excess, -8.0, 1.0, xtol=1e-9))).sum())
+
+
+def convex(name: str, seed: int) -> Split:
+    """Gaussian features: 1,000 and a Gaussian teacher, or 100, of which a teacher of signs takes five."""
+    random, rows = np.random.default_rng(seed), CONVEX[name]
+    columns = 1000 if name == "ridge" else 100
+    features = random.standard_normal((rows, columns))
+    teacher = random.standard_normal(columns) / math.sqrt(columns)
+    if name == "diagonal":
+        teacher = np.where(random.permutation(columns) < 5, np.sign(teacher), 0.0)
+    targets = features @ teacher
+    inputs, wanted = (torch.tensor(part, dtype=torch.float32) for part in (features, targets))
+    start = random.standard_normal((1 if name == "ridge" else 2, columns)) * 0.1
+    model = Linear(torch.tensor(start, dtype=torch.float32))
+
+    def loss(net: nn.Module) -> Tensor:
+        return 0.5 * (net(inputs) - wanted).square().mean()
+
+    level = SHARE * min(float(loss(model).detach()), 0.5 * float(np.mean(targets**2)))
+    least = (least_ridge if name == "ridge" else least_lasso)(features, targets, level)
+    return Split(model, loss, lambda _: math.nan, least)
+
+
 @cache
 def split(name: str, seed: int) -> Split:
     """Standardised on the training part; a column that is constant there is 0."""
+    if name in CONVEX:
+        return convex(name, seed)
     features, labels = samples(name)
     cut = StratifiedShuffleSplit(1, train_size=SIZES[name], random_state=seed)
     train, test = next(cut.split(features, labels))
@@ -152,6 +217,13 @@ def row(name: str, steps: tuple[int, ...]) -> tuple[list[float], str]:
     )
 
 
+@pytest.mark.parametrize("name", CONVEX)
+def test_the_default_ends_at_the_least_norm_of_a_convex_problem(table: Table, name: str) -> None:
+    """Medians over the splits."""
+    gaps, _ = row(name, (3000,))
+    table.add(Ratio(f"{name} {CONVEX[name]}: norm gap after 3,000 steps", gaps[0], 1.01))
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_the_default_ends_at_the_least_norm(table: Table, name: str) -> None:
     """Medians over the splits."""
@@ -163,13 +235,13 @@ def test_the_default_ends_at_the_least_norm(table: Table, name: str) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, *names = sys.argv[1:]
-    for each in names or SIZES:
+    for each in names or (*SIZES, *CONVEX):
         for seed in SPLITS:
             split(each, seed)
         for part in PARTS if what == "parts" else PARTS[:1]:
             if os.fork() == 0:  # a part that is taken out stays out
                 without(part)
                 text = row(each, (1000,) if what == "parts" else STEPS)[1]
-                print(f"| {each} {SIZES[each]} | {part} | {text} |", flush=True)
+                print(f"| {each} {(SIZES | CONVEX)[each]} | {part} | {text} |", flush=True)
                 os._exit(0)
             os.wait()
