@@ -83,7 +83,7 @@ def least_ridge(features: np.ndarray, targets: np.ndarray, level: float) -> floa
 
 
 def least_lasso(features: np.ndarray, targets: np.ndarray, level: float) -> float:
-    """Least norm of (u, v) with w = u v and a loss at the level: |u|^2 + |v|^2 >= 2 |w|_1, which the lasso minimises."""
+    """Least norm of (u, v) with w = u v and a loss at the level: at least sqrt(2 |w|_1), which the lasso minimises."""
 
     def solution(log_weight: float) -> np.ndarray:
         lasso = Lasso(alpha=np.exp(log_weight), fit_intercept=False, tol=1e-10, max_iter=100_000)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 from groktimizer.optim.agreement import PLAIN
-from groktimizer.optim.updates import fuses
+from groktimizer.optim.updates import flat
 
 Groups: TypeAlias = list[dict[str, Any]]
 # Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which here may change.
@@ -273,14 +273,16 @@ def lanes(group: dict[str, Any], scales: list[float]) -> Groups:
     Returns:
         New groups.
     """
-    split: dict[tuple[float, bool], list[Tensor]] = {}
+    split: dict[float, list[Tensor]] = {}
     for param, scale in zip(group["params"], scales, strict=True):
-        fused = param.grad is not None and type(param) in PLAIN and param.device.type == "cpu"
-        split.setdefault((scale, fused and fuses(param, param.grad)), []).append(param)
-    return [
-        {**group, "params": params, "lr": group["lr"] * scale, "fused": fused or group["fused"]}
-        for (scale, fused), params in split.items()
-    ]
+        split.setdefault(scale, []).append(param)
+    found: Groups = []
+    for scale, params in split.items():
+        grads = [param.grad for param in params if param.grad is not None]
+        plain = all(param.device.type == "cpu" and type(param) in PLAIN for param in params)
+        fused = (plain and flat(params, grads)) or group["fused"]
+        found.append({**group, "params": params, "lr": group["lr"] * scale, "fused": fused})
+    return found
 
 
 def second_moments(base: Optimizer, params: list[Tensor]) -> tuple[dict[int, Tensor], int, float | None]:

@@ -13,9 +13,10 @@ tensors, over one tensor in place, and without anything in place for the compile
 # torch._foreach_* are the documented way to one kernel over many tensors; their names are private all the same.
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
+from operator import attrgetter
 from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,21 +40,27 @@ class Scalars(NamedTuple):
     maximize: bool = False
 
 
-FUSED = ("cpu", "cuda")  # where PyTorch has fused kernels, which take tensors for flat rows of numbers
+FUSED = ("cpu", "cuda")  # where PyTorch has fused kernels
+EXACT = {torch.float32, torch.float64}
+_CONTIGUOUS, _TYPE, _DEVICE = torch.Tensor.is_contiguous, attrgetter("dtype"), attrgetter("device")
 
 
-def fuses(param: Tensor, grad: Tensor) -> bool:
-    """Whether PyTorch's fused kernels take a tensor as it is.
+def flat(*columns: Iterable[Tensor]) -> bool:
+    """Whether kernels that take tensors for rows of numbers may have these.
 
     Args:
-        param: A parameter.
-        grad: Its gradient.
+        columns: Parameters, gradients, state.
 
     Returns:
-        True for flat rows of 32 or 64 bits on a device that has such kernels.
+        True if all are contiguous, of one type of 32 or 64 bits, on a device for which PyTorch has such kernels.
     """
-    exact = param.dtype == grad.dtype and param.dtype in (torch.float32, torch.float64)
-    return exact and param.device.type in FUSED and param.is_contiguous() and grad.is_contiguous()
+    tensors = [tensor for column in columns for tensor in column]
+    return (
+        all(map(_CONTIGUOUS, tensors))
+        and len(types := set(map(_TYPE, tensors))) <= 1
+        and types <= EXACT
+        and all(device.type in FUSED for device in set(map(_DEVICE, tensors)))
+    )
 
 
 def euclidean_step(
@@ -79,7 +86,7 @@ def euclidean_step(
             asks for another.
     """
     if fused is None and foreach is None:
-        fused = not isinstance(lr, Tensor) and all(map(fuses, params, grads))
+        fused = not isinstance(lr, Tensor) and flat(params, grads)
     sgd(
         params,
         grads,
@@ -241,13 +248,12 @@ def adaptive_native(
     """`adaptive_step` for a CPU with numba: flat rows in one pass over memory, the others as without it."""
     from groktimizer.optim import native
 
-    kinds: dict[torch.dtype | None, list[tuple[Tensor, ...]]] = {}
+    if flat(params, grads, velocities, moments):
+        native.advance(params, grads, velocities, moments, scalars)
+        return
     for operands in zip(params, grads, velocities, moments, strict=True):
-        flat = type(operands[0]) in PLAIN and all(fuses(operands[0], other) for other in operands[1:])
-        kinds.setdefault(operands[0].dtype if flat else None, []).append(operands)
-    for kind, rows in kinds.items():
-        kernel: Callable[..., None] = adaptive_blocked if kind is None else native.advance
-        kernel(*(list(column) for column in zip(*rows, strict=True)), scalars)
+        kernel: Callable[..., None] = native.advance if flat(operands) else adaptive_blocked
+        kernel(*([tensor] for tensor in operands), scalars)
 
 
 @cache
