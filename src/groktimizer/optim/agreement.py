@@ -20,7 +20,7 @@ from typing_extensions import override
 from groktimizer.ground.errors import UserError
 
 EQUAL = 1e-9  # variance over mean square that rounding leaves of equal entries
-PLAIN = (Tensor, torch.nn.Parameter)
+PLAIN = frozenset((Tensor, torch.nn.Parameter))
 Group: TypeAlias = "dist.ProcessGroup | Literal[False] | None"
 
 

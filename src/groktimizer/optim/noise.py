@@ -62,16 +62,19 @@ class Noise:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers under names that begin with ``noise_``."""
-        return {f"noise_{field.name}": getattr(self, field.name) for field in fields(self)}
+        return {key: getattr(self, name) for key, name in _KEYS}
 
     @classmethod
     def from_dict(cls, numbers: Mapping[str, Any]) -> Self:
         """Take up what `to_dict` gave; what is not there is as at the start."""
-        return cls(**{f.name: numbers[f"noise_{f.name}"] for f in fields(cls) if f"noise_{f.name}" in numbers})
+        return cls(**{name: numbers[key] for key, name in _KEYS if key in numbers})
 
     def empty_window(self) -> None:
         """Begin another window."""
         self.count, self.total, self.rough, self.peak = 0, 0.0, 0.0, 0.0
+
+
+_KEYS = tuple((f"noise_{field.name}", field.name) for field in fields(Noise))  # at every step: not looked up anew
 
 
 def take_in(state: Noise, loss: float) -> None:

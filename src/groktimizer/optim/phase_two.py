@@ -109,14 +109,13 @@ def prepare(
         for param in group["params"]:
             grad = param.grad
             if grad is not None:
-                if grad.layout != torch.strided:
-                    upkeep.refuse_sparse(param)
                 entry = state[param]
                 moving.params.append(param)
                 moving.grads.append(grad)
                 moving.entries.append(entry)
                 if type(entry.get("scale")) is not float:
                     incomplete.append(param)
+        upkeep.check_dense(incomplete)
         if incomplete:
             names = settings.tensors(groups)
             _complete(group, incomplete, names, state, control, settings, process_group)
@@ -276,7 +275,7 @@ def advance(
         correction = 1.0 - group["beta2"] ** group["moment_steps"]
         columns.append([entry[store.MOMENT] for entry in entries])
         scalars = scalars._replace(beta2=group["beta2"], correction=correction)
-    if any(type(param) not in PLAIN for param in params):
+    if not PLAIN.issuperset(map(type, params)):
         columns = [[local(tensor) for tensor in column] for column in columns]
     turn = None
     if other:
