@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer import L1, GROKtimizer, GroupL1, LossBelow
-from groktimizer.optim import calibration, constraint, noise, reference, status
+from groktimizer.optim import calibration, constraint, noise, reference, status, switch
 from groktimizer.optim import groktimizer as optimizer
 from groktimizer.optim.constraint import RULES, Rule
 from groktimizer.optim.control import Control
@@ -55,10 +55,18 @@ def test_untuned_decay_without_a_gradient() -> None:
     assert moved(weight(0.1), [0.0], [0.0]) == near(0.0992 - 0.004 * velocity)
 
 
-@pytest.mark.parametrize(("size", "longer"), [(0.05, 1.0), (0.3, 3.0), (50.0, 10.0)])
+@pytest.mark.parametrize(("size", "longer"), [(1e-4, 1 / 16), (0.03, 0.5), (0.05, 1.0), (0.3, 3.0), (50.0, 10.0)])
 def test_larger_entries_take_longer_steps(size: float, longer: float) -> None:
     left = size - 0.004 * longer * 2 * size
     assert moved(weight(size, -size), [0.0, 0.0]) == near(left, -left)
+
+
+@pytest.mark.parametrize(("square", "scale"), [(0.75e-9, 1.0), (1.5e-9, 1 / 16)])
+def test_entries_are_equal_up_to_rounding(square: float, scale: float) -> None:
+    """1 + d and 1 - d: variance d^2, a billionth of the mean square at most."""
+    apart = math.sqrt(square)
+    opt = GROKtimizer([weight(1.0 + apart, 1.0 - apart)])
+    assert opt.param_groups[0]["scales"] == [scale]
 
 
 def test_equal_entries_take_the_usual_step() -> None:
@@ -204,6 +212,47 @@ def test_when_a_window_ends() -> None:
     faded = Noise(peak=0.1, peak_before=1.0)
     noise.restart(faded)
     assert faded.peak_before == 0.5
+
+
+def resting(*, losses: int, steps: int, at: float) -> LossBelow:
+    """A quiet detector whose loss began at 1 and has rested somewhere for some steps, after one more."""
+    memory = flat(losses=losses - 1, turning=0.0).to_dict()
+    detector = LossBelow()
+    known = {"first": 1.0, "smoothed": at, "empty": INF, "lowest": at, "plateau": math.nan}
+    detector.load_state_dict(known | {"below": 0, "resting": steps - 1} | memory)
+    detector.update(at)
+    return detector
+
+
+@pytest.mark.parametrize(
+    ("losses", "steps", "at", "level"),
+    [
+        (100, 59, 0.3, 0.02),  # sixty losses, or
+        (100, 60, 0.3, 0.6),  # twice where it rests
+        (1000, 199, 0.3, 0.02),  # a fifth of all
+        (1000, 200, 0.3, 0.6),
+        (100, 90, 0.49, 0.98),  # below half of the first
+        (100, 90, 0.51, 0.02),
+    ],
+)
+def test_when_a_loss_at_rest_is_a_plateau(losses: int, steps: int, at: float, level: float) -> None:
+    assert resting(losses=losses, steps=steps, at=at).level == pytest.approx(level)
+
+
+@pytest.mark.parametrize(("pull", "asks"), [(-0.49, False), (-0.51, True)])
+def test_when_the_loss_of_zero_weights_is_asked_for(pull: float, asks: bool) -> None:
+    """A loss of 1 that shrinking the weights would lower by half of itself per unit of ln |theta|."""
+    assert switch.inflated(Control("adaptive"), [1.0], pull, 1.0) is asks
+
+
+@pytest.mark.parametrize(("first", "halves"), [(1.9, False), (2.1, True)])
+def test_when_a_start_is_halved(first: float, halves: bool) -> None:
+    """Zero weights lose 1; so does what comes after the first halving."""
+    state = Control("adaptive", first_loss=first, emptied=True)
+    switch.take_in_empty(state, [1.0])
+    assert state.inflated is halves
+    assert switch.deflates(state, [first]) is halves
+    assert not switch.deflates(state, [1.0])
 
 
 @pytest.mark.parametrize(("spread", "losses"), [(0.0, 19.0), (10.0, 160.0), (1e9, 2000.0)])
