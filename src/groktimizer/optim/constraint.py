@@ -27,6 +27,7 @@ class Rule:
         late_gain: Shrinking of lr above the level when the loss has not come back within `hold`.
         lr_gain: Shrinking of lr above the level once the loss has come back below it.
         cooling: Damped time over which lr falls by 1/e while the loss stays below the level; inf: never.
+        noisy_cooling: The same where batches differ: a noisy step keeps the loss up until it is small.
         keep_every: Steps between two kept states.
         far: Multiple of the level that counts as having left the manifold.
         share: Share of the first loss below which it does not, whatever the level.
@@ -48,6 +49,7 @@ class Rule:
     late_gain: float = 0.04
     lr_gain: float = 0.05
     cooling: float = 8.0
+    noisy_cooling: float = 2.0
     keep_every: int = 20
     far: float = 25.0
     share: float = 0.5
@@ -70,6 +72,7 @@ RULES = {
         lr_gain=0.0,
         late_gain=0.0,
         cooling=math.inf,
+        noisy_cooling=math.inf,
         inherits=False,
         astray=4.0,
         lost=300,
@@ -201,7 +204,8 @@ def constrain(state: Control, loss: float, level: float, rate: float, rule: Rule
         if rule.growth:
             state.decay_scale = min(state.decay_scale * math.exp(rule.growth * deficit), cap)
         if state.returned:
-            state.lr_scale *= math.exp(-rate / rule.cooling)
+            cooling = rule.noisy_cooling if noise.proven(state.noise) else rule.cooling
+            state.lr_scale *= math.exp(-rate / cooling)
 
 
 def between(state: Control) -> tuple[float, float]:
