@@ -17,7 +17,7 @@ import torch
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "src" / "groktimizer"
-JUDGE = TESTS / "test_optim_numbers.py"
+JUDGES = [str(file) for file in sorted(TESTS.glob("test_optim_numbers*.py"))]
 EXEMPT = {
     "BLOCK": "elements in a block: speed alone",
     "CHUNK": "tensors in a compiled call: speed alone",
@@ -76,7 +76,7 @@ def noticed(root: Path) -> bool:
         sys.path.insert(0, str(root))
         sys.dont_write_bytecode = True
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--noconftest", "--assert=plain", str(JUDGE)]))
+        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--noconftest", "--assert=plain", *JUDGES]))
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != pytest.ExitCode.OK
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from groktimizer.penalties import Nuclear
 from groktimizer.tasks.matrix import MatrixTask
 from groktimizer.tasks.sparse import SparseTask
-from groktimizer.theory.clock.compiled import note
-from groktimizer.theory.clock.descent import spectral
+from groktimizer.theory.clock.descent import note, spectral
 from groktimizer.theory.lasso import basis_pursuit, fuchs
 from groktimizer.theory.low_rank import LowRank
 from groktimizer.theory.low_rank.measurements import Dense, Entries, places_of

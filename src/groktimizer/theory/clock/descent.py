@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from groktimizer.theory.clock.compiled import compiled, note
+from groktimizer.ground.compiled import compiled
 from groktimizer.theory.clock.quadratic import Array
 
 Steps = npt.NDArray[np.int64]
@@ -36,6 +36,18 @@ _ALIGNED = 1e-8  # largest cosine between two rows after which one more sweep wo
 _SWEEPS = 60
 _RENEWED = 256  # steps after which Q is made orthogonal again
 _LOOK = 128  # steps between two looks at whether a run may stop
+
+
+@compiled
+def note(marks: Steps, step: int, met: bool) -> None:
+    """Keep the first step with a condition, and the first of those that hold since; -1 for none."""
+    if not met:
+        marks[1] = -1
+        return
+    if marks[0] < 0:
+        marks[0] = step
+    if marks[1] < 0:
+        marks[1] = step
 
 
 class Data(NamedTuple):
