@@ -70,7 +70,7 @@ PARTS: Mapping[str, tuple[Callable[[], None], dict[str, Any]]] = {
     "the loss of zero weights (level, halving)": (lambda: never(switch, "inflated"), {}),
     "the halving of an inflated start": (lambda: setattr(switch, "LARGE", math.inf), {}),
     "the plateau": (lambda: setattr(detector, "HALF", 0.0), {}),
-    "the cool-down": (lambda: rule(cooling=math.inf), {}),
+    "the cool-down": (lambda: rule(cooling=math.inf, noisy_cooling=math.inf), {}),
     "the guard": (lambda: None, {"guard": False}),
     "steps relative to a tensor's spread": (lambda: setattr(settings, "_scale", lambda _: 1.0), {}),
     "critical damping: damping ratio 0.5": (lambda: None, {"damping": 0.5}),
@@ -154,6 +154,8 @@ def main(store: Path) -> None:
     """Run what is not in the store, and print the page."""
     known: dict[tuple[str, str, int], float | None] = {}
     for line in store.read_text().splitlines() if store.exists() else ():
+        if not line.endswith("]"):
+            continue  # half-written: it runs again
         part, where, seed, value, _ = json.loads(line)
         known[part, where, seed] = value
     waiting, began = [job for job in jobs() if job not in known], time.monotonic()
@@ -161,6 +163,7 @@ def main(store: Path) -> None:
     for where, seed in {(where, seed) for _, where, seed in waiting if where in SETS}:
         bench_norm_gap.split(where, seed)  # of the whole rule, once for all processes to come
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool, store.open("a") as file:
+        file.write("\n" if store.stat().st_size else "")  # after a line that was cut off
         for count, found in enumerate(pool.imap_unordered(measured, waiting), 1):
             file.write(json.dumps(found) + "\n")
             file.flush()

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -24,13 +25,25 @@ def flat(columns: list[list[Tensor]]) -> list[Tensor]:
     return [part for column in columns for part in column]
 
 
-def twice(columns: list[list[Tensor]], kernel: object = native.advance) -> tuple[list[Tensor], list[Tensor]]:
+def twice(columns: list[list[Tensor]], kernel: Any = native.advance) -> tuple[list[Tensor], list[Tensor]]:
     """Everything after a step of a kernel, and after one of foreach."""
     other = [[part.clone() for part in column] for column in columns]
-    assert callable(kernel)
     kernel(*columns, SCALARS)
     updates.adaptive_step(*other, SCALARS)
     return flat(columns), flat(other)
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit: rows of 64 are computed alike, whoever does it."""
+    found: list[list[Tensor]] = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        columns = operands((200_003,), (70,), (13, 11))
+        params, grads, velocities, moments = columns
+        native.advance(params, grads, velocities, moments, SCALARS)
+        found.append(flat(columns))
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

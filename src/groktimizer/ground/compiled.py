@@ -16,7 +16,7 @@ def compiled(function: Function) -> Function:
         function: A function in what numba knows of Python.
 
     Returns:
-        The same, compiled; it lets other threads run.
+        The same, compiled; it lets other threads run, and a division by zero gives inf or nan.
     """
     try:
         return cast(Function, numba.njit(cache=True, fastmath=_FAST, nogil=True, error_model="numpy")(function))

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
 
-EQUAL = 1e-9  # variance over mean square that rounding leaves of equal entries
+EQUAL = 1e-5  # variance over mean square of entries that are equal for our purposes, or to float32's rounding
 PLAIN = frozenset((Tensor, torch.nn.Parameter))
 Group: TypeAlias = "dist.ProcessGroup | Literal[False] | None"
 

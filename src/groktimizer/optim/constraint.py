@@ -101,9 +101,9 @@ def anneal(state: Control, loss: float, *, shortens: bool = True) -> None:
     """Shorten phase 1's steps where batches differ and the loss no longer falls.
 
     With noise a constant step ends on a floor. The mean over a window of `noise.REST` losses, or as many more as it
-    takes to know it within `noise.PRECISE`, up to a quarter of the run, must be a tenth below the best one so far; else
-    ``anneal_scale`` halves, at most to a twelfth. A loss that is still where it began, or free of noise, changes
-    nothing.
+    takes to know it within `noise.PRECISE`, at most those and a quarter of the run, must be a tenth below the best one
+    so far; else ``anneal_scale`` halves, at most to a twelfth. A loss that is still where it began, or free of noise,
+    changes nothing.
 
     Args:
         state: The control numbers, changed in place.
@@ -112,7 +112,10 @@ def anneal(state: Control, loss: float, *, shortens: bool = True) -> None:
     """
     if not math.isfinite(loss):
         return
+    known = noise.proven(state.noise)
     noise.take_in(state.noise, loss)
+    if noise.proven(state.noise) and not known:
+        state.best_loss = math.nan  # of single losses; from now on it is one of the mean
     if not noise.noisy(state.noise):
         noise.restart(state.noise)
     elif shortens and noise.proven(state.noise) and noise.full(state.noise, noise.REST):

@@ -27,7 +27,7 @@ class Control:
         observed: Whether a loss was ever given.
         first_loss: The first training loss.
         emptied: Whether the penalised weights are at zero now, to see what that loses.
-        inflated: Whether they are being halved, since the start has lost far more than that.
+        inflated: The loss that the next halving of the penalised weights has to stay below; 0 if none is going on.
         last_loss: The last one.
         best_loss: The best one; where batches differ, of the running mean.
         best_step: The step at which it was seen.
@@ -67,7 +67,7 @@ class Control:
     finish_step: int = -1
     observed: bool = False
     emptied: bool = False
-    inflated: bool = False
+    inflated: float = 0.0
     first_loss: float = math.nan
     last_loss: float = math.nan
     best_loss: float = math.nan

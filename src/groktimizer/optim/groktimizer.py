@@ -33,6 +33,7 @@ from groktimizer.optim.phase_one import BaseFactory, Build, PhaseOne, default_ba
 from groktimizer.penalties import L2, Penalty
 
 _L2 = L2()
+OWN = ("_chosen", "_factory", "_agreement", "_inbox", "_detector", "_one", "_warned")  # attributes
 
 
 class GROKtimizer(Optimizer):
@@ -272,21 +273,21 @@ class GROKtimizer(Optimizer):
         found, squares = exchange(self._inbox, self.param_groups, self.state, state, self._settings, scope, now=now)
         if state.emptied:
             guard.refill(self.param_groups, self.state)
-            switch.take_in_empty(state, found)
+            switch.take_in_empty(state, found, deflates=self._factory.default)
         elif state.inflated and switch.deflates(state, found):
-            guard.halve(self.param_groups, self.state)
+            guard.halve(self.param_groups, self.state, self._chosen, self._agreement.process_group)
         else:
-            inflated = now and found and switch.inflated(state, found, *weighing.along(self.param_groups, scope))
+            asks = now and found and switch.inflated(state, found, *weighing.along(self.param_groups, scope))
+            start = guard.copied(self.param_groups) if asks else {}
             action = self._judge(found, scope)
             if state.phase == 1:
                 self._step_base(closure, loss)
             else:
                 self._step_two(action, closure, scope, squares, asked=asked)
-            if inflated and state.phase == 1:
-                guard.empty(self.param_groups, self.state, state)
+            if start and state.phase == 1:
+                guard.empty(self.param_groups, self.state, state, start)
         self._inbox.clear()  # what further evaluations of a closure observed
-        if asked:
-            store.rewind(self.state)
+        store.rewind(self.state if asked else {})
         self._say_what_is_due()
         return loss
 
@@ -396,5 +397,4 @@ class GROKtimizer(Optimizer):
     @override
     def __getstate__(self) -> dict[str, Any]:
         """Everything that deepcopy and pickle need; phase 1 shares our state and lists, so it travels along."""
-        names = ("_chosen", "_factory", "_agreement", "_inbox", "_detector", "_one", "_warned")
-        return super().__getstate__() | {name: self.__dict__[name] for name in names}
+        return super().__getstate__() | {name: self.__dict__[name] for name in OWN}

@@ -4,10 +4,13 @@ import math
 from enum import Enum
 from typing import Any
 
+from torch import Tensor
+
 from groktimizer.optim import noise, store
-from groktimizer.optim.agreement import local
+from groktimizer.optim.agreement import Group, local
 from groktimizer.optim.constraint import Rule, between, inherited, stretch
 from groktimizer.optim.control import Control
+from groktimizer.optim.settings import Settings
 from groktimizer.optim.upkeep import penalised
 
 
@@ -78,16 +81,27 @@ def keep(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None
                 local(store.use(state[param], param, store.SNAPSHOT)).copy_(local(param))
 
 
-def empty(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], control: Control) -> None:
-    """Keep the parameters and set those that are penalised to zero, for one loss.
+def copied(groups: list[dict[str, Any]]) -> dict[int, Tensor]:
+    """Copies of this rank's parts of the parameters, by the parameters' ids."""
+    return {id(param): local(param).detach().clone() for group in groups for param in group["params"]}
+
+
+def empty(
+    groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], control: Control, start: dict[int, Tensor]
+) -> None:
+    """Keep the parameters as they were before this step, and set those that are penalised to zero, for one loss.
 
     Args:
         groups: The parameter groups.
         state: The optimizer's state, whose snapshots are written.
         control: The control numbers, which say so.
+        start: What `copied` gave before the step.
     """
     control.emptied = True
-    keep(groups, state)
+    for group in groups:
+        for param in group["params"]:
+            if param in state and id(param) in start:
+                local(store.use(state[param], param, store.SNAPSHOT)).copy_(start[id(param)])
     for param in penalised(groups):
         if param in state:
             local(param).zero_()
@@ -108,18 +122,26 @@ def refill(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> No
                 state[param][store.SNAPSHOT] = store.idle(param)
 
 
-def halve(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:
-    """Halve what is penalised, and forget the step that was taken from larger weights.
+def halve(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]], settings: Settings, over: Group) -> None:
+    """Halve what is penalised; phase 1 begins there, with steps measured anew.
 
     Args:
         groups: The parameter groups.
-        state: The optimizer's state, which begins anew.
+        state: The optimizer's state: Adam's, which has counted one step from larger weights, begins anew.
+        settings: The optimizer's settings.
+        over: The argument ``process_group``.
     """
+    store.rewind(state)
     for param in penalised(groups):
-        local(param).mul_(0.5)
-    state.clear()
+        if param in state:
+            local(param).mul_(0.5)
     for group in groups:
-        group["scales"] = []  # to be measured again
+        settings.measure_again(group, state, over)
+        for param in group["params"]:
+            for name in (store.VELOCITY, store.MOMENT):
+                entry = state.get(param, {})
+                if name in entry and not store.is_idle(entry[name]):
+                    local(entry[name]).zero_()
 
 
 def roll_back(groups: list[dict[str, Any]], state: dict[Any, dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -21,6 +21,8 @@ from groktimizer.ground.compiled import compiled
 
 Numbers: TypeAlias = npt.NDArray[Any]
 
+COMPILES = not os.environ.get("NUMBA_DISABLE_JIT", "0").strip("0")
+ROW = 64  # entries
 THREAD = 1 << 15  # entries for which a thread of their own pays
 
 
@@ -53,6 +55,12 @@ def _move(theta: Numbers, g: Numbers, b: Numbers, n: Numbers, numbers: Numbers) 
 
 
 @compiled
+def _cut(place: int, size: int) -> int:
+    """The next multiple of `ROW` in a tensor: whole rows are computed alike, wherever threads begin."""
+    return min(size, max(0, place + ROW - 1) // ROW * ROW)
+
+
+@compiled
 def _advance(
     addresses: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], first: int, last: int, numbers: Numbers
 ) -> None:
@@ -68,7 +76,7 @@ def _advance(
     begin = 0
     for i in range(len(lengths)):
         size = lengths[i]
-        start, stop = max(0, first - begin), min(size, last - begin)
+        start, stop = _cut(first - begin, size), _cut(last - begin, size)
         if start < stop:
             theta = _array(_pointer(addresses[i, 0]), size, numbers.dtype)
             g = _array(_pointer(addresses[i, 1]), size, numbers.dtype)
@@ -79,11 +87,9 @@ def _advance(
 
 
 @cache
-def _helpers(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads)
-
-
-os.register_at_fork(after_in_child=_helpers.cache_clear)  # the threads stay behind
+def _helpers(_process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a fork leaves them behind. They start when they are needed."""
+    return ThreadPoolExecutor(os.cpu_count())
 
 
 def advance(
@@ -115,7 +121,11 @@ def advance(
         _advance(addresses, lengths, 0, entries, numbers)
         return
     jobs = [
-        _helpers(threads).submit(_advance, addresses, lengths, first, last, numbers) for first, last in pairwise(cuts)
+        _helpers(os.getpid()).submit(_advance, addresses, lengths, first, last, numbers)
+        for first, last in pairwise(cuts)
     ]
-    for job in jobs:
-        job.result()
+    try:
+        for job in jobs:
+            job.result()
+    finally:
+        wait(jobs)  # whatever interrupts: nobody writes to memory that others may free

@@ -14,8 +14,7 @@ from torch.optim import Adam, Optimizer
 from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
-from groktimizer.optim.agreement import PLAIN
-from groktimizer.optim.updates import flat
+from groktimizer.optim.updates import on_host
 
 Groups: TypeAlias = list[dict[str, Any]]
 # Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which here may change.
@@ -210,7 +209,7 @@ class PhaseOne:
         whole = self.optimizer.param_groups
         if scales is not None:
             self.optimizer.param_groups = [
-                lane for group, factors in zip(whole, scales, strict=True) for lane in lanes(group, factors)
+                lane for group, factors in zip(whole, scales, strict=True) for lane in lanes(group, factors, self.state)
             ]
         try:
             if closure is None:
@@ -263,12 +262,13 @@ def _keeps_state_as_torch_does(kind: type[Optimizer]) -> bool:
     )
 
 
-def lanes(group: dict[str, Any], scales: list[float]) -> Groups:
+def lanes(group: dict[str, Any], scales: list[float], state: dict[Any, Any]) -> Groups:
     """Split a group of the default base into groups of tensors that share a step size, on the fused kernel on a CPU.
 
     Args:
         group: One of the base's groups.
         scales: Factor on lr, one per tensor.
+        state: The base's.
 
     Returns:
         New groups.
@@ -278,9 +278,13 @@ def lanes(group: dict[str, Any], scales: list[float]) -> Groups:
         split.setdefault(scale, []).append(param)
     found: Groups = []
     for scale, params in split.items():
-        grads = [param.grad for param in params if param.grad is not None]
-        plain = all(param.device.type == "cpu" and type(param) in PLAIN for param in params)
-        fused = (plain and flat(params, grads)) or group["fused"]
+        fused = group["fused"]
+        if fused is None:
+            grads = [param.grad for param in params if param.grad is not None]
+            moments = [
+                entry for param in params for entry in state.get(param, {}).values() if isinstance(entry, Tensor)
+            ]
+            fused = on_host(params, grads, [moment for moment in moments if moment.ndim]) or None
         found.append({**group, "params": params, "lr": group["lr"] * scale, "fused": fused})
     return found
 

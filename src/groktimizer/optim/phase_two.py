@@ -109,13 +109,14 @@ def prepare(
         for param in group["params"]:
             grad = param.grad
             if grad is not None:
+                if grad.layout != torch.strided:
+                    upkeep.refuse_sparse(param)
                 entry = state[param]
                 moving.params.append(param)
                 moving.grads.append(grad)
                 moving.entries.append(entry)
                 if type(entry.get("scale")) is not float:
                     incomplete.append(param)
-        upkeep.check_dense(incomplete)
         if incomplete:
             names = settings.tensors(groups)
             _complete(group, incomplete, names, state, control, settings, process_group)

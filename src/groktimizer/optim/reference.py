@@ -156,6 +156,7 @@ class Reference:
         first = self.detector is not None and self.detector.absolute is None and self.first_loss is None
         shrunk = -sum(float((t * g).sum()) for t, g in zip(self.theta, grads, strict=True))
         inflated = first and switch.inflated(self.numbers, [loss], shrunk, _length(self.theta) ** 2)
+        start = [tensor.clone() for tensor in self.theta]
         action = self._decide(loss, grads)
         if self.phase == 1:
             self._adam(grads)
@@ -169,7 +170,7 @@ class Reference:
                 self.snapshot = [tensor.clone() for tensor in self.theta]
             self._shrink(grads)
         if inflated:
-            self.full, self.theta = self.theta, [torch.zeros_like(tensor) for tensor in self.theta]
+            self.full, self.theta = start, [torch.zeros_like(tensor) for tensor in self.theta]
 
     def _decide(self, loss: float, grads: Sequence[Tensor]) -> guard.Action:
         self.since += 1
@@ -284,8 +285,10 @@ def _length(tensors: Sequence[Tensor]) -> float:
 
 def _scale(tensor: Tensor) -> float:
     deviation = float(tensor.std(correction=0))
+    if deviation**2 <= 1e-5 * float(tensor.square().mean()):
+        return 1.0
     if deviation > 0.1:
         return round(min(deviation / 0.1, 10.0), 6)
-    if deviation < 1e-6 or deviation > 0.05:
+    if deviation > 0.05:
         return 1.0
     return max(2.0 ** round(math.log2(deviation / 0.05)), 0.0625)

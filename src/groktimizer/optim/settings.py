@@ -147,7 +147,7 @@ class Settings:
         1 from 0.05 to 0.1, up to 10 beyond: a tensor of large entries (an embedding of unit variance) needs larger
         steps than a matrix of variance 1/fan-in for the same relative motion. Below, the nearest power of 2, so that
         tensors share their kernels: one with thousands of inputs needs smaller steps, or its norm blows up. Equal
-        entries (the gains of a normalisation, zeros) take steps of 1: to move all gains by a twelfth at once throws a
+        entries (the gains of a normalisation, zeros) take steps of 1: to move all gains by an eighth at once throws a
         network off. An lr that was given is taken as it is. Of a sharded tensor the whole is measured; six decimals
         are kept, so that the order of a sum does not show.
 
@@ -162,6 +162,22 @@ class Settings:
         if given or not self.adaptive:
             return [1.0] * len(params)
         return [_scale(deviation) for deviation in deviations(params, scope or ALONE)]
+
+    def measure_again(self, group: dict[str, Any], state: store.State, process_group: Group = None) -> None:
+        """Measure the scales of a penalised group's tensors as they are now.
+
+        Args:
+            group: A parameter group.
+            state: The optimizer's state, where they are kept.
+            process_group: The argument of that name.
+        """
+        if group["weight_decay"] == 0.0:
+            return
+        params = group["params"]
+        group["scales"] = self.scales(params, given=group["lr_given"], scope=scope_of_shards(params, process_group))
+        for param, scale in zip(params, group["scales"], strict=True):
+            if "scale" in state.get(param, ()):
+                state[param]["scale"] = scale
 
     def known_scales(self, group: dict[str, Any], state: store.State, process_group: Group = None) -> list[float]:
         """The scales of a group's tensors as they are now: kept with each tensor, else measured for its place.

@@ -11,7 +11,7 @@ from groktimizer.optim.noise import Noise
 from groktimizer.optim.status import Chosen
 
 INFLATED = 0.5  # of the loss; with squared error it is then at most 4/3 of what zero weights lose
-LARGE = 2.0  # times the loss of zero weights: what loses more has to be made smaller before anything can be fitted
+LARGE = 4.0  # times the loss of zero weights: what loses more has to be made smaller before anything can be fitted
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
 TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
 
@@ -72,7 +72,7 @@ def asks(detector: Detector | None, control: Control) -> bool:
         True on the first step, and while the weights are at zero or being halved.
     """
     relative = isinstance(detector, LossBelow) and detector.absolute is None
-    return relative and control.phase == 1 and (control.steps == 1 or control.emptied or control.inflated)
+    return relative and control.phase == 1 and (control.steps == 1 or control.emptied or control.inflated > 0.0)
 
 
 def inflated(control: Control, losses: list[float], pull: float, squared: float) -> bool:
@@ -95,33 +95,38 @@ def inflated(control: Control, losses: list[float], pull: float, squared: float)
 def deflates(control: Control, losses: list[float]) -> bool:
     """Whether to halve the penalised weights once more: they still lose more than `LARGE` times what zero ones do.
 
-    What the losses have told so far is then forgotten: it was of another network.
+    It ends with the first loss that is not below the one before, as it must be of batches that differ. What the losses
+    have told so far is forgotten: it was of another network.
 
     Args:
         control: The control numbers, changed in place.
         losses: The loss of this step, if it was observed.
 
     Returns:
-        True until a loss says no.
+        Whether; False for a step without a loss, after which it goes on.
     """
-    control.inflated = bool(losses) and losses[-1] > LARGE * control.first_loss
-    if control.inflated:
+    if not losses:
+        return False
+    larger = LARGE * control.first_loss < losses[-1] < control.inflated
+    control.inflated = losses[-1] if larger else 0.0
+    if larger:
         control.detector = LossBelow().state_dict() | {"empty": control.first_loss}
         control.noise = Noise()
-    return control.inflated
+    return larger
 
 
-def take_in_empty(control: Control, losses: list[float]) -> None:
+def take_in_empty(control: Control, losses: list[float], *, deflates: bool = True) -> None:
     """Note the loss of the model with its penalised weights at zero.
 
     Args:
         control: The control numbers, changed in place.
         losses: That loss, if it was observed.
+        deflates: Whether an inflated start is to be made smaller.
     """
     control.emptied = False
     if losses and 0.0 < losses[-1] < math.inf:
         control.detector["empty"] = losses[-1]
-        control.inflated = control.first_loss > LARGE * losses[-1]
+        control.inflated = math.inf if deflates and control.first_loss > LARGE * losses[-1] else 0.0
         control.first_loss = min(control.first_loss, losses[-1])
 
 

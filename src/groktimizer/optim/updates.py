@@ -15,7 +15,6 @@ tensors, over one tensor in place, and without anything in place for the compile
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from importlib.util import find_spec
 from operator import attrgetter
 from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
@@ -60,6 +59,23 @@ def flat(*columns: Iterable[Tensor]) -> bool:
         and len(types := set(map(_TYPE, tensors))) <= 1
         and types <= EXACT
         and all(device.type in FUSED for device in set(map(_DEVICE, tensors)))
+    )
+
+
+def on_host(*columns: Iterable[Tensor]) -> bool:
+    """Whether a kernel may go through the memory of these tensors by address.
+
+    Args:
+        columns: Parameters, gradients, state.
+
+    Returns:
+        True for what is `flat`, on the CPU, and no subclass with a memory of its own.
+    """
+    tensors = [tensor for column in columns for tensor in column]
+    return (
+        flat(tensors)
+        and PLAIN.issuperset(map(type, tensors))
+        and all(d.type == "cpu" for d in set(map(_DEVICE, tensors)))
     )
 
 
@@ -248,17 +264,22 @@ def adaptive_native(
     """`adaptive_step` for a CPU with numba: flat rows in one pass over memory, the others as without it."""
     from groktimizer.optim import native
 
-    if flat(params, grads, velocities, moments):
+    if on_host(params, grads, velocities, moments):
         native.advance(params, grads, velocities, moments, scalars)
         return
     for operands in zip(params, grads, velocities, moments, strict=True):
-        kernel: Callable[..., None] = native.advance if flat(operands) else adaptive_blocked
+        kernel: Callable[..., None] = native.advance if on_host(operands) else adaptive_blocked
         kernel(*([tensor] for tensor in operands), scalars)
 
 
 @cache
 def _numba() -> bool:
-    return find_spec("numba") is not None
+    """Whether numba is there and works with what else is installed; without it steps are slower, not others."""
+    try:
+        from groktimizer.optim import native
+    except ImportError:
+        return False
+    return native.COMPILES
 
 
 def choose(*, foreach: bool | None, compiled: bool, device: torch.device, moved: float) -> Callable[..., None]:
