@@ -29,7 +29,8 @@ def twice(columns: list[list[Tensor]], kernel: Any = native.advance) -> tuple[li
     """Everything after a step of a kernel, and after one of foreach."""
     other = [[part.clone() for part in column] for column in columns]
     kernel(*columns, SCALARS)
-    updates.adaptive_step(*other, SCALARS)
+    params, grads, velocities, moments = other
+    updates.adaptive_step(params, grads, velocities, moments, SCALARS)
     return flat(columns), flat(other)
 
 

@@ -25,6 +25,7 @@ Build: TypeAlias = Callable[[Groups], Optimizer]
 
 
 BASE_LR, BASE_BETAS = 1.2e-2, (0.9, 0.98)
+ADAM = ("exp_avg", "exp_avg_sq")  # what the default base keeps of each tensor
 
 
 def default_base(groups: Groups) -> Optimizer:
@@ -281,10 +282,8 @@ def lanes(group: dict[str, Any], scales: list[float], state: dict[Any, Any]) -> 
         fused = group["fused"]
         if fused is None:
             grads = [param.grad for param in params if param.grad is not None]
-            moments = [
-                entry for param in params for entry in state.get(param, {}).values() if isinstance(entry, Tensor)
-            ]
-            fused = on_host(params, grads, [moment for moment in moments if moment.ndim]) or None
+            held = [state.get(param, {}).get(name) for param in params for name in ADAM]
+            fused = on_host(params, grads, [moment for moment in held if moment is not None]) or None
         found.append({**group, "params": params, "lr": group["lr"] * scale, "fused": fused})
     return found
 
