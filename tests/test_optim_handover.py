@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from groktimizer import L2, GROKtimizer, param_groups
+from groktimizer.optim import phase_one
 from optim_cases import INF, LEFT, Problem, equal, rank_of_two, run
 
 
@@ -287,3 +288,32 @@ def test_a_checkpoint_file_of_either_phase_loads_with_weights_only(tmp_path: Pat
         fresh = problem.optimizer({"interpolation": 0.2})
         fresh.load_state_dict(torch.load(tmp_path / "opt.pt", weights_only=True))
         assert fresh.phase == opt.phase
+
+
+def test_phase_one_stays_on_the_fused_kernel_unless_the_state_has_other_strides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fused kernels take tensors for flat rows; the state of a channels_last model has the entries in another order."""
+    fused: list[list[bool | None]] = []
+    lanes = phase_one.lanes
+
+    def watched(*arguments: Any) -> list[dict[str, Any]]:
+        found = lanes(*arguments)
+        fused.append([group["fused"] for group in found])
+        return found
+
+    monkeypatch.setattr(phase_one, "lanes", watched)
+    weight = torch.nn.Parameter(torch.linspace(-0.1, 0.1, 24).reshape(1, 2, 3, 4))
+    opt = GROKtimizer([weight], interpolation=1e-9)
+    for _ in range(3):
+        weight.grad = torch.ones_like(weight)
+        opt.observe(1.0)
+        opt.step()
+    assert fused == [[True]] * 3
+    state = copy.deepcopy(opt.state_dict())
+    for name in ("exp_avg", "exp_avg_sq"):
+        state["state"][0][name] = state["state"][0][name].to(memory_format=torch.channels_last)
+    opt.load_state_dict(state)
+    opt.observe(1.0)
+    opt.step()
+    assert fused[3] == [None]
