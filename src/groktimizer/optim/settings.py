@@ -25,10 +25,7 @@ ADAPTIVE_DECAY = 2.0
 # Nominal weight of another penalty, in units of its pull (`weighing.weigh`): separable ones, and the others.
 SEPARABLE_PULL, JOINT_PULL = 0.1, 0.4
 EUCLIDEAN_NOMINAL = 1.0  # lr and decay then live in `Control`'s scales, found by calibration and constraint
-SMALL, LARGE = (
-    0.05,
-    0.1,
-)  # standard deviation of a tensor's entries below which its steps are shorter, above which they are longer
+SMALL, LARGE = 0.05, 0.1  # spread of a tensor's entries below which its steps are shorter, above which longer
 SCALE_MIN, SCALE_MAX = 2.0**-4, 10.0
 PROBED = (torch.float32, torch.float64)
 
