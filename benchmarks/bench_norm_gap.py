@@ -70,15 +70,21 @@ class Linear(nn.Module):
         return inputs @ self.factors.prod(0)
 
 
+def root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function of a logarithm changes its sign."""
+    found: Any = brentq(function, low, high, xtol=1e-9)
+    return float(found)
+
+
 def least_ridge(features: np.ndarray, targets: np.ndarray, level: float) -> float:
     """Least norm of w with a loss of half the mean square at the level: of the ridge estimator that has it."""
     u, s, _ = np.linalg.svd(features, full_matrices=False)
     part = u.T @ targets
 
     def excess(log_weight: float) -> float:
-        return 0.5 * np.mean((targets - u @ (s**2 / (s**2 + np.exp(log_weight)) * part)) ** 2) - level
+        return 0.5 * float(np.mean((targets - u @ (s**2 / (s**2 + np.exp(log_weight)) * part)) ** 2)) - level
 
-    weight = np.exp(brentq(excess, -30.0, 30.0, xtol=1e-12))
+    weight = math.exp(root(excess, -30.0, 30.0))
     return float(np.linalg.norm(s / (s**2 + weight) * part))
 
 
@@ -90,9 +96,9 @@ def least_lasso(features: np.ndarray, targets: np.ndarray, level: float) -> floa
         return lasso.fit(features, targets).coef_
 
     def excess(log_weight: float) -> float:
-        return 0.5 * np.mean((features @ solution(log_weight) - targets) ** 2) - level
+        return 0.5 * float(np.mean((features @ solution(log_weight) - targets) ** 2)) - level
 
-    return math.sqrt(2.0 * np.abs(solution(brentq(excess, -8.0, 1.0, xtol=1e-9))).sum())
+    return math.sqrt(2.0 * np.abs(solution(root(excess, -8.0, 1.0))).sum())
 
 
 def convex(name: str, seed: int) -> Split:

@@ -120,7 +120,7 @@ STANDARD = (
         "two layers, LayerNorm, x + y, 70 %",
         "modular-addition",
         _TWO_LAYERS,
-        1_500,
+        3_000,
         800,
         every=20,
         tuned=MANY,
