@@ -147,7 +147,7 @@ def deflated(model: nn.Module, opt: GROKtimizer, loss: Callable[[], Tensor], *, 
     return before
 
 
-def test_an_inflated_start_is_halved_until_it_loses_at_most_four_times_what_zero_weights_do() -> None:
+def test_an_inflated_start_is_halved_until_it_loses_at_most_twice_what_zero_weights_do() -> None:
     """Penalised weights alone, by a power of 2, and phase 1 begins there: the steps of what was halved are new."""
     inputs, targets = torch.randn(20, 5, generator=torch.Generator().manual_seed(1)), torch.ones(20, 1)
     targets[::2] = -1.0
@@ -163,7 +163,7 @@ def test_an_inflated_start_is_halved_until_it_loses_at_most_four_times_what_zero
     emptied, halvings = control(opt)["detector_empty"], control(opt)["steps"] - 3
     assert 2 <= halvings <= 4
     assert control(opt)["noise_losses"] == 1  # what was seen before is of another network
-    assert control(opt)["detector_first"] <= 4.0 * emptied
+    assert control(opt)["detector_first"] <= 2.0 * emptied
     weights_now, others_now = (group["scales"] for group in opt.param_groups)
     assert all(new < old for new, old in zip(weights_now, inflated[0], strict=True))
     assert others_now == inflated[1]
@@ -199,6 +199,20 @@ def test_halving_ends_with_a_loss_that_has_not_fallen_and_waits_for_one_that_is_
     switch.take_in_empty(told, [1.0])
     losses = ([80.0], [], [20.0], [20.0], [10.0])
     assert [switch.deflates(told, each) for each in losses] == [True, False, True, False, False]
+
+
+def test_single_samples_do_not_halve_a_usual_start_away() -> None:
+    """The loss of one sample may be many times that of another, with or without weights."""
+    for seed in range(20):
+        model = two_layers(inputs=10, width=64, outputs=1)
+        generator = torch.Generator().manual_seed(seed)
+        inputs, targets = (torch.randn(200, columns, generator=generator) for columns in (10, 1))
+        opt = GROKtimizer(param_groups(model))
+        start = model[0].weight.detach().norm()
+        for i in range(12):
+            step(opt, (model(inputs[i : i + 1]) - targets[i]).square().mean())
+        assert control(opt)["inflated"] == 0.0
+        assert model[0].weight.detach().norm() > start / 5.0
 
 
 def test_a_base_of_the_user_begins_where_the_weights_are() -> None:

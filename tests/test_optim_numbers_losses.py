@@ -111,7 +111,7 @@ def test_when_the_loss_of_zero_weights_is_asked_for(pull: float, asks: bool) -> 
     assert switch.inflated(Control("adaptive"), [1.0], pull, 1.0) is asks
 
 
-@pytest.mark.parametrize(("first", "halves"), [(3.9, False), (4.1, True)])
+@pytest.mark.parametrize(("first", "halves"), [(1.9, False), (2.1, True)])
 def test_when_a_start_is_halved(first: float, halves: bool) -> None:
     """Zero weights lose 1; so does what comes after the first halving."""
     state = Control("adaptive", first_loss=first, emptied=True)

@@ -86,7 +86,7 @@ def _fitting(control: Control, chosen: Chosen) -> str:
     if control.emptied:
         return "phase 1: the penalised weights are at zero for one loss, which the level is a share of"
     if control.inflated:
-        return "phase 1: the penalised weights are halved until they lose no more than four times what zero weights do"
+        return "phase 1: the penalised weights are halved until they lose no more than twice what zero weights do"
     if not math.isfinite(last):
         return "phase 1: the training loss is not finite; lower the base's lr or check the data"
     if _stalled(control):

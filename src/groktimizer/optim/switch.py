@@ -11,7 +11,7 @@ from groktimizer.optim.noise import Noise
 from groktimizer.optim.status import Chosen
 
 INFLATED = 0.5  # of the loss; with squared error it is then at most 4/3 of what zero weights lose
-LARGE = 4.0  # times the loss of zero weights: what loses more has to be made smaller before anything can be fitted
+LARGE = 2.0  # times the loss of zero weights: what loses more has to be made smaller before anything can be fitted
 TAKEN_ON_LEVEL = 0.05  # a training loss that counts as interpolation for a model taken on without a level, but
 TAKEN_ON_FACTOR = 100.0  # at most this multiple of the loss it arrives with: the loss may be on a smaller scale
 
