@@ -1,7 +1,6 @@
 """``groktimizer compare``: methods side by side, a table, a figure, a page."""
 
 import argparse
-import shlex
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from groktimizer import studies
-from groktimizer.cli.compare_table import compare_table
-from groktimizer.cli.files import check_json, write_result
+from groktimizer.cli.compare_table import compare_table, publish
+from groktimizer.cli.files import check_json
 from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration, plain_console
 from groktimizer.cli.words import fresh_seeds
@@ -115,17 +114,7 @@ def compare(arguments: argparse.Namespace) -> int:
         )
     content: dict[str, Any] = {"identity": request.identity, "seconds": time.monotonic() - started, **done.content()}
     record, picture = _record(request, content, store, name, arguments.words), folder / f"{name}.png"
-    from groktimizer.report import pictures
-
-    page = pictures.write_page(record, folder)
-    command = shlex.join(["groktimizer", *arguments.words])
-    write_result(arguments.json, {"command": command, **content, "picture": str(picture)})
-    store.save(record)
-    try:
-        pictures.draw(record, folder)
-    finally:
-        _tell(content, {"picture": picture, "table": page, "record": store.path(record.identity)})
-    return 0 if not any(row["errors"] for panel in content["panels"] for row in panel["rows"]) else 1
+    return publish(arguments, content, record, store, picture, _tell)
 
 
 def requested(arguments: argparse.Namespace) -> Request:

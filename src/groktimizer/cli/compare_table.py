@@ -49,16 +49,40 @@ def compare_table(arguments: argparse.Namespace) -> int:
         done = studies.compare_all(entries, rules, store, run, bars.say)
     content: dict[str, Any] = {"seconds": time.monotonic() - started, **done.content()}
     record = _record(arguments, spec, content, name)
+    return publish(arguments, content, record, store, folder / f"{name}.png", _tell)
+
+
+def publish(
+    arguments: argparse.Namespace,
+    content: dict[str, Any],
+    record: Record,
+    store: Store,
+    picture: Path,
+    tell: Callable[[dict[str, Any], dict[str, Path | None]], None],
+) -> int:
+    """Write what came out of comparisons: the page, the JSON, the record and the picture.
+
+    Args:
+        arguments: from the parser.
+        content: of the record, without what belongs to its picture.
+        record: kept before it is drawn.
+        store: where it is kept.
+        picture: the page stands beside it.
+        tell: called with the content and the files, drawn or not.
+
+    Returns:
+        0; 1 if a run failed.
+    """
     from groktimizer.report import pictures
 
-    page, picture = pictures.write_page(record, folder), folder / f"{name}.png"
+    page = pictures.write_page(record, picture.parent)
     command = shlex.join(["groktimizer", *arguments.words])
     write_result(arguments.json, {"command": command, **content, "picture": str(picture)})
     store.save(record)
     try:
-        pictures.draw(record, folder)
+        pictures.draw(record, picture.parent)
     finally:
-        _tell(content, {"picture": picture, "table": page, "record": store.path(record.identity)})
+        tell(content, {"picture": picture, "table": page, "record": store.path(record.identity)})
     return 0 if not any(row["errors"] for panel in content["panels"] for row in panel["rows"]) else 1
 
 
