@@ -16,6 +16,7 @@ from groktimizer.models import MLP
 from groktimizer.optim.penalised import ProximalGradient, Subgradient
 from groktimizer.peers import PEERS, Composite, peer_names, resolve
 from groktimizer.peers.build import parse_base
+from groktimizer.peers.muon import Muon
 from groktimizer.penalties import L1
 from groktimizer.tasks import make_task
 
@@ -187,10 +188,7 @@ def test_muon_is_muon_on_matrices_and_adamw_on_the_rest_which_has_no_decay():
     run(peer.build(model, options), loss, 10)
     other, plain = problem()
     matrices, vectors = halves(other)
-    parts = (
-        torch.optim.Muon(matrices, lr=0.02, weight_decay=0.3),
-        torch.optim.AdamW(vectors, lr=0.005, weight_decay=0.0),
-    )
+    parts = Muon(matrices, lr=0.02, weight_decay=0.3), torch.optim.AdamW(vectors, lr=0.005, weight_decay=0.0)
     for _ in range(10):
         other.zero_grad()
         plain().backward()
@@ -198,6 +196,21 @@ def test_muon_is_muon_on_matrices_and_adamw_on_the_rest_which_has_no_decay():
             part.step()
     for value, wanted in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(value, wanted)
+
+
+def test_muon_on_a_cpu_is_torchs_to_the_rounding_of_bfloat16_and_closer_to_the_exact_iteration():
+    gradient, moved = torch.randn(24, 40, generator=torch.Generator().manual_seed(0)), []
+    for kind in (torch.optim.Muon, Muon):
+        matrix = torch.zeros(24, 40, requires_grad=True)
+        matrix.grad = gradient.clone()
+        kind([matrix], lr=1.0, weight_decay=0.0, nesterov=False, momentum=0.0).step()
+        moved.append(-matrix.detach().double())
+    exact = gradient.double() / gradient.double().norm()
+    for _ in range(5):  # the five quintic steps of Jordan et al., in float64
+        gram = exact @ exact.T
+        exact = 3.4445 * exact + (-4.775 * gram + 2.0315 * gram @ gram) @ exact
+    rounded, ours = ((each - exact).norm() / exact.norm() for each in moved)
+    assert ours < 1e-5 < rounded < 0.03
 
 
 def test_muon_without_matrices_is_adamw():

@@ -20,6 +20,7 @@ from groktimizer.optim import penalised
 from groktimizer.optim.switch import detector_for
 from groktimizer.peers.around import Around, at_the_worst, clipped, raised
 from groktimizer.peers.composite import Composite
+from groktimizer.peers.muon import Muon
 from groktimizer.peers.two_phase import TwoPhaseAdamW
 from groktimizer.penalties import named_penalty
 
@@ -198,7 +199,7 @@ def proximal(model: nn.Module, options: Options) -> Optimizer:
 
 
 def muon(model: nn.Module, options: Options) -> Optimizer:
-    """Build torch's Muon on the matrices and AdamW on the rest.
+    """Build torch's Muon (on a CPU without bfloat16) on the matrices and AdamW on the rest.
 
     Args:
         model: The network.
@@ -215,7 +216,7 @@ def muon(model: nn.Module, options: Options) -> Optimizer:
     decay, parts = options["weight_decay"], []
     if matrices:
         lr, momentum, adjust = options["lr"], options["momentum"], options["adjust_lr"]
-        parts.append(torch.optim.Muon(matrices, lr, weight_decay=decay, momentum=momentum, adjust_lr_fn=adjust))
+        parts.append(Muon(matrices, lr, weight_decay=decay, momentum=momentum, adjust_lr_fn=adjust))
     if others:
         parts.append(torch.optim.AdamW(others, lr=options["vector_lr"], weight_decay=decay))
     return Composite(parts)
