@@ -34,7 +34,7 @@ from groktimizer.measures import norm_gap
 from groktimizer.optim import constraint, settings
 
 SPLITS = range(int(os.environ.get("GROKTIMIZER_BENCH_SEEDS", "6")))
-SIZES = {"digits": 64, "breast cancer": 40, "leukemia": 19, "srbct": 16}
+SIZES = {"digits": 64, "breast cancer": 40, "leukemia": 19, "srbct": 16, "pd-speech": 50}
 CONVEX = {"ridge": 100, "diagonal": 40}
 WIDTH, STEPS = 128, (300, 1000, 3000)
 SHARE = 0.02

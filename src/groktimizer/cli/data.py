@@ -59,7 +59,7 @@ def _content(table: Table) -> dict[str, Any]:
         "sha256": table.wheel.sha256,
         "members": list(table.members),
         "state": table.state(),
-        "file": None if table.read is None else str(table.path),
+        "file": str(table.path),
     }
 
 
