@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import random
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from groktimizer.cli import main
 from groktimizer.data import DataError, Table, Wheel, cache_directory, fetch, load, standardise, tables, wheels
@@ -18,6 +20,7 @@ from groktimizer.data.tables import TABLES
 from groktimizer.data.wheels import read_arrays, write_arrays
 from groktimizer.ground.errors import UnknownName
 from groktimizer.tasks import make_task
+from groktimizer.tasks.mnist_1d import _signals
 
 ROWS = [[0, 7, 255, 2], [0, 9, 1, 0], [0, 7, 3, 1]]  # three pixels and the class
 
@@ -342,6 +345,17 @@ def test_mnist_is_shuffled_split_and_standardised(monkeypatch):
 def test_mnist_asks_for_more_the_more_it_is_shown():
     levels = [make_task("mnist", {"n_train": n}).generalised.threshold for n in (50, 100, 300, 1000, 3000)]
     assert levels[0] == levels[1] and sorted(levels) == levels
+
+
+def test_signals_are_those_of_the_paper_and_move_no_random_numbers_of_others():
+    random.seed(5)
+    np.random.seed(5)
+    _signals.cache_clear()
+    signals, digits = _signals()
+    assert (random.random(), np.random.rand()) == (random.Random(5).random(), np.random.RandomState(5).rand())
+    assert torch.bincount(digits).tolist() == [500] * 10
+    linear = LogisticRegression(max_iter=500).fit(signals[:4000], digits[:4000])
+    assert linear.score(signals[4000:], digits[4000:]) == pytest.approx(0.32, abs=0.02)  # as arXiv 2011.14439 says
 
 
 @pytest.mark.slow  # fetches 230 MB

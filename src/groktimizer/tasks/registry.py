@@ -12,6 +12,7 @@ from groktimizer.tasks.digits import DigitsTask
 from groktimizer.tasks.finite import FiniteTask, PermutationTask
 from groktimizer.tasks.matrix import MatrixTask
 from groktimizer.tasks.mnist import MnistTask
+from groktimizer.tasks.mnist_1d import Mnist1dTask
 from groktimizer.tasks.operations import OPERATIONS
 from groktimizer.tasks.parity import ParityTask
 from groktimizer.tasks.polynomial import PolynomialTask
@@ -86,6 +87,7 @@ TASKS: Mapping[str, TaskType] = {
         TaskType("relu-teacher", "a two-layer ReLU network learns another (arXiv 2506.05718, Figure 10)", TeacherTask),
         TaskType("digits", "scikit-learn's digits, few samples, large initialisation, two-layer network", DigitsTask),
         TaskType("mnist", "a thousand images of MNIST, large initialisation, two-layer network", MnistTask),
+        TaskType("mnist-1d", "a thousand signals of MNIST-1D, large initialisation, two-layer network", Mnist1dTask),
         TaskType("bit-parity", "the parity of a few of many bits, or of all for a recurrent network", ParityTask),
         TaskType("polynomial-regression", "(w x)^2 from a lazy start (arXiv 2310.06110)", PolynomialTask),
         TaskType("sparse-recovery", "a sparse vector from few linear samples (arXiv 2506.05718, Figure 3)", SparseTask),
