@@ -1,9 +1,10 @@
-"""What each part of the default does: taken out one at a time, on six tasks and three small real sets.
+"""What each part of the default does: taken out one at a time, on eight tasks and three small real sets.
 
 `python benchmarks/bench_ablation.py STORE` keeps every run as a line of the file STORE, goes on where it was stopped,
 prints how long it will still take, and at the end the page docs/results/ablation.md. GROKTIMIZER_BENCH_SEEDS sets the
-number of seeds (default 6). A task counts steps until it has settled, a real set the norm gap after 1,000 steps
-(`bench_norm_gap`); every line compares with the whole default on the same seeds.
+number of seeds (default 6). A task counts steps until it has settled, two more the test accuracy after 1,000 steps (for
+what settling does not show), a real set the norm gap after 1,000 steps (`bench_norm_gap`); every line compares with
+the whole default on the same seeds.
 """
 
 import json
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
 import bench_norm_gap
 import torch
@@ -31,7 +32,8 @@ from groktimizer.training import train
 
 SEEDS = int(os.environ.get("GROKTIMIZER_BENCH_SEEDS", "6"))
 FIRST_SEED = 201
-TASKS: Mapping[str, tuple[str, dict[str, object], int]] = {
+Place: TypeAlias = tuple[str, dict[str, object], int]  # task, its options, steps
+TASKS: Mapping[str, Place] = {
     "MLP, x + y, 50 %": ("modular-addition", {"p": 37, "train_fraction": 0.5}, 1_000),
     "MLP, x + y, 5 % wrong": ("modular-addition", {"p": 37, "train_fraction": 0.6, "wrong_labels": 0.05}, 1_000),
     "parity, cross-entropy": ("bit-parity", {}, 1_000),
@@ -42,6 +44,18 @@ TASKS: Mapping[str, tuple[str, dict[str, object], int]] = {
         1_000,
     ),
     "MNIST, init × 8, squared error": ("mnist", {"init_scale": 8.0, "loss": "mse", "n_train": 400, "width": 64}, 1_000),
+}
+ACCURACY: Mapping[str, Place] = {
+    "MLP of 24 units, x + y, 20 % wrong": (
+        "modular-addition",
+        {"p": 37, "train_fraction": 0.6, "wrong_labels": 0.2, "width": 24},
+        1_000,
+    ),
+    "CNN, BatchNorm, batches of 64, digits": (
+        "digits",
+        {"model": "cnn", "width": 8, "n_train": 300, "init_scale": 1.0, "batch_size": 64},
+        1_000,
+    ),
 }
 SETS = ("digits", "breast cancer", "srbct")
 
@@ -88,7 +102,7 @@ def measured(job: tuple[str, str, int]) -> tuple[str, str, int, float | None, st
         job: Part, task or set, seed.
 
     Returns:
-        The job, and steps until it settled or the norm gap; None if it never settled or the norm is not finite.
+        The job, and steps until it settled, the accuracy or the norm gap; None if it never settled or is not finite.
     """
     part, where, seed = job
     torch.set_num_threads(1)
@@ -100,11 +114,14 @@ def measured(job: tuple[str, str, int]) -> tuple[str, str, int, float | None, st
         gap = bench_norm_gap.run(where, seed, (1000,)).gaps[0]
         return *job, gap if math.isfinite(gap) else None, ""
     change()
-    task, own, steps = TASKS[where]
+    task, own, steps = {**TASKS, **ACCURACY}[where]
 
     def build(model: nn.Module) -> GROKtimizer:
         return GROKtimizer(param_groups(model), **options)
 
+    if where in ACCURACY:
+        run = train(make_task(task, own), build, seed=seed, steps=steps, every=steps)
+        return *job, float(run.history["test_accuracy"][-1]), run.optimizer_status
     run = train(make_task(task, own), build, seed=seed, steps=steps)
     return *job, run.times.settled, run.optimizer_status
 
@@ -112,7 +129,7 @@ def measured(job: tuple[str, str, int]) -> tuple[str, str, int, float | None, st
 def jobs() -> Iterator[tuple[str, str, int]]:
     """All runs, seed by seed, so that a table that was stopped early has all rows."""
     for k in range(SEEDS):
-        for where in (*TASKS, *SETS):
+        for where in (*TASKS, *ACCURACY, *SETS):
             for part in PARTS:
                 yield part, where, k if where in SETS else FIRST_SEED + k
 
@@ -123,7 +140,7 @@ def told(part: str, where: str, known: Mapping[tuple[str, str, int], float | Non
     seeds = [seed for seed in seeds if ("nothing", where, seed) in known]
     ours = [known[part, where, seed] for seed in seeds]
     finished = [value for value in ours if value is not None]
-    digits = 2 if where in SETS else 0
+    digits = 0 if where in TASKS else 2
     middle = median(math.inf if value is None else value for value in ours)
     text = "–" if math.isinf(middle) else f"{middle:.{digits}f}"
     text += "" if len(finished) == len(ours) else f" [{len(finished)}/{len(ours)}]"
@@ -137,13 +154,15 @@ def told(part: str, where: str, known: Mapping[tuple[str, str, int], float | Non
 def page(known: Mapping[tuple[str, str, int], float | None], command: str) -> str:
     """The result page."""
     lines = ["# What each part of the default does", ""]
-    lines += [f"{SEEDS} seeds a cell: settled steps of 1,000, or the norm gap there, with the number of seeds that"]
     lines += [
-        "settled if not all did; in parentheses the 95 % interval of the median difference to the whole default.",
+        f"{SEEDS} seeds a cell: the median of settled steps of 1,000, with the number of seeds that settled if not",
+        "all did, or of the test accuracy or norm gap after 1,000; in parentheses the 95 % interval of the median",
+        "difference to the whole default.",
         "",
     ]
     lines += [f"    {command}", ""]
-    for title, places in (("Steps until settled", tuple(TASKS)), ("Norm gap", SETS)):
+    tables = (("Steps until settled", tuple(TASKS)), ("Test accuracy", tuple(ACCURACY)), ("Norm gap", SETS))
+    for title, places in tables:
         lines += [f"## {title}", "", f"| taken out | {' | '.join(places)} |", "|---" * (len(places) + 1) + "|"]
         lines += [f"| {part} | {' | '.join(told(part, where, known) for where in places)} |" for part in PARTS]
         lines += [""]
