@@ -270,6 +270,17 @@ def test_a_collapse_is_noticed_through_the_noise() -> None:
     assert state.rollbacks >= 1
 
 
+def test_where_phase_two_begins_is_kept_whatever_the_mean_of_many_losses_still_says() -> None:
+    """The detector's window is below the level for sure; a mean that averages more losses follows later."""
+    falling = [*default_rng(14).uniform(0.5, 1.5, 200).tolist(), *default_rng(15).uniform(0.005, 0.015, 30).tolist()]
+    for steps, wanted in ((101, Action.KEEP), (102, Action.CONTINUE)):
+        state = Control("adaptive", steps=steps, switch_step=100)
+        for loss in falling:
+            constraint.anneal(state, loss)
+        assert noise.proven(state.noise) and state.noise.mean > LEVEL
+        assert watch(state, 0.03, LEVEL, 1.0, Rule()) is wanted
+
+
 def test_going_back_keeps_what_is_known_of_the_noise() -> None:
     rng = default_rng(12)
     state, actions = drive([*singles(rng, 1_500, 0.005, 1.0), math.nan])

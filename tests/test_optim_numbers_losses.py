@@ -75,9 +75,26 @@ def test_when_a_window_ends() -> None:
     assert noise.uncertainty(flat(count=10)) == pytest.approx(0.1)  # one loss as large as the first may be hidden
     vague = [count for count in range(1, 30) if noise.full(flat(losses=40, count=count, total=0.01))]
     assert vague[0] == 18  # a quarter of 40, and eight
-    faded = Noise(peak=0.1, peak_before=1.0)
-    noise.restart(faded)
-    assert faded.peak_before == 0.5
+
+
+def test_what_one_bad_sample_adds() -> None:
+    """Variance 0.02 and mean 0.1: 0.2 a sample, half a sample in a batch; variance 0.001: 0.01, ten."""
+    few, many = ({"count": 8, "total": 0.8, "rough": rough} for rough in (0.16, 0.008))
+    assert noise.dispersion(flat(**few)) == pytest.approx(0.2)
+    for numbers, jump in ((few, 0.2), (many, 0.01), (many | {"count": 7, "total": 0.7, "rough": 0.007}, 0.0)):
+        state = flat(**numbers)
+        noise.restart(state)
+        assert state.jump == pytest.approx(jump)  # of eight losses and more
+        assert (state.count, state.total) == (0, 0.0)
+    error = math.sqrt(0.001 / 8)
+    assert noise.uncertainty(flat(**many), 3.0) == pytest.approx(error + 3.0 / 8)  # no window before
+    assert noise.uncertainty(flat(**many, jump=0.001), 3.0) == pytest.approx(error + 3.0 * 0.01 / 8)
+    assert noise.uncertainty(flat(**many, jump=0.03), 3.0) == pytest.approx(error + 3.0 * 0.03 / 8)
+    assert noise.uncertainty(flat(**many, jump=0.03, peak=0.2), 3.0) == pytest.approx(error + 0.2 / 8)
+    assert noise.uncertainty(flat(**many, jump=2.0), 3.0) == pytest.approx(error + 3.0 / 8)  # the first loss is 1
+    assert noise.uncertainty(flat(**few, jump=0.1), 3.0) == pytest.approx(math.sqrt(0.02 / 8) + 3.0 * 0.2 / 8)
+    assert noise.uncertainty(flat(**many, jump=0.03, losses=150), 3.0) < 0.1
+    assert noise.uncertainty(flat(**many, jump=0.03, losses=149), 3.0) > 3.0 / 8
 
 
 def resting(*, losses: int, steps: int, at: float) -> LossBelow:

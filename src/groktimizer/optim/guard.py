@@ -48,7 +48,8 @@ def watch(state: Control, loss: float, level: float, first_loss: float, rule: Ru
     lost = state.above >= rule.lost * factor and state.lr_scale < rule.dead * inherited(state, rule)[0]
     if not finite or lost or state.outside >= rule.patience * factor:
         return _retreat(state, rule) if state.kept else Action.CONTINUE
-    steady = high <= level and (differ or loss <= level)
+    arrived = state.steps - 1 <= state.switch_step  # the detector was sure, whatever a mean of many losses still says
+    steady = arrived or (high <= level and (differ or loss <= level))
     if newest and steady and (not state.kept or state.since_kept >= rule.keep_every):
         state.kept, state.since_kept = True, 0
         return Action.KEEP

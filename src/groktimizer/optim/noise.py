@@ -17,7 +17,7 @@ EARLY = 4  # losses that say where the run began, where batches differ
 SHORTEST = 8  # losses in a window
 REST, FALLS = 60, 0.9  # losses without a fall that say something, and what counts as a fall
 LONGEST = 0.25  # of all losses so far: a window that is not precise by then ends all the same
-FADE = 0.5  # what is left of the largest loss seen, a window later
+KNOWN = 150  # losses that have shown a bad sample, if there are any that matter: e^-3 for one loss in fifty
 PRECISE = 0.2  # uncertainty of a window's mean, in units of it, at which the window ends
 
 SHORT, LONG = 19.0, 2000.0  # losses that the running mean averages, at least and at most
@@ -36,13 +36,13 @@ class Noise:
         change: The last change that was one.
         tests: How many pairs of changes were looked at.
         turning: Share of turns among them.
-        peak_before: Largest loss of earlier windows, which fades.
         mean: Running mean.
         spread: Running variance of one loss.
         count: Losses in the window.
         total: Their sum.
         rough: Half the sum of squares of their changes.
         peak: The largest of them.
+        jump: What a bad sample adds to the loss of a batch: the largest `dispersion` of earlier windows; 0 before.
     """
 
     losses: int = 0
@@ -52,13 +52,13 @@ class Noise:
     change: float = 0.0
     tests: int = 0
     turning: float = 2.0 / 3.0
-    peak_before: float = 0.0
     mean: float = math.nan
     spread: float = 0.0
     count: int = 0
     total: float = 0.0
     rough: float = 0.0
     peak: float = 0.0
+    jump: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers under names that begin with ``noise_``."""
@@ -220,20 +220,41 @@ def variance(state: Noise) -> float:
     return state.rough / state.count
 
 
-def uncertainty(state: Noise, unseen: float = 1.0) -> float:
-    """What the mean of the window may be off by: its standard error, and what a lucky streak has hidden.
+def dispersion(state: Noise) -> float:
+    """Variance of one loss of the window over its mean: what a bad sample adds to the loss of a batch.
 
-    If one loss in n is as large as the largest seen of late, a window of n losses shows none of them with probability
-    1/e, and misses ``peak / n`` of the mean. If three in n are as large as the first loss, it is 1/20.
+    If few samples of a batch of B are bad and lose L each, their number has the variance of its mean (Poisson), so the
+    loss, L / B times their number, has a variance of L / B times its mean.
 
     Args:
         state: What is remembered, with a loss in its window.
-        unseen: How many losses as large as the first one may be hidden.
+
+    Returns:
+        The ratio, in units of the loss; 0 for a mean that is not positive.
+    """
+    average = mean(state)
+    return variance(state) / average if average > 0.0 else 0.0
+
+
+def uncertainty(state: Noise, unseen: float = 1.0) -> float:
+    """What the mean of the window may be off by: its standard error, and what a lucky streak has hidden.
+
+    If one loss in n is as large as the largest of the window, another window of n losses shows none of them with
+    probability 1/e, and misses ``peak / n`` of the mean. If 3/n of the losses had one more bad sample than these, a
+    window would show none of them once in twenty. What a bad sample adds is known after `KNOWN` losses, from this
+    window and earlier ones; before that it may be as much as the first loss.
+
+    Args:
+        state: What is remembered, with a loss in its window.
+        unseen: How many losses with a bad sample may be hidden.
 
     Returns:
         The sum of both, in units of the loss.
     """
-    peak = max(state.peak, state.peak_before, unseen * start(state))
+    hidden = first = start(state)
+    if state.losses >= KNOWN and state.jump > 0.0:
+        hidden = min(first, max(state.jump, dispersion(state)))
+    peak = max(state.peak, unseen * hidden)
     return math.sqrt(variance(state) / state.count) + peak / state.count
 
 
@@ -254,10 +275,11 @@ def full(state: Noise, shortest: int = SHORTEST) -> bool:
 
 
 def restart(state: Noise) -> None:
-    """Begin another window; the largest loss seen is remembered, and fades.
+    """Begin another window; what a bad sample adds is remembered.
 
     Args:
         state: What is remembered; changed in place.
     """
-    state.peak_before = max(state.peak, FADE * state.peak_before)
+    if state.count >= SHORTEST:
+        state.jump = max(state.jump, dispersion(state))
     state.empty_window()
