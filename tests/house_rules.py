@@ -38,7 +38,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "papers": "sweeps tasks results theory measures",
         "report": "results measures",
         "estimators": "optim penalties training models measures",
-        "integrations": "optim penalties training models measures",
+        "integrations": "optim measures",
         "cli": "studies papers report sweeps results training peers penalties tasks data theory measures",
         "__init__": "ground optim penalties",
         "__main__": "cli",

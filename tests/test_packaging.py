@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -33,16 +34,16 @@ def test_the_tested_versions_are_the_ones_running(pin: Requirement):
     assert pin.specifier.contains(importlib.metadata.version(pin.name))
 
 
-def test_everything_declared_for_the_base_the_lab_and_the_tests_is_pinned():
+def test_everything_declared_for_the_base_the_extras_and_the_tests_is_pinned():
     extras, groups = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
-    lines = [*PROJECT["project"]["dependencies"], *extras["lab"], *groups["dev"]]
+    lines = [*PROJECT["project"]["dependencies"], *chain(*extras.values()), *groups["dev"]]
     names = {Requirement(line).name for line in lines} - {PROJECT["project"]["name"]}
     assert names <= {pin.name for pin in PINS}
 
 
 def test_the_pins_satisfy_the_declared_ranges():
     extras, groups = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
-    lines = [*PROJECT["project"]["dependencies"], *extras["lab"], *groups["dev"]]
+    lines = [*PROJECT["project"]["dependencies"], *chain(*extras.values()), *groups["dev"]]
     declared = [line for line in lines if not line.startswith(PROJECT["project"]["name"])]
     pinned = {pin.name: next(iter(pin.specifier)).version for pin in PINS}
     assert all(Requirement(line).specifier.contains(pinned[Requirement(line).name]) for line in declared)
