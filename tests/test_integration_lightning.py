@@ -146,7 +146,7 @@ def test_every_precision_and_accumulation_is_the_plain_loop(observed: list[float
     assert observed == pytest.approx(module.losses, rel=1e-6)  # each micro-batch once, unscaled and whole
     assert len(observed) == 4 * EPOCHS
     assert_same_run(opt, plain_loop(4, every, kind, None), tolerance=1e-5)
-    assert monitor.times is None and monitor.history["step"][-1] == len(observed) / {1: 1, 3: 2}[every]
+    assert monitor.times is None and monitor.history["step"][-1] == EPOCHS * {1: 4, 3: 2}[every]
 
 
 def test_a_step_that_the_scaler_skips_counts_neither_here_nor_in_the_plain_loop():

@@ -18,7 +18,6 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.extras import require
 from groktimizer.integrations.wrapped import FADED, only_groktimizer, say
 from groktimizer.optim import GROKtimizer
-from groktimizer.optim.upkeep import penalised
 
 try:
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -35,10 +34,6 @@ FADING = (
     "lr_scheduler_type={kind!r} takes the learning rate to {factor:.2g} of itself at step {steps}, and phase 2, whose "
     'time grows as 1/sqrt(lr), stands still before: expected "constant" or "constant_with_warmup"'
 )
-NO_DECAY = (
-    "every parameter group has weight_decay=0, so phase 2 shrinks nothing: expected param_groups(model), or "
-    "weight_decay=None in the groups of weights"
-)
 
 
 class GrokCallback(TrainerCallback):
@@ -46,7 +41,7 @@ class GrokCallback(TrainerCallback):
 
     With gradient accumulation the optimizer gets the loss whose gradient it gets: the sum of what the micro-batches
     contributed. When phase 2 begins the trainer logs ``grok_switch_step``. When training begins it warns of what is not
-    meant for phase 2: a schedule that takes the learning rate to 0, clipping, groups without decay.
+    meant for phase 2: clipping, and a schedule that takes the learning rate to 0.
 
     Args:
         trainer: The trainer that the callback is added to.
@@ -62,6 +57,7 @@ class GrokCallback(TrainerCallback):
         self._optimizer: GROKtimizer | None = None
         self._parts: list[Tensor] = []
         self._logged = False
+        self._before: Any = None  # a `training_step` that somebody else has put on this trainer
 
     @override
     def on_train_begin(
@@ -91,15 +87,13 @@ class GrokCallback(TrainerCallback):
             if factor < FADED:
                 kind = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
                 say(WHO, FADING.format(kind=kind, factor=factor, steps=state.max_steps))
-        if not penalised(optimizer.param_groups):
-            say(WHO, NO_DECAY)
 
     def _listen(self) -> None:
         """Put a `training_step` that also keeps the loss in the place of the trainer's, unless it is there."""
         own = self._trainer.__dict__
         if getattr(own.get("training_step"), "listener", None) is self:
-            return
-        plain = self._trainer.training_step
+            return  # still there from a run that broke off
+        plain, self._before = self._trainer.training_step, own.get("training_step")
 
         def training_step(*args: Any, **kwargs: Any) -> Tensor:
             loss = plain(*args, **kwargs)
@@ -133,3 +127,4 @@ class GrokCallback(TrainerCallback):
         own = self._trainer.__dict__
         if getattr(own.get("training_step"), "listener", None) is self:
             del own["training_step"]
+            own |= {} if self._before is None else {"training_step": self._before}
