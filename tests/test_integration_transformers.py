@@ -123,7 +123,7 @@ def test_a_loss_that_the_trainer_makes_itself_is_the_one_that_is_seen(hf: Any, o
     class Keeps(hf.Trainer):
         def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
             loss = super().compute_loss(*args, **kwargs)
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             return loss
 
     losses: list[float] = []
