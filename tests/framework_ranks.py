@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -68,7 +68,8 @@ class Module(lightning.LightningModule):
 class Sharded(Module):
     def configure_model(self) -> None:
         if not isinstance(self.model, FSDPModule):
-            fully_shard(self.model, mesh=self.device_mesh["data_parallel"])
+            mesh: Any = self.device_mesh
+            fully_shard(self.model, mesh=mesh["data_parallel"])
 
 
 def lightning_run(rank: int, folder: str, make: Callable[[], Any], strategy: Callable[[], Any]) -> Found:
@@ -76,7 +77,7 @@ def lightning_run(rank: int, folder: str, make: Callable[[], Any], strategy: Cal
 
     def fit(epochs: int, checkpoint: str | None = None) -> tuple[Any, Any, GrokMonitor]:
         monitor, module = GrokMonitor(), make()
-        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         quiet |= {"enable_model_summary": False, "use_distributed_sampler": False, "accelerator": "cpu"}
         trainer = lightning.Trainer(
             max_epochs=epochs, devices=2, strategy=strategy(), plugins=[TorchElasticEnvironment()],
@@ -101,10 +102,10 @@ def lightning_run(rank: int, folder: str, make: Callable[[], Any], strategy: Cal
     return compared(run) | {"kinds": sorted(kinds)}
 
 
-def compared(run: Callable[[int | None], Iterator[Any]]) -> Found:
+def compared(run: Callable[[int | None], Iterator[Any]]) -> dict[Any, Any]:
     """An uninterrupted run against one process, and runs resumed in either phase against the uninterrupted one."""
     (wanted, *columns), (plain, switch) = next(iter(run(None))), alone()
-    found: Found = {"distance": distance(wanted, plain), "switch": switch}
+    found: dict[Any, Any] = {"distance": distance(wanted, plain), "switch": switch}
     for cut in CUTS:
         phase, (values, *rest) = run(cut)
         found[cut] = {"phase": phase, "equal": bool(torch.equal(values, wanted)), "apart": distance(values, wanted)}

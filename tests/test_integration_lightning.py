@@ -41,7 +41,8 @@ class Module(lightning.LightningModule):
 
     def __init__(self, kind: Any = GROKtimizer, **options: Any) -> None:
         super().__init__()
-        self.model, self.kind, self.options = network(), kind, {"interpolation": LEVEL} | options
+        self.model, self.kind = network(), kind
+        self.options: dict[str, Any] = {"interpolation": LEVEL} | options
         self.losses: list[float] = []
 
     def configure_optimizers(self) -> Any:
@@ -53,7 +54,7 @@ class Module(lightning.LightningModule):
         scores = self.model(batch[0])
         self.log("train_accuracy", (scores.argmax(1) == batch[1]).float().mean(), on_step=False, on_epoch=True)
         loss = cross_entropy(scores, batch[1])
-        self.losses.append(float(loss))
+        self.losses.append(float(loss.detach()))
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -72,7 +73,7 @@ class Manual(Module):
         self.automatic_optimization = False
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        opt = self.optimizers()
+        opt: Any = self.optimizers()
         opt.zero_grad()
         loss = super().training_step(batch, batch_idx)
         self.manual_backward(loss)
@@ -81,9 +82,10 @@ class Manual(Module):
 
 
 def trainer(*callbacks: Any, epochs: int = EPOCHS, **options: Any) -> Any:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     quiet |= {"enable_model_summary": False, "accelerator": "cpu", "num_sanity_val_steps": 1}
-    return lightning.Trainer(**(quiet | {"max_epochs": epochs, "callbacks": list(callbacks)} | options))
+    merged: dict[str, Any] = quiet | {"max_epochs": epochs, "callbacks": list(callbacks)} | options
+    return lightning.Trainer(**merged)
 
 
 def fit(module: Any, made: Any, rows: int = 16, validate: bool = False, **options: Any) -> GROKtimizer:
@@ -105,7 +107,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     plain = GROKtimizer.observe
 
     def observe(self: GROKtimizer, loss: Any) -> None:
-        seen.append(float(loss))
+        seen.append(float(loss.detach()))
         plain(self, loss)
 
     monkeypatch.setattr(GROKtimizer, "observe", observe)
@@ -140,7 +142,7 @@ def plain_loop(rows: int, every: int, kind: torch.dtype | None, scaler: torch.am
 @pytest.mark.parametrize("precision", ["32", "bf16-mixed", "16-mixed"])
 def test_every_precision_and_accumulation_is_the_plain_loop(observed: list[float], precision: str, every: int):
     kind = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}[precision]
-    options = half() if precision == "16-mixed" else {"precision": precision}
+    options: dict[str, Any] = half() if precision == "16-mixed" else {"precision": precision}
     module, monitor = Module(), GrokMonitor()
     opt = fit(module, trainer(monitor, accumulate_grad_batches=every, **options), rows=4)
     assert observed == pytest.approx(module.losses, rel=1e-6)  # each micro-batch once, unscaled and whole
@@ -211,7 +213,8 @@ def test_a_loss_of_ones_own_is_left_alone(observed: list[float]):
     class Own(Module):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             loss = super().training_step(batch, batch_idx)
-            self.optimizers().observe(2 * loss)
+            opt: Any = self.optimizers()
+            opt.observe(2 * loss)
             return loss
 
     module = Own()
@@ -224,7 +227,7 @@ def test_a_loss_of_ones_own_is_left_alone(observed: list[float]):
     [
         (lambda: Module(torch.optim.SGD), GrokMonitor, {}, "GrokMonitor: the trainer's optimizers are SGD: expected"),
         (Manual, GrokMonitor, {}, "manual optimization and a step without a loss, so phase 2 would never begin"),
-        (Module, lambda: GrokMonitor(observe=False), half, "observe=False and a step without a loss, so phase 2 would"),
+        (Module, lambda: GrokMonitor(observe=False), half(), "observe=False and a step without a loss, so phase 2"),
         (
             Module,
             lambda: GrokMonitor(MEMORISED, Criterion("test_accuracy", 0.9, above=True)),
@@ -235,7 +238,7 @@ def test_a_loss_of_ones_own_is_left_alone(observed: list[float]):
 )  # fmt: skip
 def test_what_cannot_be_is_refused(module: Any, monitor: Any, options: Any, message: str):
     with pytest.raises(UserError) as caught:
-        fit(module(), trainer(monitor(), epochs=2, **(options() if callable(options) else options)))
+        fit(module(), trainer(monitor(), epochs=2, **options))
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -33,7 +33,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     ],
 )
 def test_two_ranks_with_accumulation_are_one_process_and_resume_bit_equal(ranks: Any, scenario: str, kind: str) -> None:
-    """float64, two micro-batches a step; saved in phase 1 and in phase 2 by the framework, loaded into fresh objects."""
+    """float64, two micro-batches a step; saved in either phase by the framework, loaded into fresh objects."""
     for rank in ranks:
         found = rank[scenario]
         assert "error" not in found, found["error"]

@@ -50,15 +50,14 @@ class Network(nn.Module):
         return {"logits": scores} if labels is None else {"loss": cross_entropy(scores, labels), "logits": scores}
 
 
-def trainer(hf: Any, model: nn.Module, opt: Any, callback: bool = True, make: Any = None, **options: Any) -> Any:
-    plain = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+def trainer(hf: Any, model: nn.Module, opt: Any, make: Any = None, **options: Any) -> Any:
+    plain: dict[str, Any] = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
     plain |= {"use_cpu": True, "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "max_steps": 40}
     plain |= {"train_sampling_strategy": "sequential", "per_device_train_batch_size": 4}
     rows = options.pop("rows", [{"x": x, "labels": y} for x, y in zip(*data(), strict=True)])
     arguments = hf.Arguments("out", **(plain | options))
     made = (make or hf.Trainer)(model, arguments, train_dataset=rows, eval_dataset=rows, optimizers=(opt, None))
-    if callback:
-        made.add_callback(hf.Callback(made))
+    made.add_callback(hf.Callback(made))
     return made
 
 
@@ -106,7 +105,12 @@ def test_the_trainer_is_the_plain_loop_and_evaluations_say_nothing(hf: Any, obse
     steps = 80 if every == 1 else 60
     model = Network()
     opt = optimizer(model)
-    how = {"max_steps": steps, "gradient_accumulation_steps": every, "eval_strategy": "steps", "eval_steps": 25}
+    how: dict[str, Any] = {
+        "max_steps": steps,
+        "gradient_accumulation_steps": every,
+        "eval_strategy": "steps",
+        "eval_steps": 25,
+    }
     made = trainer(hf, model, opt, **how)
     made.train()
     assert len(observed) == steps
@@ -147,7 +151,12 @@ def test_a_language_model_that_divides_by_tokens_is_observed_as_it_is_differenti
         scores = model(input_ids=tokens).logits[:, :-1].flatten(0, 1)
         wanted = float(cross_entropy(scores, labels[:, 1:].flatten(), ignore_index=-100))
     rows = [{"input_ids": line, "labels": label} for line, label in zip(tokens, labels, strict=True)]
-    how = {"rows": rows, "max_steps": 1, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    how: dict[str, Any] = {
+        "rows": rows,
+        "max_steps": 1,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+    }
     trainer(hf, model, optimizer(model), **how).train()
     assert observed == pytest.approx([wanted], rel=1e-5)
 
@@ -238,7 +247,7 @@ def test_a_warm_up_is_no_reason_to_warn(hf: Any):
     model = Network()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        how = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 2}
+        how: dict[str, Any] = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 2}
         trainer(hf, model, optimizer(model), max_steps=4, **how).train()
 
 
