@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+import groktimizer.integrations.lightning
 from groktimizer import GROKtimizer, UserError, param_groups
 from groktimizer.integrations.lightning import GrokMonitor
 from groktimizer.tasks import Criterion
+from house_rules import public_api
+from pages import ROOT
 from same_run import QUIET, assert_same_run, parameters
 
 pytestmark = [
@@ -22,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`:UserWarning"),
 ]
 LEVEL, EPOCHS = 0.3, 40
+SNAPSHOTS = ROOT / "tests" / "snapshots"
 MEMORISED = Criterion("train_accuracy", 0.99, above=True)
 GENERALISED = Criterion("val_accuracy", 0.95, above=True)
 
@@ -207,6 +211,31 @@ def test_a_saved_run_goes_on_as_if_it_had_not_stopped(cut: int):
     assert {name: values.tolist() for name, values in second.history.items()} == {
         name: values.tolist() for name, values in whole.history.items()
     }
+
+
+def test_another_run_begins_with_no_rows_and_an_earlier_checkpoint_drops_later_ones():
+    monitor = GrokMonitor()
+    fit(Module(), trainer(monitor, epochs=6))
+    assert monitor.history["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    again = trainer(monitor, epochs=4)
+    fit(Module(), again)
+    assert monitor.history["step"].tolist() == [1, 2, 3, 4]
+    again.save_checkpoint("four.ckpt")
+    fit(Module(), trainer(monitor, epochs=7), ckpt_path="four.ckpt", weights_only=True)
+    assert monitor.history["step"].tolist() == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_batch_without_a_loss_is_no_mistake():
+    class Silent(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return None if self.global_step == 0 else super().training_step(batch, batch_idx)
+
+    with pytest.warns(UserWarning, match="training_step` returned `None`"):
+        assert fit(Silent(), trainer(GrokMonitor())).phase == 2
+
+
+def test_the_public_names_are_those_of_the_snapshot():
+    assert public_api(groktimizer.integrations.lightning) in (SNAPSHOTS / "integrations.txt").read_text()
 
 
 def test_a_loss_of_ones_own_is_left_alone(observed: list[float]):

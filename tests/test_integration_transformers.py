@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from groktimizer import GROKtimizer, UserError, param_groups
+from house_rules import public_api
+from pages import ROOT
 from same_run import QUIET, assert_same_run, parameters  # before any Hugging Face package: it sets them offline
 
 pytestmark = QUIET
@@ -25,6 +27,7 @@ def hf() -> Any:
 
     class Toolbox:
         Trainer, Arguments = transformers.Trainer, transformers.TrainingArguments
+        module = ours
         Callback, TrainerCallback = ours.GrokCallback, transformers.TrainerCallback
         Llama, LlamaConfig = transformers.LlamaForCausalLM, transformers.LlamaConfig
 
@@ -249,6 +252,10 @@ def test_a_warm_up_is_no_reason_to_warn(hf: Any):
         warnings.simplefilter("error")
         how: dict[str, Any] = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 2}
         trainer(hf, model, optimizer(model), max_steps=4, **how).train()
+
+
+def test_the_public_names_are_those_of_the_snapshot(hf: Any):
+    assert public_api(hf.module) in (ROOT / "tests" / "snapshots" / "integrations.txt").read_text()
 
 
 def test_another_optimizer_and_another_trainer_are_refused(hf: Any):

@@ -23,6 +23,8 @@ except ModuleNotFoundError:
     require("lightning", extra="lightning")  # says what brings it
     raise
 
+__all__ = ["GrokMonitor"]
+
 WHO = "GrokMonitor"
 INTEGERS = ("step", "phase")
 CLIPPING = (
@@ -107,7 +109,10 @@ class GrokMonitor(Callback):
         Raises:
             UserError: If the trainer does not have exactly one GROKtimizer.
         """
-        self._optimizer = only_groktimizer(WHO, trainer.optimizers)
+        self._optimizer, self._factor = only_groktimizer(WHO, trainer.optimizers), math.inf
+        steps = self._control().steps
+        known = sum(step <= steps for step in self._columns.get("step", []))  # rows of another run come after
+        self._columns = {name: values[:known] for name, values in self._columns.items() if known and steps}
         if trainer.gradient_clip_val:
             say(WHO, CLIPPING.format(value=trainer.gradient_clip_val))
 
@@ -146,9 +151,10 @@ class GrokMonitor(Callback):
         Raises:
             UserError: If a step of phase 1 was taken and nobody has ever observed a loss.
         """
-        control = self._control()
-        if control.steps and control.phase == 1 and not control.observed:
-            kind = "manual optimization" if not pl_module.automatic_optimization else "observe=False"
+        control, automatic = self._control(), pl_module.automatic_optimization
+        handed_over = control.observed or (self.observe and automatic)
+        if control.steps and control.phase == 1 and not handed_over:
+            kind = "observe=False" if automatic else "manual optimization"
             raise UserError(
                 f"{WHO}: {kind} and a step without a loss, so phase 2 would never begin: expected "
                 "self.optimizers().observe(loss) before each step"

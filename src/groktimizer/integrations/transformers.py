@@ -25,6 +25,8 @@ except ModuleNotFoundError:
     require("transformers", extra="transformers")  # says what brings it
     raise
 
+__all__ = ["GrokCallback"]
+
 WHO = "GrokCallback"
 CLIPPING = (
     "max_grad_norm={value!r} shortens the force of the loss and not that of the decay, so phase 2 shrinks past the "
