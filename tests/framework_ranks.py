@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.multiprocessing.spawn import start_processes
 from torch.utils.data import DataLoader, TensorDataset
+from transformers import Trainer, TrainingArguments
 
 from groktimizer import GROKtimizer
 from groktimizer.integrations.lightning import GrokMonitor
+from groktimizer.integrations.transformers import GrokCallback
 from rank_settings import CUTS
 from ranks import Found, data, distance, groups, halves, network, parameters
 
@@ -121,6 +123,43 @@ def lightning_fsdp2(rank: int, folder: str) -> Found:
     return lightning_run(rank, folder, Sharded, lambda: ModelParallelStrategy(2, 1, process_group_backend="gloo"))
 
 
+class Answering(nn.Module):
+    """The network as the Trainer wants it: its loss among its answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = network()
+
+    def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {"loss": (self.model(x) - labels).square().mean()}
+
+
+def trainer_ddp(rank: int, folder: str) -> Found:
+    """The Trainer deals the batches out itself; the uninterrupted run leaves the checkpoints of both phases."""
+    rows, path = [{"x": x, "labels": y} for x, y in zip(*data(), strict=True)], f"{folder}/trainer"
+    kinds = set[str]()
+
+    def run(cut: int | None) -> Iterator[Any]:
+        if cut is not None:
+            saved = torch.load(f"{path}/checkpoint-{cut}/optimizer.pt", weights_only=True)
+            yield saved["param_groups"][0]["control"]["phase"]
+        model = Answering()
+        opt = optimizer(model)
+        arguments = TrainingArguments(
+            path, use_cpu=True, ddp_backend="gloo", max_steps=STEPS, per_device_train_batch_size=8 // ACCUMULATE,
+            gradient_accumulation_steps=ACCUMULATE, train_sampling_strategy="sequential", max_grad_norm=0.0,
+            lr_scheduler_type="constant", report_to="none", disable_tqdm=True, save_steps=CUTS[0],
+        )  # fmt: skip
+        trainer = Trainer(model, arguments, train_dataset=rows, optimizers=(opt, None))  # pyright: ignore[reportArgumentType]
+        trainer.add_callback(GrokCallback(trainer))
+        trainer.train(resume_from_checkpoint=None if cut is None else f"{path}/checkpoint-{cut}")
+        kinds.add(type(trainer.model_wrapped).__name__)
+        dist.barrier()
+        yield parameters(model.model), opt.switch_step
+
+    return compared(run) | {"kinds": sorted(kinds)}
+
+
 def accelerate_run(rank: int, folder: str, name: str, ready: Callable[[Accelerator], None]) -> Found:
     accelerator, kinds = Accelerator(cpu=True, gradient_accumulation_steps=ACCUMULATE), set[str]()
 
@@ -175,7 +214,7 @@ def accelerate_fsdp2(rank: int, folder: str) -> Found:
     return accelerate_run(rank, folder, "fsdp2", ready)
 
 
-SCENARIOS = (lightning_ddp, lightning_fsdp2, accelerate_ddp, accelerate_fsdp2)
+SCENARIOS = (lightning_ddp, lightning_fsdp2, trainer_ddp, accelerate_ddp, accelerate_fsdp2)
 
 
 def play(rank: int, folder: str) -> None:

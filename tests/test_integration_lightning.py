@@ -155,6 +155,10 @@ def test_every_precision_and_accumulation_is_the_plain_loop(observed: list[float
     assert monitor.times is None and monitor.history["step"][-1] == EPOCHS * {1: 4, 3: 2}[every]
 
 
+def test_without_the_monitor_16_mixed_never_leaves_phase_1():
+    assert fit(Module(), trainer(**half())).phase == 1
+
+
 def test_a_step_that_the_scaler_skips_counts_neither_here_nor_in_the_plain_loop():
     def scaler() -> torch.amp.GradScaler:
         return torch.amp.GradScaler("cpu", init_scale=2.0**20)  # too large at first: infinite gradients in float16

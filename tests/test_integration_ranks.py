@@ -1,4 +1,4 @@
-"""Two ranks that train through Lightning or accelerate take the steps of one process, and resume as they stopped."""
+"""Two ranks that train through a framework take the steps of one process, and resume as they stopped."""
 
 import subprocess
 import sys
@@ -28,6 +28,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     [
         ("lightning_ddp", "Sequential"),
         ("lightning_fsdp2", "FSDPSequential"),
+        ("trainer_ddp", "DistributedDataParallel"),
         ("accelerate_ddp", "DistributedDataParallel"),
         ("accelerate_fsdp2", "FSDPSequential"),
     ],

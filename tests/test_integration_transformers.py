@@ -69,7 +69,7 @@ def optimizer(model: nn.Module, **options: Any) -> GROKtimizer:
     return GROKtimizer(param_groups(model), **merged)
 
 
-def plain_loop(every: int, steps: int, smoothing: float = 0.0) -> GROKtimizer:
+def plain_loop(every: int, steps: int, smoothing: float = 0.0, half: bool = False) -> GROKtimizer:
     model, (inputs, targets) = Network(), data()
     opt = optimizer(model)
     batches = list(zip(inputs.split(4), targets.split(4), strict=True))
@@ -77,7 +77,8 @@ def plain_loop(every: int, steps: int, smoothing: float = 0.0) -> GROKtimizer:
         for start in range(0, len(batches), every):
             part = batches[start : start + every]
             opt.zero_grad()
-            losses = [cross_entropy(model.body(x), y, label_smoothing=smoothing) / len(part) for x, y in part]
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                losses = [cross_entropy(model.body(x), y, label_smoothing=smoothing) / len(part) for x, y in part]
             total = torch.stack(losses).sum()
             total.backward()
             opt.observe(total)
@@ -103,13 +104,27 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("every", [1, 3])  # four batches an epoch: with 3, every other step has one micro-batch
-def test_the_trainer_is_the_plain_loop_and_evaluations_say_nothing(hf: Any, observed: list[float], every: int):
+@pytest.fixture
+def fresh_accelerate() -> Iterator[None]:
+    """accelerate keeps the first precision of a process for ever."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
+@pytest.mark.parametrize(("every", "half"), [(1, False), (3, False), (1, True)])  # of four batches 3: one is left over
+def test_the_trainer_is_the_plain_loop_and_evaluations_say_nothing(
+    hf: Any, observed: list[float], every: int, half: bool
+):
     steps = 80 if every == 1 else 60
     model = Network()
     opt = optimizer(model)
     how: dict[str, Any] = {
         "max_steps": steps,
+        "bf16": half,
         "gradient_accumulation_steps": every,
         "eval_strategy": "steps",
         "eval_steps": 25,
@@ -117,7 +132,7 @@ def test_the_trainer_is_the_plain_loop_and_evaluations_say_nothing(hf: Any, obse
     made = trainer(hf, model, opt, **how)
     made.train()
     assert len(observed) == steps
-    assert_same_run(opt, plain_loop(every, steps))
+    assert_same_run(opt, plain_loop(every, steps, half=half))
     assert {"grok_switch_step": opt.switch_step}.items() <= {
         key: value for row in made.state.log_history for key, value in row.items()
     }.items()

@@ -1,8 +1,10 @@
 """What is installed is what is declared: pins, extras, version, licence, citation."""
 
+import importlib
 import importlib.metadata
 import os
 import re
+import sys
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -12,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import groktimizer
+from groktimizer.ground.errors import MissingExtra
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -76,3 +79,13 @@ def test_every_extra_is_asked_for_by_the_package():
     """One that nothing imports promises what is not there."""
     source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     assert set(re.findall(r'extra="(\w+)"', source)) == PROJECT["project"]["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("name", ["lightning", "transformers"])
+def test_an_integration_without_its_framework_says_what_brings_it(name: str, monkeypatch: pytest.MonkeyPatch):
+    for module in [each for each in sys.modules if each.split(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"groktimizer.integrations.{name}", raising=False)
+    with pytest.raises(MissingExtra, match=rf"^{name} is not installed: pip install 'groktimizer\[{name}\]'$"):
+        importlib.import_module(f"groktimizer.integrations.{name}")
