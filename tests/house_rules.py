@@ -38,7 +38,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "papers": "sweeps tasks results theory measures",
         "report": "results measures",
         "estimators": "optim penalties training models measures",
-        "integrations": "optim penalties training models measures",
+        "integrations": "optim measures",
         "cli": "studies papers report sweeps results training peers penalties tasks data theory measures",
         "__init__": "ground optim penalties",
         "__main__": "cli",
@@ -52,7 +52,7 @@ THEORY: Mapping[str, frozenset[str]] = {"clock": frozenset(), **dict.fromkeys(SI
 # What `import groktimizer` must not pull in beyond torch's own imports.
 HEAVY = frozenset(
     "pandas polars matplotlib ray sklearn pyarrow rich scipy yaml pytorch_optimizer lightning transformers numba "
-    "skglm".split()
+    "skglm accelerate peft".split()
 )
 
 

@@ -1,9 +1,10 @@
 """The plan of the house, kept by the tests: arrows, lengths, docstrings, the front door and what it pulls in.
 
 The public API and the command line are compared with the snapshots in tests/snapshots. After a deliberate change:
-`uv run python tests/test_architecture.py` writes both anew; look at the diff and commit it.
+`uv run python tests/test_architecture.py` writes them anew, that of the integrations too; look at the diff, commit it.
 """
 
+import importlib
 import re
 import subprocess
 import sys
@@ -253,4 +254,6 @@ if __name__ == "__main__":
     SNAPSHOTS.mkdir(exist_ok=True)
     (SNAPSHOTS / "public_api.txt").write_text(rules.public_api(*DOORS))
     sys.stdout.write(rules.public_api(*DOORS))
+    frameworks = [importlib.import_module(f"groktimizer.integrations.{name}") for name in ("lightning", "transformers")]
+    (SNAPSHOTS / "integrations.txt").write_text(rules.public_api(*frameworks))
     (SNAPSHOTS / "command_line.txt").write_text(rules.command_line(build_parser()))

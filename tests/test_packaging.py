@@ -1,9 +1,12 @@
 """What is installed is what is declared: pins, extras, version, licence, citation."""
 
+import importlib
 import importlib.metadata
 import os
 import re
+import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import groktimizer
+from groktimizer.ground.errors import MissingExtra
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -33,16 +37,16 @@ def test_the_tested_versions_are_the_ones_running(pin: Requirement):
     assert pin.specifier.contains(importlib.metadata.version(pin.name))
 
 
-def test_everything_declared_for_the_base_the_lab_and_the_tests_is_pinned():
+def test_everything_declared_for_the_base_the_extras_and_the_tests_is_pinned():
     extras, groups = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
-    lines = [*PROJECT["project"]["dependencies"], *extras["lab"], *groups["dev"]]
+    lines = [*PROJECT["project"]["dependencies"], *chain(*extras.values()), *groups["dev"]]
     names = {Requirement(line).name for line in lines} - {PROJECT["project"]["name"]}
     assert names <= {pin.name for pin in PINS}
 
 
 def test_the_pins_satisfy_the_declared_ranges():
     extras, groups = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
-    lines = [*PROJECT["project"]["dependencies"], *extras["lab"], *groups["dev"]]
+    lines = [*PROJECT["project"]["dependencies"], *chain(*extras.values()), *groups["dev"]]
     declared = [line for line in lines if not line.startswith(PROJECT["project"]["name"])]
     pinned = {pin.name: next(iter(pin.specifier)).version for pin in PINS}
     assert all(Requirement(line).specifier.contains(pinned[Requirement(line).name]) for line in declared)
@@ -75,3 +79,13 @@ def test_every_extra_is_asked_for_by_the_package():
     """One that nothing imports promises what is not there."""
     source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     assert set(re.findall(r'extra="(\w+)"', source)) == PROJECT["project"]["optional-dependencies"].keys()
+
+
+@pytest.mark.parametrize("name", ["lightning", "transformers"])
+def test_an_integration_without_its_framework_says_what_brings_it(name: str, monkeypatch: pytest.MonkeyPatch):
+    for module in [each for each in sys.modules if each.split(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"groktimizer.integrations.{name}", raising=False)
+    with pytest.raises(MissingExtra, match=rf"^{name} is not installed: pip install 'groktimizer\[{name}\]'$"):
+        importlib.import_module(f"groktimizer.integrations.{name}")

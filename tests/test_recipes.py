@@ -1,32 +1,22 @@
 """The recipes of docs/in-your-loop.md with the real packages: each gives the run of a plain loop over the same data."""
 
-import os
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import of a framework: nothing here may reach for a network
-
+import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from groktimizer import GROKtimizer, param_groups
 from pages import LOOP, RECIPES, blocks, run
+from same_run import QUIET, assert_same_run
 
-pytestmark = [
-    # Lightning's walk over a batch asks torch's pytree in the old way.
-    pytest.mark.filterwarnings(r"ignore:.isinstance\(treespec, LeafSpec\). is deprecated:FutureWarning"),
-    # peft asks transformers for a property by its old name.
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
-    # Lightning on machines with a GPU, or with many cores, that a test does not use.
-    pytest.mark.filterwarnings("ignore:GPU available but not used:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers:UserWarning"),
-]
-
+pytestmark = QUIET
 PAGE = blocks(LOOP.read_text())
 STEPS = 60
 
@@ -87,22 +77,6 @@ def twin(world: dict[str, Any], autocast: torch.dtype | None = None, scale: bool
     return opt
 
 
-def parameters(opt: GROKtimizer) -> Tensor:
-    """Every entry; the same order of tensors whichever group and tensor a framework lists first."""
-    tensors = [param.detach() for group in opt.param_groups for param in group["params"]]
-    tensors.sort(key=lambda param: (param.ndim, param.numel()))
-    return torch.cat([param.reshape(-1).double() for param in tensors])
-
-
-def assert_same_run(found: GROKtimizer, wanted: GROKtimizer, tolerance: float = 1e-5) -> None:
-    """The switch at the same step, and the same parameters after many steps whose decay follows the loss."""
-    assert wanted.phase == 2 and wanted.switch_step is not None
-    assert (found.phase, found.switch_step) == (2, wanted.switch_step)
-    assert parameters(found).shape == parameters(wanted).shape
-    apart = (parameters(found) - parameters(wanted)).norm() / parameters(wanted).norm()
-    assert apart < tolerance
-
-
 def test_every_recipe_is_run_by_a_test():
     run_here = {"Lightning", "Hugging Face Trainer", "accelerate", "Ignite", "skorch"}
     assert {block.part for block in PAGE if block.section == RECIPES} == run_here
@@ -117,22 +91,15 @@ def test_lightning_in_bf16_mixed_equals_autocast(lightning: dict[str, Any]):
     assert_same_run(lightning["mixed"], twin(lightning, torch.bfloat16))
 
 
-def in_half(world: dict[str, Any], kind: str, **options: Any) -> GROKtimizer:
-    """A run of a class of the page in 16-mixed, which Lightning offers on a GPU only and its plugin on a CPU too."""
-    from lightning.pytorch.plugins.precision import MixedPrecision
-
-    return world["fit"](world[kind](interpolation=0.3), plugins=MixedPrecision("16-mixed", device="cpu"), **options)
-
-
-def test_lightning_in_16_mixed_equals_a_scaler_and_needs_observe(lightning: dict[str, Any]):
-    assert_same_run(in_half(lightning, "Observing"), twin(lightning, torch.float16, scale=True))
-    assert in_half(lightning, "Module").phase == 1
-
-
-@pytest.mark.slow
-def test_lightning_in_16_mixed_accumulates_with_observe_alone(lightning: dict[str, Any]):
-    found = in_half(lightning, "Observing", batch_size=8, accumulate_grad_batches=8)
-    assert found.switch_step == twin(lightning, torch.float16, scale=True).switch_step
+def test_lightning_reads_the_clocks_of_the_run(lightning: dict[str, Any]):
+    assert_same_run(lightning["logged"], twin(lightning))
+    monitor, times = lightning["monitor"], lightning["monitor"].times
+    history = monitor.history
+    assert history["step"].tolist() == list(range(1, STEPS + 1))
+    assert (times.memorised, times.evaluated_every) == (1 + int(np.argmax(history["train_accuracy"] >= 0.99)), 1)
+    assert times.generalised == 1 + int(np.argmax(history["val_accuracy"] >= 0.95))
+    assert times.settled is None  # the window has 500 steps
+    assert history["phase"].tolist() == [1 + (step > lightning["logged"].switch_step) for step in history["step"]]
 
 
 def test_without_the_recipe_accumulation_meets_the_level_too_early(lightning: dict[str, Any]):
