@@ -72,7 +72,6 @@ def test_when_a_window_ends() -> None:
     assert precise[0] == 8  # 1 / count is below a fifth from 5 on, but eight it takes
     peaked = [count for count in range(1, 30) if noise.full(flat(count=count, total=float(count), peak=2.0))]
     assert peaked[0] == 10
-    assert noise.uncertainty(flat(count=10)) == pytest.approx(0.1)  # one loss as large as the first may be hidden
     vague = [count for count in range(1, 30) if noise.full(flat(losses=40, count=count, total=0.01))]
     assert vague[0] == 18  # a quarter of 40, and eight
 
@@ -86,15 +85,17 @@ def test_what_one_bad_sample_adds() -> None:
         noise.restart(state)
         assert state.jump == pytest.approx(jump)  # of eight losses and more
         assert (state.count, state.total) == (0, 0.0)
-    error = math.sqrt(0.001 / 8)
-    assert noise.uncertainty(flat(**many), 3.0) == pytest.approx(error + 3.0 / 8)  # no window before
-    assert noise.uncertainty(flat(**many, jump=0.001), 3.0) == pytest.approx(error + 3.0 * 0.01 / 8)
-    assert noise.uncertainty(flat(**many, jump=0.03), 3.0) == pytest.approx(error + 3.0 * 0.03 / 8)
-    assert noise.uncertainty(flat(**many, jump=0.03, peak=0.2), 3.0) == pytest.approx(error + 0.2 / 8)
-    assert noise.uncertainty(flat(**many, jump=2.0), 3.0) == pytest.approx(error + 3.0 / 8)  # the first loss is 1
-    assert noise.uncertainty(flat(**few, jump=0.1), 3.0) == pytest.approx(math.sqrt(0.02 / 8) + 3.0 * 0.2 / 8)
-    assert noise.uncertainty(flat(**many, jump=0.03, losses=150), 3.0) < 0.1
-    assert noise.uncertainty(flat(**many, jump=0.03, losses=149), 3.0) > 3.0 / 8
+    assert noise.uncertainty(flat(**many), 0.03) == pytest.approx(math.sqrt(0.001 / 8) + 0.03 / 8)
+    assert noise.uncertainty(flat(**many, peak=0.2), 0.03) == pytest.approx(math.sqrt(0.001 / 8) + 0.2 / 8)
+    for numbers, wanted in (
+        (many, 1.0),  # the first loss: no window has ended
+        (many | {"jump": 0.03, "losses": 149}, 1.0),  # nor have 150 losses been seen
+        (many | {"jump": 0.03, "losses": 150}, 0.03),
+        (many | {"jump": 0.001}, 0.01),
+        (few | {"jump": 0.1}, 0.2),
+        (many | {"jump": 2.0}, 1.0),
+    ):
+        assert noise.bad(flat(**numbers)) == pytest.approx(wanted)
 
 
 def resting(*, losses: int, steps: int, at: float) -> LossBelow:

@@ -12,7 +12,7 @@ RESTS = 0.2  # share of all losses, if more than `noise.REST`, without a fall th
 HALF = 0.5  # share of the reference below which a plateau is a fit
 ABOVE = 2.0  # the level, in units of the loss that was got to
 LOSSES = ("first", "smoothed", "empty", "lowest", "plateau")
-UNSEEN = 3.0  # losses as large as the first one that a window may hide, one time in twenty
+UNSEEN = 3.0  # bad samples more than it shows that a window of losses may hide, one time in twenty
 
 
 @runtime_checkable
@@ -168,7 +168,7 @@ class LossBelow:
             noise.restart(self.seen)
             return True
         average = noise.mean(self.seen)
-        if average + noise.uncertainty(self.seen, UNSEEN) < level:
+        if average + noise.uncertainty(self.seen, UNSEEN * noise.bad(self.seen)) < level:
             return True
         if average >= level and noise.full(self.seen):
             noise.restart(self.seen)

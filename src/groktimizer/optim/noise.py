@@ -236,26 +236,36 @@ def dispersion(state: Noise) -> float:
     return variance(state) / average if average > 0.0 else 0.0
 
 
-def uncertainty(state: Noise, unseen: float = 1.0) -> float:
-    """What the mean of the window may be off by: its standard error, and what a lucky streak has hidden.
-
-    If one loss in n is as large as the largest of the window, another window of n losses shows none of them with
-    probability 1/e, and misses ``peak / n`` of the mean. If 3/n of the losses had one more bad sample than these, a
-    window would show none of them once in twenty. What a bad sample adds is known after `KNOWN` losses, from this
-    window and earlier ones; before that it may be as much as the first loss.
+def bad(state: Noise) -> float:
+    """What one more bad sample adds to the loss of a batch.
 
     Args:
         state: What is remembered, with a loss in its window.
-        unseen: How many losses with a bad sample may be hidden.
+
+    Returns:
+        The largest `dispersion` of this window and earlier ones, once `KNOWN` losses have shown what there is; before
+        that, and at most, the first loss.
+    """
+    first = start(state)
+    if state.losses < KNOWN or state.jump == 0.0:
+        return first
+    return min(first, max(state.jump, dispersion(state)))
+
+
+def uncertainty(state: Noise, unseen: float) -> float:
+    """What the mean of the window may be off by: its standard error, and what a lucky streak has hidden.
+
+    If one loss in n is as large as the largest of the window, another window of n losses shows none of them with
+    probability 1/e, and misses ``peak / n`` of the mean. If three in n are, it is 1/20.
+
+    Args:
+        state: What is remembered, with a loss in its window.
+        unseen: What all that a window may have hidden adds up to.
 
     Returns:
         The sum of both, in units of the loss.
     """
-    hidden = first = start(state)
-    if state.losses >= KNOWN and state.jump > 0.0:
-        hidden = min(first, max(state.jump, dispersion(state)))
-    peak = max(state.peak, unseen * hidden)
-    return math.sqrt(variance(state) / state.count) + peak / state.count
+    return math.sqrt(variance(state) / state.count) + max(state.peak, unseen) / state.count
 
 
 def full(state: Noise, shortest: int = SHORTEST) -> bool:
@@ -271,7 +281,7 @@ def full(state: Noise, shortest: int = SHORTEST) -> bool:
     count = state.count
     if count < shortest:
         return False
-    return count >= LONGEST * state.losses + shortest or uncertainty(state) <= PRECISE * mean(state)
+    return count >= LONGEST * state.losses + shortest or uncertainty(state, start(state)) <= PRECISE * mean(state)
 
 
 def restart(state: Noise) -> None:

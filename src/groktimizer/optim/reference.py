@@ -174,6 +174,7 @@ class Reference:
 
     def _decide(self, loss: float, grads: Sequence[Tensor]) -> guard.Action:
         self.since += 1
+        self.numbers.steps += 1
         self.first_loss = loss if self.first_loss is None else self.first_loss
         if self.detector is None:
             return guard.Action.CONTINUE
@@ -184,6 +185,7 @@ class Reference:
             if not reached:
                 return guard.Action.CONTINUE
             self.phase, self.since = 2, 0
+            self.numbers.switch_step = self.numbers.steps - 1
             constraint.enter(self.numbers, self.rule)
         level = switch.level(self.detector, self.numbers, loss, needed=True)
         lr, decay = self._lr(), self._pace()
