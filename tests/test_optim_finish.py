@@ -96,11 +96,13 @@ def test_the_end_under_l1_is_the_lassos() -> None:
     features = random.standard_normal((40, 100))
     targets = features @ np.where(np.arange(100) < 5, 1.0, 0.0)
     weight = nn.Parameter(torch.tensor(0.1 * random.standard_normal(100)))
-    opt = GROKtimizer([weight], penalty=L1())
+    opt, zeros = GROKtimizer([weight], penalty=L1()), []
     for _ in range(600):
         step(opt, (torch.tensor(features) @ weight - torch.tensor(targets)).square().mean())
+        zeros.append(int((weight == 0).sum()))
     least = least_l1(features, targets, control(opt)["level"])
     assert float(weight.detach().abs().sum()) == pytest.approx(least, rel=0.01)
+    assert min(zeros[-100:]) >= 85  # in probes of the curvature too
 
 
 def test_with_a_given_step_or_weight_the_metric_stays() -> None:
