@@ -3,16 +3,21 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
+from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from groktimizer import GROKtimizer, LossBelow, param_groups
+from groktimizer import L1, GROKtimizer, GroupL1, LossBelow, Nuclear, param_groups
 from groktimizer.measures import norm_gap
+from groktimizer.measures.norm_gap import least_l1
 from groktimizer.optim import switch
 from groktimizer.optim.control import Control
+from groktimizer.penalties import Penalty
 from optim_cases import LEFT, Problem, equal, run
 
 
@@ -56,6 +61,48 @@ def test_the_untuned_default_ends_at_the_least_norm(inputs: int, bound: float) -
     gap = norm_gap(model, loss, level, penalised=param_groups(model)[0]["params"], starts=[copy.deepcopy(model)])
     assert 0.99 < gap.gap < bound
     assert "in the Euclidean metric since" in opt.status
+
+
+@pytest.mark.parametrize(
+    ("penalty", "parts"),
+    [
+        (L1(), np.abs),
+        (GroupL1(), lambda target: np.linalg.norm(target, axis=1)),
+        (Nuclear(), lambda target: np.linalg.svd(target, compute_uv=False)),
+    ],
+    ids=["l1", "rows", "nuclear"],
+)
+def test_the_end_has_the_least_of_other_penalties_too(penalty: Penalty, parts: Callable[[Any], Any]) -> None:
+    """Of |W - Y|^2 / 2 n: entries, rows or singular values of Y, each shorter by the threshold t that meets the level.
+
+    They are orthogonal, so |W - Y|^2 is the sum of min(size, t)^2 and h(W) that of max(size - t, 0).
+    """
+    target = default_rng(8).standard_normal((12, 10))
+    target[4:] *= 0.1
+    weight = nn.Parameter(torch.tensor(default_rng(9).standard_normal((12, 10))))
+    opt = GROKtimizer([weight], penalty=penalty)
+    for _ in range(600):
+        step(opt, 0.5 * (weight - torch.tensor(target)).square().mean())
+    level, sizes = control(opt)["level"], parts(target)
+    threshold: Any = brentq(lambda t: 0.5 * (np.minimum(sizes, t) ** 2).sum() / target.size - level, 0.0, 10.0)
+    least = np.maximum(sizes - threshold, 0.0).sum()
+    assert float(penalty.value(weight.detach())) == pytest.approx(least, rel=0.01)
+    assert "in the Euclidean metric since" in opt.status
+
+
+def test_the_end_under_l1_is_the_lassos() -> None:
+    """Forty samples of a hundred features, five of which count, against the Lasso's path."""
+    random = default_rng(2)
+    features = random.standard_normal((40, 100))
+    targets = features @ np.where(np.arange(100) < 5, 1.0, 0.0)
+    weight = nn.Parameter(torch.tensor(0.1 * random.standard_normal(100)))
+    opt, zeros = GROKtimizer([weight], penalty=L1()), []
+    for _ in range(600):
+        step(opt, (torch.tensor(features) @ weight - torch.tensor(targets)).square().mean())
+        zeros.append(int((weight == 0).sum()))
+    least = least_l1(features, targets, control(opt)["level"])
+    assert float(weight.detach().abs().sum()) == pytest.approx(least, rel=0.01)
+    assert min(zeros[-100:]) >= 85  # in probes of the curvature too
 
 
 def test_with_a_given_step_or_weight_the_metric_stays() -> None:

@@ -3,7 +3,8 @@
 Power iteration on gradient differences, ``H v ~ (grad(theta + h v) - grad(theta)) / h``. With a closure each product
 costs one extra pass at a point that is left again; a closure frees its graph and fused attention has no second
 derivative, so gradients are differenced. Without a closure the probe is an ordinary, very short step: the next call's
-gradient completes the product, and nothing extra is computed. Both assume that successive losses are of the same batch.
+gradient completes the product, and nothing extra is computed; entries that a proximal map has set to 0 stay there, so
+that a probe may be evaluated and saved as well. Both assume that successive losses are of the same batch.
 Lengths are those of all tensors together, over all ranks where they are sharded.
 """
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from groktimizer.optim import store
 from groktimizer.optim.agreement import Scope, device_of, local, square, sums
 from groktimizer.optim.control import Control
+from groktimizer.penalties import L2
 
 SAFETY = 0.25  # of 4 / sharpness, the stability limit of heavy ball at momentum ~ 1
 EVERY = 20
@@ -56,12 +58,13 @@ def parts(groups: Groups, state: store.State, control: Control, scope: Scope) ->
     reach = control.probe_reach
     direction: Tensor | float = 0.0
     theta: Tensor | float = 0.0
+    held = _held(groups)
     for param in _moving(groups):
         share = scope.share(param)
         if control.probes_left:
-            direction = direction + square(_product(param, state, reach)) * share
+            direction = direction + square(_product(param, state, reach, held)) * share
         else:
-            direction = direction + square(_heading(param, state, known=_known(control))) * share
+            direction = direction + square(_heading(param, state, held, known=_known(control))) * share
             theta = theta + square(param) * share
     return [direction, theta]
 
@@ -102,16 +105,16 @@ def refresh(
     Returns:
         Whether this step went into a probe, so that no update is due.
     """
-    params = _moving(groups)
+    params, held = _moving(groups), _held(groups)
     along, size = (math.sqrt(max(value, 0.0)) for value in squares)
     if control.probes_left:
-        _finish_probe(params, state, control, along)
+        _finish_probe(params, state, control, along, held)
         return True
     count = LATER if _known(control) else FIRST
     reach = REACH * max(size, 1e-12)
     for param in params:
         heading = store.use(state[param], param, store.DIRECTION)
-        local(heading).copy_(local(_heading(param, state, known=_known(control))) / (along or 1.0))
+        local(heading).copy_(_heading(param, state, held, known=_known(control)) / (along or 1.0))
     if closure is None:
         control.probes_left, control.probe_reach = count, reach
         _begin_probes(params, state, reach)
@@ -129,20 +132,30 @@ def _known(control: Control) -> bool:
     return not math.isnan(control.curvature)
 
 
-def _heading(param: Tensor, state: store.State, *, known: bool) -> Tensor:
+def _held(groups: Groups) -> set[int]:
+    """Ids of the tensors whose zeros are a proximal map's."""
+    return {id(param) for group in groups if not isinstance(group["penalty"], L2) for param in group["params"]}
+
+
+def _heading(param: Tensor, state: store.State, held: set[int], *, known: bool) -> Tensor:
     """Where to probe: the last leading direction; at first, and for a tensor that comes late, the gradient."""
     direction = state.get(param, {}).get(store.DIRECTION)
     assert param.grad is not None
-    return direction if known and direction is not None and not store.is_idle(direction) else param.grad
+    there = known and direction is not None and not store.is_idle(direction)
+    return _cut(param, local(direction if there and direction is not None else param.grad), held)
 
 
-def _product(param: Tensor, state: store.State, reach: float) -> Tensor:
+def _product(param: Tensor, state: store.State, reach: float, held: set[int]) -> Tensor:
     """``H v`` of one tensor; zero for one that took no part in the probe."""
     assert param.grad is not None
     before = state.get(param, {}).get(store.GRADIENT)
     if before is None or store.is_idle(before):
         return torch.zeros_like(local(param.grad))
-    return (local(param.grad) - local(before)) / reach
+    return _cut(param, (local(param.grad) - local(before)) / reach, held)
+
+
+def _cut(param: Tensor, direction: Tensor, held: set[int]) -> Tensor:
+    return direction * (local(param) != 0) if id(param) in held else direction
 
 
 def _adopt(control: Control, sharpness: float) -> None:
@@ -188,13 +201,13 @@ def _begin_probes(params: list[Tensor], state: store.State, reach: float) -> Non
         local(param).add_(local(state[param][store.DIRECTION]), alpha=reach)
 
 
-def _finish_probe(params: list[Tensor], state: store.State, control: Control, sharpness: float) -> None:
+def _finish_probe(params: list[Tensor], state: store.State, control: Control, sharpness: float, held: set[int]) -> None:
     """Complete one product, go back, and set out along it if another probe is left."""
     reach = control.probe_reach
     probed = [param for param in params if not store.is_idle(state[param].get(store.GRADIENT, param))]
     control.probes_left -= 1
     for param in probed:
-        direction, product = local(state[param][store.DIRECTION]), _product(param, state, reach)
+        direction, product = local(state[param][store.DIRECTION]), _product(param, state, reach, held)
         local(param).sub_(direction, alpha=reach)
         direction.copy_(product)
         if control.probes_left:

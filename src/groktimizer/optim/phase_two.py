@@ -13,7 +13,7 @@ from groktimizer.optim.agreement import PLAIN, Group, Scope, local
 from groktimizer.optim.control import Control
 from groktimizer.optim.restore import begin_phase_two
 from groktimizer.optim.settings import ADAPTIVE_DECAY, Settings
-from groktimizer.optim.weighing import along, weigh, weighs_itself
+from groktimizer.optim.weighing import along, unweigh, weigh, weighs_itself
 from groktimizer.penalties import L2
 from groktimizer.penalties.base import raised
 
@@ -67,6 +67,9 @@ def numbers(group: dict[str, Any], control: Control, reference: float) -> tuple[
             scale /= group["nominal_lr"]  # of the excursion's lr a schedule's factor is left
     decay = decay_of(group, control)
     return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
+
+
+LISTS = 3  # parameters, gradients and velocities; in the adaptive metric second moments too
 
 
 class Moving(NamedTuple):
@@ -166,8 +169,10 @@ def constrain(groups: list[dict[str, Any]], control: Control, settings: Settings
         return  # nothing moves before the first curvature is known
     reference = reference_decay(groups, control, settings)
     lr = float(numbers(groups[0], control, reference)[0])
-    cap = 0.25 / lr if lr > 0.0 else math.inf
-    constraint.constrain(control, loss, level, math.sqrt(lr * reference), settings.rule, cap=cap)
+    decays = any(isinstance(group["penalty"], L2) and group["weight_decay"] for group in groups)
+    cap = 0.25 / lr if lr > 0.0 and decays else math.inf  # a proximal map is stable whatever its weight
+    rate = math.sqrt(lr * reference) if decays or settings.adaptive else settings.rule.pace
+    constraint.constrain(control, loss, level, rate, settings.rule, cap=cap)
 
 
 def finish(
@@ -176,7 +181,8 @@ def finish(
     """Once the excursion of the loss is over, go on in the Euclidean metric, where batches do not differ.
 
     Its curvature needs gradients of one batch. It begins at rest, without second moments, with the decay that holds
-    the weights where they are.
+    the weights where they are; in this metric all penalties have one objective, so one nominal weight, and a weight of
+    1 is measured anew.
 
     Args:
         groups: The parameter groups, gradients set.
@@ -192,6 +198,9 @@ def finish(
     constraint.finish(control, settings.finish.rule, pull / max(squared * nominal, 1e-30))
     for group in groups:
         begin_phase_two(group, state, settings.finish.tensors(groups), counted=set())
+        if group["weight_decay"] != 0.0:
+            group["weight_decay"] = nominal
+        unweigh(group, state)
 
 
 def step(
@@ -312,8 +321,9 @@ def _proximal(
     if age is not None:
         count = age.to(raised(columns[0][0]).dtype)
         momentum = (count - 1.0) / (count + 2.0)
+    adaptive = len(columns) > LISTS  # in the Euclidean metric one curvature bounds the steps of all
     for entry, share, *tensors in zip(entries, shares, *columns, strict=True):
-        lr, weight = scalars.lr * entry["scale"], scalars.weight_decay * entry["unit"]
+        lr, weight = scalars.lr * (entry["scale"] if adaptive else 1.0), scalars.weight_decay * entry["unit"]
         own = scalars._replace(lr=lr, weight_decay=weight)
         turn += proximal.step(group["penalty"], tensors, own, momentum).to(turn) * share
     return turn

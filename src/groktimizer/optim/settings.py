@@ -84,12 +84,11 @@ class Settings:
             groups: The parameter groups.
 
         Returns:
-            True in the adaptive metric under L2 if neither lr nor the weight of a penalty was given; of 16-bit
-            parameters the curvature cannot be probed.
+            True in the adaptive metric if neither lr nor the weight of a penalty was given; of 16-bit parameters the
+            curvature cannot be probed.
         """
         return self.adaptive and all(
-            isinstance(group["penalty"], L2)
-            and not group["lr_given"]
+            not group["lr_given"]
             and (not group["decay_given"] or group["weight_decay"] == 0)
             and all(param.dtype in PROBED for param in group["params"])
             for group in groups

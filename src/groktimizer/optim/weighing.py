@@ -59,6 +59,20 @@ def weigh(groups: list[dict[str, Any]], state: store.State, settings: Settings, 
                 state[param]["unit"] = group["unit"]
 
 
+def unweigh(group: dict[str, Any], state: store.State) -> None:
+    """Let `weigh` find anew what a weight of 1 means in a group.
+
+    Args:
+        group: A parameter group.
+        state: The optimizer's state.
+    """
+    if not weighs_itself(group):
+        group["unit"] = 0.0
+        for param in group["params"]:
+            if "unit" in state.get(param, ()):
+                state[param]["unit"] = 0.0
+
+
 def along(groups: list[dict[str, Any]], scope: Scope) -> tuple[float, float]:
     """How the loss changes as the penalised parameters shrink: ``-<theta, g>``, and ``|theta|^2``.
 
