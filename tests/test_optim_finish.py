@@ -90,6 +90,16 @@ def test_the_end_has_the_least_of_other_penalties_too(penalty: Penalty, parts: C
     assert "in the Euclidean metric since" in opt.status
 
 
+def test_a_proximal_penalty_goes_over_after_twelve_units_of_damped_time() -> None:
+    target = torch.tensor(default_rng(8).standard_normal((12, 10)))
+    weight = nn.Parameter(torch.tensor(default_rng(9).standard_normal((12, 10))))
+    opt, before = GROKtimizer([weight], penalty=L1()), 0.0
+    while control(opt)["finish_step"] < 0:
+        before = control(opt)["damped_time"]
+        step(opt, 0.5 * (weight - target).square().mean())
+    assert before < 12.0 <= control(opt)["damped_time"] < before + 0.2
+
+
 def test_the_end_under_l1_is_the_lassos() -> None:
     """Forty samples of a hundred features, five of which count, against the Lasso's path."""
     random = default_rng(2)

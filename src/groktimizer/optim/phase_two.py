@@ -69,6 +69,7 @@ def numbers(group: dict[str, Any], control: Control, reference: float) -> tuple[
     return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
 
 
+LATE = 12.0  # units of damped time after which a proximal penalty goes over; at 2 l1 loses modular addition
 LISTS = 3  # parameters, gradients and velocities; in the adaptive metric second moments too
 
 
@@ -193,6 +194,8 @@ def finish(
     """
     if not control.returned or noise.noisy(control.noise) or not settings.finishes(groups):
         return
+    if proximal.due(groups) and control.damped_time < LATE:
+        return  # no excursion: the loss may not leave the level at all, and h falls in the adaptive metric
     nominal = max(float(group["weight_decay"]) for group in groups)
     pull, squared = along(groups, scope)
     constraint.finish(control, settings.finish.rule, pull / max(squared * nominal, 1e-30))
