@@ -116,9 +116,7 @@ def test_phase_two_keeps_only_its_own_buffers(case: Case) -> None:
     live = {key for entry in opt.state.values() for key, value in entry.items()
             if isinstance(value, Tensor) and value.ndim and not is_idle(value)}  # fmt: skip
     finished = "in the Euclidean metric since" in opt.status
-    assert finished is (
-        case.name in {"adaptive-at-once", "adaptive-l1-untuned"}
-    )  # the others are still in the excursion of the loss
+    assert finished is (case.name == "adaptive-at-once")  # the others are still in the excursion of the loss
     own = {"exp_avg"} | ({"exp_avg_sq"} if "adaptive" in case.name and not finished else set())
     assert live - {"snapshot", "probe_direction"} == own
     numbers = sum(param.numel() for param in problem.params)
