@@ -354,7 +354,7 @@ def test_signals_are_those_of_the_paper_and_move_no_random_numbers_of_others():
     signals, digits = _signals()
     assert (random.random(), np.random.rand()) == (random.Random(5).random(), np.random.RandomState(5).rand())
     assert torch.bincount(digits).tolist() == [500] * 10
-    linear = LogisticRegression(max_iter=500).fit(signals[:4000], digits[:4000])
+    linear = LogisticRegression(tol=1e-2, max_iter=500).fit(signals[:4000], digits[:4000])
     assert linear.score(signals[4000:], digits[4000:]) == pytest.approx(0.32, abs=0.02)  # as arXiv 2011.14439 says
 
 
