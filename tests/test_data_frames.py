@@ -70,6 +70,11 @@ def test_what_is_no_table_is_refused_and_nothing_of_it_runs(tmp_path: Path):
         with pytest.raises(ValueError, match=r"it asks for .* which no table needs"):
             read_frame(lzma.compress(pickle.dumps(Call(function, arguments))))
     assert not proof.exists()
+    changed = b"\x80\x02cpandas.core.frame\nDataFrame\nN}X\x05\x00\x00\x00stateK*s\x86b."
+    huge = b"\x80\x05\x96" + (1 << 62).to_bytes(8, "little") + b"."
+    for crafted in (changed, huge):
+        with pytest.raises(ValueError, match=r"it sets state of a class|not a pickled table"):
+            read_frame(lzma.compress(crafted))
     whole = lzma.compress(pickle.dumps([1, 2]))
     for damaged in (b"", b"words", whole[:-9], whole, lzma.compress(b"."), lzma.compress(pickle.dumps(None)[:-1])):
         with pytest.raises(ValueError, match="not a pickled table"):

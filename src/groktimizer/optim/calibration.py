@@ -24,6 +24,7 @@ SAFETY = 0.25  # of 4 / sharpness, the stability limit of heavy ball at momentum
 EVERY = 20
 FIRST, LATER = 20, 3
 GROWTH = 1.3
+SHORT = 1e-2  # step of a finish whose loss has no curvature to be found
 REACH = 1e-3  # length of a probe, in units of the parameters' norm
 
 Groups = list[dict[str, Any]]
@@ -58,7 +59,7 @@ def parts(groups: Groups, state: store.State, control: Control, scope: Scope) ->
     reach = control.probe_reach
     direction: Tensor | float = 0.0
     theta: Tensor | float = 0.0
-    held = _held(groups)
+    held = _held(groups, control)
     for param in _moving(groups):
         share = scope.share(param)
         if control.probes_left:
@@ -105,13 +106,13 @@ def refresh(
     Returns:
         Whether this step went into a probe, so that no update is due.
     """
-    params, held = _moving(groups), _held(groups)
+    params, held = _moving(groups), _held(groups, control)
     along, size = (math.sqrt(max(value, 0.0)) for value in squares)
     if control.probes_left:
         _finish_probe(params, state, control, along, held)
         return True
     count = LATER if _known(control) else FIRST
-    reach = REACH * max(size, 1e-12)
+    reach = REACH * (size or 1.0)  # from zeros by the length itself
     for param in params:
         heading = store.use(state[param], param, store.DIRECTION)
         local(heading).copy_(_heading(param, state, held, known=_known(control)) / (along or 1.0))
@@ -132,9 +133,12 @@ def _known(control: Control) -> bool:
     return not math.isnan(control.curvature)
 
 
-def _held(groups: Groups) -> set[int]:
-    """Ids of the tensors whose zeros are a proximal map's."""
-    return {id(param) for group in groups if not isinstance(group["penalty"], L2) for param in group["params"]}
+def _held(groups: Groups, control: Control) -> set[int]:
+    """Ids of the tensors whose zeros are a proximal map's: those of the finish, which no run begins with."""
+    if control.finish_step < 0:
+        return set()
+    pulled = [group for group in groups if not isinstance(group["penalty"], L2) and group["weight_decay"] != 0.0]
+    return {id(param) for group in pulled for param in group["params"]}
 
 
 def _heading(param: Tensor, state: store.State, held: set[int], *, known: bool) -> Tensor:
@@ -160,6 +164,8 @@ def _cut(param: Tensor, direction: Tensor, held: set[int]) -> Tensor:
 
 def _adopt(control: Control, sharpness: float) -> None:
     if not 0.0 < sharpness < math.inf:
+        if control.finish_step >= 0 and not _known(control):  # a loss of straight pieces: short steps, not none
+            control.calibrated, control.curvature = SHORT, 0.0
         return  # a flat or broken probe says nothing: the step stays, and the next calibration comes soon
     target = SAFETY * 4.0 / sharpness
     control.calibrated = min(target, GROWTH * control.calibrated) if _known(control) else target

@@ -70,6 +70,7 @@ def numbers(group: dict[str, Any], control: Control, reference: float) -> tuple[
 
 
 LATE = 12.0  # units of damped time after which a proximal penalty goes over; at 2 l1 loses modular addition
+COOLED = 0.25  # of lr, from which on those units are too long to wait for
 LISTS = 3  # parameters, gradients and velocities; in the adaptive metric second moments too
 
 
@@ -172,7 +173,9 @@ def constrain(groups: list[dict[str, Any]], control: Control, settings: Settings
     lr = float(numbers(groups[0], control, reference)[0])
     decays = any(isinstance(group["penalty"], L2) and group["weight_decay"] for group in groups)
     cap = 0.25 / lr if lr > 0.0 and decays else math.inf  # a proximal map is stable whatever its weight
-    rate = math.sqrt(lr * reference) if decays or settings.adaptive else settings.rule.pace
+    rate = math.sqrt(lr * reference)
+    if lr > 0.0 and not decays and not settings.adaptive:
+        rate = settings.rule.pace  # weights under a proximal map follow at once; those of a paused schedule do not
     constraint.constrain(control, loss, level, rate, settings.rule, cap=cap)
 
 
@@ -194,7 +197,8 @@ def finish(
     """
     if not control.returned or noise.noisy(control.noise) or not settings.finishes(groups):
         return
-    if proximal.due(groups) and control.damped_time < LATE:
+    pulled = any(not isinstance(group["penalty"], L2) and group["weight_decay"] != 0.0 for group in groups)
+    if pulled and control.damped_time < LATE and control.lr_scale > COOLED:
         return  # no excursion: the loss may not leave the level at all, and h falls in the adaptive metric
     nominal = max(float(group["weight_decay"]) for group in groups)
     pull, squared = along(groups, scope)
