@@ -297,3 +297,70 @@ def test_a_dtensor_takes_the_steps_of_a_tensor(name: str, metric: str, tmp_path:
         assert not torch.equal(plain, values)
     finally:
         dist.destroy_process_group()
+
+
+# ------------------------------------------------------------------ the finish
+def observed(opt: GROKtimizer, loss: Tensor) -> dict[str, Any]:
+    opt.zero_grad()
+    loss.backward()
+    opt.observe(loss)
+    opt.step()
+    return opt.state_dict()["param_groups"][0]["control"]
+
+
+def denoise(seed: int = 0) -> tuple[nn.Parameter, Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    start, target = (torch.randn(12, 10, generator=source, dtype=torch.float64) for _ in range(2))
+    return nn.Parameter(start), target
+
+
+def test_a_pause_neither_hastens_the_finish_nor_moves_the_weight_of_the_penalty() -> None:
+    theta, target = denoise()
+    opt, known = GROKtimizer([theta], penalty=L1()), {"damped_time": 0.0, "finish_step": -1}
+    found = opt.param_groups[0]["lr"]
+    while known["damped_time"] < 6.0:
+        known = observed(opt, 0.5 * (theta - target).square().mean())
+    assert known["returned"]
+    opt.param_groups[0]["lr"] = 0.0
+    assert observed(opt, 0.5 * (theta - target).square().mean())["finish_step"] < 0
+    opt.param_groups[0]["lr"] = found
+    for _ in range(400):
+        known = observed(opt, 0.5 * (theta - target).square().mean())
+    assert known["finish_step"] > 0
+    opt.param_groups[0]["lr"] = 0.0
+    paused = [observed(opt, 0.5 * (theta - target).square().mean())["decay_scale"] for _ in range(50)]
+    assert paused[-1] == paused[0]
+
+
+def test_a_proximal_group_without_weight_is_not_waited_for() -> None:
+    features, teacher = draw()
+    theta = nn.Parameter(0.1 * torch.randn(UNKNOWNS, generator=torch.Generator().manual_seed(1)).double())
+    free = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    opt = GROKtimizer([{"params": [theta]}, {"params": [free], "penalty": L1(), "weight_decay": 0.0}])
+    known: dict[str, Any] = {"damped_time": 0.0, "finish_step": -1}
+    while known["finish_step"] < 0 and known["damped_time"] < 11.0:
+        known = observed(opt, (features @ (theta - teacher)).square().mean() + 0.0 * free.sum())
+    assert known["finish_step"] > 0
+
+
+def test_a_finish_whose_loss_has_no_curvature_goes_on() -> None:
+    """A hinge is made of straight pieces: its gradient does not change along a short probe."""
+    source = torch.Generator().manual_seed(0)
+    features, signs = torch.randn(30, 60, generator=source), torch.sign(torch.randn(30, generator=source))
+    theta = nn.Parameter(0.1 * torch.randn(60, generator=source))
+    opt, norms, known = GROKtimizer([theta]), [], {"finish_step": -1}
+    for _ in range(400):
+        known = observed(opt, (1.0 - signs * (features @ theta)).clamp(min=0.0).mean())
+        norms.append(float(theta.detach().norm()))
+    assert 0 < known["finish_step"] < 200
+    assert norms[-1] < 0.99 * norms[known["finish_step"]]
+
+
+def test_a_curvature_is_found_from_zeros_by_short_steps() -> None:
+    features, teacher = draw()
+    theta = nn.Parameter(torch.zeros(UNKNOWNS, dtype=torch.float64))
+    opt = GROKtimizer([theta], metric="euclidean", penalty=L1(), interpolation=INF)
+    known: dict[str, Any] = {}
+    for _ in range(25):
+        known = observed(opt, 0.5 * (features @ (theta - teacher)).square().sum())
+    assert known["curvature"] == pytest.approx(float(torch.linalg.eigvalsh(features.T @ features)[-1]), rel=0.1)
