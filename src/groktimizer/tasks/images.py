@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from groktimizer.data import standardise
 from groktimizer.ground.checks import at_least_one, fraction, part, positive, word
 from groktimizer.ground.errors import UserError
 from groktimizer.models import MLP
@@ -103,6 +104,26 @@ class ImageTask(Task):
         """
         sizes = (self.pixels, self.width, self.classes)
         return MLP(sizes, self.init_scale, generator=generator(seed, "init"), dtype=dtype)
+
+    def divide(
+        self, images: Tensor, classes: Tensor, seed: int, dtype: torch.dtype, device: str | torch.device
+    ) -> Problem:
+        """Split the images, standardise pixels on the training part, and assemble the problem.
+
+        Args:
+            images: All of them, shape (samples, pixels).
+            classes: Theirs, shape (samples,).
+            seed: Seed of the run.
+            dtype: Type of parameters and pixels.
+            device: Where network and data are put.
+
+        Returns:
+            The problem.
+        """
+        rows, others = self.split(seed)
+        inputs, held_out = standardise(images[rows], images[others])
+        train, test = Batch(inputs, classes[rows]), Batch(held_out, classes[others])
+        return self.assemble(train, test, seed, dtype, device)
 
     def assemble(self, train: Batch, test: Batch, seed: int, dtype: torch.dtype, device: str | torch.device) -> Problem:
         """Draw network and wrong labels and put everything in its place.

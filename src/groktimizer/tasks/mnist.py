@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from typing_extensions import override
 
-from groktimizer.data import TABLES, load, standardise
+from groktimizer.data import TABLES, load
 from groktimizer.tasks.images import PART_OF_REFERENCE, ImageTask
-from groktimizer.tasks.problem import Batch, Problem
+from groktimizer.tasks.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,4 @@ class MnistTask(ImageTask):
     @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         images, digits = load("mnist-5k")
-        rows, others = self.split(seed)
-        inputs, held_out = standardise(images[rows], images[others])
-        train, test = Batch(inputs, digits[rows]), Batch(held_out, digits[others])
-        return self.assemble(train, test, seed, dtype, device)
+        return self.divide(images, digits, seed, dtype, device)

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from groktimizer.data import standardise
 from groktimizer.ground.extras import require
 from groktimizer.tasks.images import PART_OF_REFERENCE, ImageTask
-from groktimizer.tasks.problem import Batch, Problem
+from groktimizer.tasks.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,7 @@ class Mnist1dTask(ImageTask):
     @override
     def build(self, seed: int, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Problem:
         signals, digits = _signals()
-        rows, others = self.split(seed)
-        inputs, held_out = standardise(signals[rows], signals[others])
-        train, test = Batch(inputs, digits[rows]), Batch(held_out, digits[others])
-        return self.assemble(train, test, seed, dtype, device)
+        return self.divide(signals, digits, seed, dtype, device)
 
 
 @cache
