@@ -172,8 +172,14 @@ def test_sixty_losses_say_whether_phase_one_still_falls() -> None:
     assert scales == [1.0, 0.5]
 
 
+@pytest.mark.parametrize(("losses", "ends"), [(noise.KNOWN - 1, False), (noise.KNOWN, True)])
+def test_a_window_ends_early_once_it_is_known_what_a_bad_sample_adds(losses: int, ends: bool) -> None:
+    memory = flat(losses=losses, early=4 * 2.3, tests=50, turning=0.9, jump=0.01, count=30, total=30 * 0.04, peak=0.05)
+    assert noise.full(memory) is ends
+
+
 def test_how_phase_two_begins() -> None:
     state = Control("adaptive", anneal_scale=0.25)
     constraint.enter(state, RULE)
-    assert (state.decay_scale, state.lr_scale) == (0.125, 0.125 * 0.0625)
+    assert (state.decay_scale, state.lr_scale) == (0.25, 0.0625)
     assert [constraint.fresh(metric).decay_scale for metric in ("adaptive", "euclidean")] == [1.0, 1e-4]

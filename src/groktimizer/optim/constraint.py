@@ -81,7 +81,6 @@ RULES = {
 }
 
 UNMOVED = 0.1  # relative distance from the start within which the loss has not begun to fall
-WEAKER = 1.5  # power of phase 1's annealed share by which decay starts smaller, found on digits
 SHRINK, SMALLEST = 0.5, 1.0 / 12.0  # of phase 1's step: by how much, and down to which (Adam's usual 1e-3)
 
 
@@ -129,9 +128,8 @@ def anneal(state: Control, loss: float, *, shortens: bool = True) -> None:
 def enter(state: Control, rule: Rule) -> None:
     """Set lr and decay that phase 2 begins with, from what noise has left of phase 1's step.
 
-    Noise makes ``g / sqrt(n)`` small in the mean and leaves decay as it is, so decay starts smaller too. The velocity
-    makes ``lr / (1 - momentum)`` of a force, about ``sqrt(lr / decay) / 2``: that takes the annealed share, so lr takes
-    its square times the share of decay.
+    Noise makes ``g / sqrt(n)`` small in the mean and leaves decay as it is, so decay starts smaller too: it takes the
+    annealed share, and lr the square of it.
 
     Args:
         state: The control numbers, changed in place.
@@ -166,8 +164,7 @@ def inherited(state: Control, rule: Rule) -> tuple[float, float]:
         ``lr_scale`` and ``decay_scale``.
     """
     share = state.anneal_scale if rule.inherits else 1.0
-    decay = rule.start * share**WEAKER
-    return share**2 * decay / rule.start, decay
+    return share**2, rule.start * share
 
 
 def constrain(state: Control, loss: float, level: float, rate: float, rule: Rule, *, cap: float) -> None:

@@ -281,7 +281,7 @@ def full(state: Noise, shortest: int = SHORTEST) -> bool:
     count = state.count
     if count < shortest:
         return False
-    return count >= LONGEST * state.losses + shortest or uncertainty(state, start(state)) <= PRECISE * mean(state)
+    return count >= LONGEST * state.losses + shortest or uncertainty(state, bad(state)) <= PRECISE * mean(state)
 
 
 def restart(state: Noise) -> None:
