@@ -157,7 +157,7 @@ def page(known: Mapping[tuple[str, str, int], float | None], command: str) -> st
     lines += [
         f"{SEEDS} seeds a cell: the median of settled steps of 1,000, with the number of seeds that settled if not",
         "all did, or of the test accuracy or norm gap after 1,000; in parentheses the 95 % interval of the median",
-        "difference to the whole default.",
+        "difference to the whole default. A gap far below 1 is a network that has collapsed.",
         "",
     ]
     lines += [f"    {command}", ""]

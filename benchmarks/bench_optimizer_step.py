@@ -1,23 +1,34 @@
 """One step with default arguments against PyTorch's own, on the parameter sets that the kernels differ most on.
 
-The adaptive step is timed once numba is loaded, as it is in a run that is long enough to pay for it. The ratio is the
-median over interleaved rounds, on one thread; gradients stay fixed, so a step is all there is to time.
+The adaptive step is timed once numba is loaded, or a row compiled, as in a run that is long enough to pay for it. The
+ratio is the median over interleaved rounds, on one thread; gradients stay fixed, so a step is all there is to time. On
+a GPU (`measuring`) the host may wait for it only where a loss is read.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from measuring import SHAPES, Ratio, Table, interleaved, parameters
+from measuring import DEVICE, SHAPES, Ratio, Table, interleaved, parameters
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.profiler import ProfilerActivity, profile
 from typing_extensions import override
 
 from groktimizer import GROKtimizer
-from groktimizer.optim import updates
+from groktimizer.optim import losses, updates
 
 LR, DECAY = 1e-3, 1e-2
 FOREVER = float("inf")  # interpolation level: phase 2 from the first step on
+
+WAITING: dict[str, dict[str, Any]] = {
+    "phase 1": {"interpolation": 1e-9},
+    "adaptive": {},
+    "adaptive compiled": {"compiled": True},
+    "euclidean": {"metric": "euclidean"},
+}
+WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaMemcpy")  # the profiler itself waits for the device
 
 Make = Callable[[list[torch.Tensor]], Optimizer]
 
@@ -79,8 +90,9 @@ DUELS: list[tuple[str, Make, Make, float, float]] = [
 
 
 @pytest.fixture(autouse=True)
-def numba_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def compilers_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(updates, "PAYS", 0.0)
+    monkeypatch.setattr(updates, "PAYS_ON_DEVICE", 0.0)
 
 
 @pytest.mark.filterwarnings("ignore:GROKtimizer. never interpolated")
@@ -104,3 +116,23 @@ def test_step(
     limit = small if shapes.startswith("5 ") else target
     table.add(Ratio(f"{name}, {shapes} ({seconds * 1e6:.0f} us)", ratio, limit))
     assert all(p.isfinite().all() for group in mine.param_groups for p in group["params"])
+
+
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="GROKTIMIZER_BENCH_DEVICE is no GPU")
+@pytest.mark.filterwarnings("ignore:GROKtimizer. never interpolated")
+@pytest.mark.parametrize("kind", WAITING)
+def test_how_often_the_host_waits(table: Table, kind: str):
+    options = {"lr": LR, "weight_decay": DECAY, "interpolation": FOREVER} | WAITING[kind]  # no curvature is measured
+    opt = GROKtimizer(parameters(SHAPES["5 tensors of the MLP"]), **options)
+    loss = torch.ones((), device=DEVICE)
+    for _ in range(2 * losses.DEVICE_POLL):
+        opt.observe(loss)
+        opt.step()
+    steps = 10 * losses.DEVICE_POLL
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
+        for _ in range(steps):
+            opt.observe(loss)
+            opt.step()
+    waits = sum(event.count for event in found.key_averages() if event.key in WAITS)
+    table.add(Ratio(f"{kind}: waits for the GPU, a step", waits / steps, 1 / losses.DEVICE_POLL, ""))
+    assert waits <= steps / losses.DEVICE_POLL

@@ -1,6 +1,10 @@
-"""How two programs are timed against each other here: in one process, turn by turn, on one thread."""
+"""How two programs are timed against each other here: in one process, turn by turn, on one thread.
+
+Tensors are float32 on the CPU, or what GROKTIMIZER_BENCH_DEVICE and GROKTIMIZER_BENCH_DTYPE say.
+"""
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+DEVICE = torch.device(os.environ.get("GROKTIMIZER_BENCH_DEVICE", "cpu"))
+DTYPE: torch.dtype = getattr(torch, os.environ.get("GROKTIMIZER_BENCH_DTYPE", "float32"))
 SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "5 tensors of the MLP": ((97, 128), (128, 128), (128,), (97, 128), (97,)),
     "400 tensors 64x64": ((64, 64),) * 400,
@@ -49,10 +55,12 @@ class Table:
 
 
 def seconds_of(call: Callable[[], object], repeats: int) -> float:
-    """Seconds per call over `repeats` calls in a row."""
+    """Seconds per call over `repeats` calls in a row, until a GPU has done them."""
     start = time.perf_counter()
     for _ in range(repeats):
         call()
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
     return (time.perf_counter() - start) / repeats
 
 
@@ -91,8 +99,8 @@ def parameters(shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     made: list[Tensor] = []
     for shape in shapes:
-        param = torch.randn(shape, generator=generator).mul_(0.1).requires_grad_()
-        param.grad = torch.randn(shape, generator=generator).mul_(0.01)
+        param = torch.randn(shape, generator=generator).mul_(0.1).to(DEVICE, DTYPE).requires_grad_()
+        param.grad = torch.randn(shape, generator=generator).mul_(0.01).to(DEVICE, DTYPE)
         made.append(param)
     return made
 

@@ -21,6 +21,8 @@ JUDGES = [str(file) for file in sorted(TESTS.glob("test_optim_numbers*.py"))]
 EXEMPT = {
     "BLOCK": "elements in a block: speed alone",
     "CHUNK": "tensors in a compiled call: speed alone",
+    "LARGE": "entries of a tensor that is compiled for: speed alone",
+    "PAYS_ON_DEVICE": "entries moved before that: speed alone",
     "PAYS": "entries moved before numba is loaded: speed alone",
     "THREAD": "entries of a thread: speed alone",
     "VERSION": "of a format, not of a run",

@@ -14,7 +14,7 @@ from torch.optim import Adam, Optimizer
 from typing_extensions import override
 
 from groktimizer.ground.errors import UserError
-from groktimizer.optim.updates import on_host
+from groktimizer.optim.updates import PLAIN, flat
 
 Groups: TypeAlias = list[dict[str, Any]]
 # Pairs, in a list that is never empty: torch.distributed.checkpoint makes keys of a dict's keys, which here may change.
@@ -264,7 +264,7 @@ def _keeps_state_as_torch_does(kind: type[Optimizer]) -> bool:
 
 
 def lanes(group: dict[str, Any], scales: list[float], state: dict[Any, Any]) -> Groups:
-    """Split a group of the default base into groups of tensors that share a step size, on the fused kernel on a CPU.
+    """Split a group of the default base into groups of tensors that share a step size, fused where that is possible.
 
     Args:
         group: One of the base's groups.
@@ -283,9 +283,20 @@ def lanes(group: dict[str, Any], scales: list[float], state: dict[Any, Any]) -> 
         if fused is None:
             grads = [param.grad for param in params if param.grad is not None]
             held = [state.get(param, {}).get(name) for param in params for name in ADAM]
-            fused = on_host(params, grads, [moment for moment in held if moment is not None]) or None
+            columns = params, grads, [moment for moment in held if moment is not None]
+            fused = (PLAIN.issuperset(map(type, params)) and flat(*columns)) or None
+        if fused:
+            _count_there(params, state)
         found.append({**group, "params": params, "lr": group["lr"] * scale, "fused": fused})
     return found
+
+
+def _count_there(params: list[Tensor], state: dict[Any, Any]) -> None:
+    """Move counts of steps to the parameters' device, where the fused kernel counts."""
+    for param in params:
+        count = state.get(param, {}).get("step")
+        if count is not None and count.device != param.device:
+            state[param]["step"] = count.to(param.device)
 
 
 def second_moments(base: Optimizer, params: list[Tensor]) -> tuple[dict[int, Tensor], int, float | None]:

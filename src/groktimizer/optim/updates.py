@@ -13,8 +13,11 @@ tensors, over one tensor in place, and without anything in place for the compile
 # torch._foreach_* are the documented way to one kernel over many tensors; their names are private all the same.
 # pyright: reportPrivateUsage=false, reportPrivateImportUsage=false
 
+import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from operator import attrgetter
 from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
@@ -41,6 +44,7 @@ class Scalars(NamedTuple):
 
 FUSED = ("cpu", "cuda")  # where PyTorch has fused kernels
 EXACT = {torch.float32, torch.float64}
+ON_CUDA = EXACT | {torch.float16, torch.bfloat16}
 _CONTIGUOUS, _TYPE, _DEVICE = torch.Tensor.is_contiguous, attrgetter("dtype"), attrgetter("device")
 
 
@@ -51,14 +55,16 @@ def flat(*columns: Iterable[Tensor]) -> bool:
         columns: Parameters, gradients, state.
 
     Returns:
-        True if all are contiguous, of one type of 32 or 64 bits, on a device for which PyTorch has such kernels.
+        True if all are contiguous, of one type of 32 or 64 bits (on CUDA of 16 too), on a device for which PyTorch has
+        such kernels.
     """
     tensors = [tensor for column in columns for tensor in column]
+    kinds = {device.type for device in set(map(_DEVICE, tensors))}
     return (
         all(map(_CONTIGUOUS, tensors))
         and len(types := set(map(_TYPE, tensors))) <= 1
-        and types <= EXACT
-        and all(device.type in FUSED for device in set(map(_DEVICE, tensors)))
+        and types <= (ON_CUDA if kinds == {"cuda"} else EXACT)
+        and kinds.issubset(FUSED)
     )
 
 
@@ -102,7 +108,7 @@ def euclidean_step(
             asks for another.
     """
     if fused is None and foreach is None:
-        fused = not isinstance(lr, Tensor) and flat(params, grads)
+        fused = (not isinstance(lr, Tensor) and flat(params, grads)) or None
     sgd(
         params,
         grads,
@@ -165,6 +171,7 @@ def _advance(param: Tensor, grad: Tensor, velocity: Tensor, moment: Tensor, scal
     param.add_(velocity, alpha=-scalars.lr)
 
 
+Operands: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]  # parameter, gradient, velocity, second moment
 BLOCK = 1 << 16  # elements; the operands of a block this long stay in a core's second-level cache
 
 
@@ -172,16 +179,21 @@ def adaptive_blocked(
     params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
 ) -> None:
     """`adaptive_step` for a CPU: large contiguous tensors in blocks that stay in the cache, the others by foreach."""
-    small: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    for operands in zip(params, grads, velocities, moments, strict=True):
+    for operands in _apart(params, grads, velocities, moments, scalars=scalars, longest=BLOCK):
+        for theta, g, b, n in zip(*(tensor.view(-1).split(BLOCK) for tensor in operands), strict=True):
+            _advance(theta, g, b, n, scalars)
+
+
+def _apart(*columns: list[Tensor], scalars: Scalars, longest: int) -> Iterator[Operands]:
+    """Contiguous tensors of more than `longest` entries, one at a time; the others take their step by foreach."""
+    small: list[Operands] = []
+    for operands in zip(*columns, strict=True):
         if (
             type(operands[0]) in PLAIN  # a sharded DTensor has no flat view
-            and operands[0].numel() > BLOCK
+            and operands[0].numel() > longest
             and all(tensor.is_contiguous() for tensor in operands)
         ):
-            for block in zip(*(tensor.view(-1).split(BLOCK) for tensor in operands), strict=True):
-                theta, g, b, n = block
-                _advance(theta, g, b, n, scalars)
+            yield operands
         else:
             small.append(operands)
     if small:
@@ -241,8 +253,7 @@ def adaptive_compiled(
             -1.0 if scalars.maximize else 1.0,
         ],
         dtype=torch.float64 if params[0].dtype == torch.float64 else torch.float32,
-        device=params[0].device,
-    )
+    ).to(params[0].device, non_blocking=True)  # the host does not wait for the copy
     for start in range(0, len(params), CHUNK):
         columns = [column[start : start + CHUNK] for column in (params, grads, velocities, moments)]
         everything = [*columns[0], *columns[1], *columns[2], *columns[3]]
@@ -253,6 +264,26 @@ def adaptive_compiled(
             tuple([each.dtype for each in everything]),
         )
         _compiled(layout)(*columns, numbers)
+
+
+LARGE = 1 << 19  # entries from which one pass over memory saves a GPU more than a compiled call costs the host
+PAYS_ON_DEVICE = 2e11  # entries, times the steps they have moved, from which on the seconds of compiling have paid
+
+
+def adaptive_on_device(
+    params: list[Tensor], grads: list[Tensor], velocities: list[Tensor], moments: list[Tensor], scalars: Scalars
+) -> None:
+    """`adaptive_step` for a GPU with a compiler: large tensors in one pass over memory, the others by foreach."""
+    if large := list(_apart(params, grads, velocities, moments, scalars=scalars, longest=LARGE)):
+        thetas, gs, bs, ns = (list(column) for column in zip(*large, strict=True))
+        adaptive_compiled(thetas, gs, bs, ns, scalars)
+
+
+@cache
+def _compiles() -> bool:
+    """Whether what PyTorch compiles for a GPU with is there: triton, and a C compiler, which it calls."""
+    own = os.environ.get("CC")
+    return find_spec("triton") is not None and any(map(shutil.which, [own] if own else ["gcc", "clang", "cc"]))
 
 
 PAYS = 1e8  # entries, times the steps they have moved, from which on the second that numba takes to load has paid
@@ -298,9 +329,9 @@ def choose(*, foreach: bool | None, compiled: bool, device: torch.device, moved:
         return adaptive_compiled
     if foreach is None and device.type == "cpu":
         return adaptive_native if moved >= PAYS and _numba() else adaptive_blocked
-    if foreach is None:
-        return adaptive_step
-    return adaptive_step if foreach else adaptive_loop
+    if foreach is None and device.type == "cuda" and moved >= PAYS_ON_DEVICE and _compiles():
+        return adaptive_on_device
+    return adaptive_loop if foreach is False else adaptive_step
 
 
 def lanes(
