@@ -1,0 +1,186 @@
+"""One network along a path of levels: to interpolation, then to the least norm at a training loss that is let rise."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from groktimizer.estimators.table import Array, Table
+from groktimizer.models import MLP
+from groktimizer.optim import GROKtimizer, LossBelow, param_groups
+from groktimizer.penalties import L1, L2, GroupL1, Penalty
+
+LOOKS, RESTS = 20, 0.002  # steps between two looks at the penalised norm, and what counts as resting
+NEAR = (0.8, 1.1)  # of the level: the loss has come to it
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is trained, and how long.
+
+    Attributes:
+        hidden: Widths of the hidden layers.
+        penalty: A name of `FIRST_LAYER`; it is on the first layer, the others have the l2 norm.
+        classes: Whether targets are classes (cross-entropy) or numbers (squared error).
+        steps: Steps at each level, at most.
+        batch: Rows of a step; None is all.
+        device: Where it is trained.
+    """
+
+    hidden: tuple[int, ...]
+    penalty: str
+    classes: bool
+    steps: int
+    batch: int | None
+    device: str
+
+
+FIRST_LAYER: dict[str, Penalty] = {"l2": L2(), "l1": L1(), "group": GroupL1("columns")}
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A network on the path.
+
+    Attributes:
+        level: Training loss that was aimed at, in units of what outputs of zero lose.
+        loss: Training loss that was reached, same units.
+        reached: Whether the training loss came down to the level.
+        steps: Steps since the stop before.
+        layers: Weight and bias of each layer.
+        norm: l2 norm of all weights.
+        losses: Training loss of each step, same units.
+        status: What the optimizer says.
+    """
+
+    level: float
+    loss: float
+    reached: bool
+    steps: int
+    layers: list[tuple[Array, Array]]
+    norm: float
+    losses: list[float]
+    status: str
+
+
+def outputs(layers: Sequence[tuple[Array, Array]], inputs: Array) -> Array:
+    """What a network says, in NumPy.
+
+    Args:
+        layers: Weight and bias of each.
+        inputs: Shape (n, p).
+
+    Returns:
+        Shape (n, k).
+    """
+    hidden = inputs
+    for weight, bias in layers[:-1]:
+        hidden = np.maximum(hidden @ weight.T + bias, 0.0)
+    weight, bias = layers[-1]
+    return hidden @ weight.T + bias
+
+
+def follow(table: Table, shape: Shape, levels: Sequence[float], *, seed: int, columns: int) -> Iterator[Stop]:
+    """Fit, and stop at each level.
+
+    Args:
+        table: Mapped rows; numbers to be met have mean 0 and variance 1.
+        shape: The network.
+        levels: Rising, in units of what outputs of zero lose (ln k, or a half).
+        seed: Of the initial weights and of batches.
+        columns: How many columns the rows had before they were mapped: initial weights are as small as theirs.
+
+    Yields:
+        The network at each level; the first one has the smallest loss.
+    """
+    width = table.targets.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    model = MLP((table.inputs.shape[1], *shape.hidden, width), generator=generator)
+    with torch.no_grad():
+        for param in model.layers[0].parameters():
+            param.mul_(math.sqrt(table.inputs.shape[1] / columns))
+    model.to(shape.device)
+    data = tuple(torch.tensor(part, dtype=torch.float32, device=shape.device) for part in table)
+    unit = math.log(width) if shape.classes else 0.5
+
+    def loss(rows: Tensor | None) -> Tensor:
+        inputs, targets, weights = data if rows is None else (part[rows] for part in data)
+        return _loss(model(inputs), targets, weights, classes=shape.classes) / unit
+
+    def epoch() -> Iterator[Tensor | None]:
+        return _batches(len(data[0]), shape.batch, generator)
+
+    for position, level in enumerate(levels):
+        # Later on the loss is below the level from the start, so that phase 2 begins with the first step.
+        opt = GROKtimizer(
+            _groups(model, shape.penalty),
+            interpolation=LossBelow(absolute=level, smoothing=0.0, patience=1) if position else level,
+            metric="euclidean" if position else "adaptive",
+        )
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="GROKtimizer: ")  # the estimator says what was not reached
+            losses = _descend(model, opt, loss, level, shape.steps, epoch)
+        layers = [(_plain(layer.weight), _plain(layer.bias)) for layer in model.layers]
+        yield Stop(level, losses[-1], opt.phase == 2, len(losses), layers, _norm(model), losses, opt.status)
+
+
+def _descend(
+    model: nn.Module,
+    opt: GROKtimizer,
+    loss: Callable[[Tensor | None], Tensor],
+    level: float,
+    steps: int,
+    epoch: Callable[[], Iterator[Tensor | None]],
+) -> list[float]:
+    """Train until the norm rests while the loss is at the level; the losses."""
+    losses, norm, looked = list[float](), math.inf, 0
+    while len(losses) < steps:
+        for rows in epoch():
+            opt.zero_grad()
+            value = loss(rows)
+            value.backward()
+            opt.observe(value)
+            opt.step()
+            losses.append(float(value.detach()))
+        if len(losses) >= looked + LOOKS:
+            looked, before, norm = len(losses), norm, _norm(model)
+            near = NEAR[0] * level < losses[-1] < NEAR[1] * level
+            if opt.phase == 2 and near and abs(norm - before) < RESTS * norm:
+                break
+    return losses
+
+
+def _plain(param: Any) -> Array:
+    return param.detach().cpu().double().numpy().copy()
+
+
+def _groups(model: MLP, penalty: str) -> list[dict[str, Any]]:
+    groups = param_groups(model)
+    if penalty == "l2":
+        return groups
+    weight = next(model.layers[0].parameters())
+    others = [param for param in groups[0]["params"] if param is not weight]
+    return [{"params": [weight], "penalty": FIRST_LAYER[penalty]}, {**groups[0], "params": others}, *groups[1:]]
+
+
+def _batches(rows: int, size: int | None, generator: torch.Generator) -> Iterator[Tensor | None]:
+    if size is None or size >= rows:
+        yield None
+        return
+    yield from torch.randperm(rows, generator=generator).split(size)
+
+
+def _loss(found: Tensor, targets: Tensor, weights: Tensor, *, classes: bool) -> Tensor:
+    each = -(targets * torch.log_softmax(found, 1)).sum(1) if classes else 0.5 * (found - targets).square().mean(1)
+    return (weights * each).mean()
+
+
+@torch.no_grad()
+def _norm(model: nn.Module) -> float:
+    return math.sqrt(sum(float(p.double().square().sum()) for p in model.parameters() if p.ndim > 1))

@@ -1,0 +1,284 @@
+"""The two estimators, as scikit-learn wants them."""
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,  # pyright: ignore[reportPrivateUsage] (the one that scikit-learn's guide names)
+    check_is_fitted,
+    validate_data,
+)
+from typing_extensions import override
+
+from groktimizer.estimators.choice import INTERPOLATE, LEVELS, Choice, choose, stops
+from groktimizer.estimators.path import FIRST_LAYER, Shape, outputs
+from groktimizer.estimators.table import Array, Table, merged
+from groktimizer.ground.errors import UserError
+
+WHOLE = 10_000  # rows up to which a step takes all of them
+BATCH = 1_000
+AUTO = "auto"
+
+
+class _Network(BaseEstimator):
+    """What both have in common."""
+
+    def __init__(
+        self,
+        hidden: "int | tuple[int, ...]" = 128,
+        *,
+        penalty: str = AUTO,
+        level: "str | float" = AUTO,
+        max_steps: int = 500,
+        n_init: int = 1,
+        batch_size: "str | int" = AUTO,
+        random_state: Any = None,
+        device: str = "cpu",
+    ) -> None:
+        self.hidden = hidden
+        self.penalty = penalty
+        self.level = level
+        self.max_steps = max_steps
+        self.n_init = n_init
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.device = device
+
+    def _shape(self, rows: int, *, classes: bool) -> Shape:
+        hidden = (self.hidden,) if isinstance(self.hidden, int | np.integer) else tuple(self.hidden)
+        for name, numbers in (("hidden", hidden), ("max_steps", (self.max_steps,)), ("n_init", (self.n_init,))):
+            if not all(_is_whole(number) for number in numbers):
+                raise UserError(f"{name}={getattr(self, name)!r}: expected whole numbers >= 1")
+        if self.penalty != AUTO and self.penalty not in FIRST_LAYER:
+            raise UserError(f"penalty={self.penalty!r}: expected one of 'auto', {', '.join(map(repr, FIRST_LAYER))}")
+        if self.batch_size != AUTO and not _is_whole(self.batch_size):
+            raise UserError(f"batch_size={self.batch_size!r}: expected 'auto' or a whole number >= 1")
+        if self.level not in (AUTO, "interpolate") and not (
+            isinstance(self.level, float | np.floating) and 0.0 < self.level < 1.0
+        ):
+            raise UserError(f"level={self.level!r}: expected 'auto', 'interpolate' or a number between 0 and 1")
+        batch = int(self.batch_size) if self.batch_size != AUTO else None if rows <= WHOLE else BATCH
+        return Shape(hidden, "l2", classes, self.max_steps, batch, self.device)
+
+    def _train(self, table: Table, *, classes: bool) -> None:
+        """Choose, fit, and keep the first layer for rows as they come."""
+        shape, columns = self._shape(len(table.inputs), classes=classes), table.inputs.shape[1]
+        draws = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=self.n_init)
+        wide = columns > len(table.inputs)
+        penalties = [self.penalty] if self.penalty != AUTO else ["l2", "l1"] if wide else ["l2"]
+        levels = LEVELS if self.level == AUTO else (INTERPOLATE if self.level == "interpolate" else float(self.level),)
+        choice = Choice(penalties[0], levels[0], 1.0, {})
+        if AUTO in (self.penalty, self.level):
+            choice = choose(table, shape, penalties, levels, int(draws[0]))
+        whole = Shape(shape.hidden, choice.penalty, classes, shape.steps, shape.batch, shape.device)
+        path = (
+            [level for level in levels if level <= choice.level] if choice.penalty == penalties[0] else [choice.level]
+        )
+        fits = [list(stops(table, whole, path, int(seed))) for seed in draws]
+        best = min(fits, key=lambda fit: (not fit[-1][0].reached, fit[-1][0].norm))
+        stop, turned = best[-1]
+        first, *others = stop.layers
+        layers = [turned.unfold(*first), *others]
+        if choice.penalty != "l2":
+            sizes = np.sqrt((first[0] ** 2).sum(0)) * (turned.scale > 0.0)
+            self.feature_importances_ = sizes / max(float(sizes.sum()), 1e-300)
+        self.coefs_ = [weight.T for weight, _ in layers]
+        self.intercepts_ = [bias for _, bias in layers]
+        self.penalty_, self.level_, self.temperature_ = choice.penalty, choice.level, choice.temperature
+        self.inner_scores_ = choice.scores
+        self.history_ = [loss for each, _ in best for loss in each.losses]
+        self.n_iter_ = len(self.history_)
+        self.interpolated_ = best[0][0].reached and path[0] <= INTERPOLATE
+        self.status_ = stop.status
+        if not stop.reached:
+            warnings.warn(
+                f"{type(self).__name__}: the training loss came to {stop.loss:.3g} of what outputs of zero lose, not "
+                f"to {stop.level:g}, in max_steps={self.max_steps}; raise max_steps, hidden or level",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _outputs(self, X: Any) -> Array:
+        check_is_fitted(self)
+        rows = _checked(self, X, dtype=(np.float64, np.float32), reset=False)
+        return outputs([(weight.T, bias) for weight, bias in zip(self.coefs_, self.intercepts_, strict=True)], rows)
+
+
+def _checked(owner: BaseEstimator, *data: Any, **options: Any) -> Any:
+    return validate_data(owner, *data, **options)  # whose annotations say str
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and bool(number >= 1)
+
+
+class GrokClassifier(ClassifierMixin, _Network):
+    """A ReLU network that interpolates and then has the least norm.
+
+    It is trained by `GROKtimizer`, untuned. Columns are standardised inside; equal rows count as one of their summed
+    weight, so a weight of 2 is a row that is there twice.
+
+    Args:
+        hidden: Width of the hidden layer, or widths of several.
+        penalty: What is least at the end, on the first layer: "l2", "l1" (few weights), "group" (few columns); the
+            other layers have the l2 norm. "auto": l2, or where there are more columns than rows what three inner folds
+            say of l2 and l1.
+        level: Training loss in units of that of constant outputs at which the penalty is minimised: a number in
+            (0, 1), "interpolate" (0.02), or "auto", which three inner folds choose between 0.02 and 0.4, on one path
+            along which the network goes on from level to level.
+        max_steps: Steps at each level, at most.
+        n_init: Initialisations; the one that ends with the least norm is kept.
+        batch_size: Rows of a step; "auto": all, up to 10,000, else 1,000.
+        class_weight: As elsewhere in scikit-learn: None, "balanced" or a dict.
+        random_state: Of the initial weights, folds and batches.
+        device: Where it is trained; predictions are NumPy.
+
+    Attributes:
+        classes_: Labels, shape (k,).
+        coefs_: Weights of each layer, shape (inputs, outputs), for columns as they come.
+        intercepts_: Biases of each layer.
+        penalty_, level_: What was chosen.
+        temperature_: What outputs are divided by for `predict_proba`, fitted on the inner folds; 1 without folds, and
+            probabilities are then those of a network that interpolates: too sure.
+        inner_scores_: Mean log-loss out of fold by penalty and level.
+        feature_importances_: Under "l1" and "group": the norms of the first layer's columns, standardised, of sum 1.
+        history_: Training loss of each step, in units of that of constant outputs.
+        n_iter_: Steps taken.
+        interpolated_: Whether the training loss came below 0.02 of that of constant outputs on the way.
+        status_: What the optimizer says.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> features, labels = load_iris(return_X_y=True)
+        >>> model = GrokClassifier(16, level="interpolate", random_state=0).fit(features[::3], labels[::3])
+        >>> model.score(features, labels) > 0.9
+        True
+    """
+
+    def __init__(
+        self,
+        hidden: "int | tuple[int, ...]" = 128,
+        *,
+        penalty: str = AUTO,
+        level: "str | float" = AUTO,
+        max_steps: int = 500,
+        n_init: int = 1,
+        batch_size: "str | int" = AUTO,
+        class_weight: Any = None,
+        random_state: Any = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(
+            hidden,
+            penalty=penalty,
+            level=level,
+            max_steps=max_steps,
+            n_init=n_init,
+            batch_size=batch_size,
+            random_state=random_state,
+            device=device,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit.
+
+        Args:
+            X: Shape (n, p).
+            y: Labels, shape (n,).
+            sample_weight: Shape (n,), >= 0.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: If there is one class only, or an argument is out of range.
+        """
+        rows, labels = _checked(self, X, y, dtype=(np.float64, np.float32))
+        check_classification_targets(labels)
+        weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+        if self.class_weight is not None:
+            weights = weights * compute_sample_weight(self.class_weight, labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        there = np.unique(codes[weights > 0.0])
+        if len(there) < 2:
+            raise ValueError(f"GrokClassifier needs at least two classes, the data have {len(there)} class")
+        table = merged(rows, np.eye(len(self.classes_))[codes], weights)
+        self._train(table, classes=True)
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of the classes, shape (n, k)."""
+        said = self._outputs(X)
+        said = said / self.temperature_
+        odds = np.exp(said - said.max(1, keepdims=True))
+        return odds / odds.sum(1, keepdims=True)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Their logarithms."""
+        return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any) -> Array:
+        """The likeliest labels, shape (n,)."""
+        said = self._outputs(X)  # first, so that an estimator that is not fitted says so
+        return self.classes_[said.argmax(1)]
+
+
+class GrokRegressor(RegressorMixin, _Network):
+    """A ReLU network that interpolates and then has the least norm.
+
+    As `GrokClassifier`, with squared errors of targets that are standardised inside; ``level`` is in units of half
+    their variance.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> features, target = load_diabetes(return_X_y=True)
+        >>> model = GrokRegressor(16, level=0.4, random_state=0).fit(features[:60], target[:60])
+        >>> model.score(features[60:], target[60:]) > 0.3
+        True
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit.
+
+        Args:
+            X: Shape (n, p).
+            y: Numbers, shape (n,) or (n, k).
+            sample_weight: Shape (n,), >= 0.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: If there are fewer than two rows, or an argument is out of range.
+        """
+        rows, target = _checked(
+            self, X, y, dtype=(np.float64, np.float32), multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+        self._flat = target.ndim == 1
+        table = merged(rows, target.reshape(len(rows), -1).astype(float), weights)
+        middle = np.average(table.targets, axis=0, weights=table.weights)
+        spread = np.sqrt(np.average((table.targets - middle) ** 2, axis=0, weights=table.weights))
+        scale = np.where(spread > 0.0, spread, 1.0)
+        self._train(table._replace(targets=(table.targets - middle) / scale), classes=False)
+        self.coefs_[-1] = self.coefs_[-1] * scale
+        self.intercepts_[-1] = self.intercepts_[-1] * scale + middle
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predictions, shape (n,) or (n, k) as the targets were."""
+        said = self._outputs(X)
+        return said[:, 0] if self._flat else said
+
+    @override
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
