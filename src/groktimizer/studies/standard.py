@@ -122,7 +122,7 @@ STANDARD = (
         "modular-addition",
         _TWO_LAYERS,
         1_500,
-        600,
+        330,
         every=20,
         tuned=MANY,
         defaults=DEFAULTS,
