@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -172,7 +173,7 @@ def best_weight_decay(ridge: Ridge) -> tuple[float, float]:
     values = [loss(value) for value in grid]
     place = int(np.argmin(values))
     ends = (grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)])
-    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10 * most})
+    found: Any = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10 * most})
     return (float(found.x), float(found.fun)) if found.fun < values[place] else (grid[place], values[place])
 
 
