@@ -295,7 +295,7 @@ def _count_there(params: list[Tensor], state: dict[Any, Any]) -> None:
     """Move counts of steps to the parameters' device, where the fused kernel counts."""
     for param in params:
         count = state.get(param, {}).get("step")
-        if count is not None and count.device != param.device:
+        if isinstance(count, Tensor) and count.device != param.device:
             state[param]["step"] = count.to(param.device)
 
 
