@@ -336,7 +336,7 @@ def test_phase_two_begins_in_time_and_fitted(name: str, size: int) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:GROKtimizer. the training loss left the interpolation level")
 def test_phase_two_costs_no_accuracy_and_wrong_labels_little() -> None:
-    """Within half a point of phase 1 alone, no rollback; on wrong labels, where seeds differ by 11, of AdamW within 2."""
+    """Within half a point of phase 1 alone, no rollback; of AdamW within two on wrong labels, where seeds differ."""
     from bench_minibatch import against_phase_one, mlp, wrong_labels
 
     found = [against_phase_one(lambda seed: mlp("digits", seed), 64, 60, seed) for seed in range(3)]
