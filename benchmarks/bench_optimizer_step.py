@@ -122,10 +122,8 @@ def test_step(
 @pytest.mark.filterwarnings("ignore:GROKtimizer. never interpolated")
 @pytest.mark.parametrize("kind", WAITING)
 def test_how_often_the_host_waits(table: Table, kind: str):
-    options: dict[str, Any] = {"lr": LR, "weight_decay": DECAY, "interpolation": FOREVER} | WAITING[
-        kind
-    ]  # no curvature is measured
-    opt = GROKtimizer(parameters(SHAPES["5 tensors of the MLP"]), **(options | WAITING[kind]))
+    given: dict[str, Any] = {"lr": LR, "weight_decay": DECAY, "interpolation": FOREVER}  # no curvature is measured
+    opt = GROKtimizer(parameters(SHAPES["5 tensors of the MLP"]), **(given | WAITING[kind]))
     loss = torch.ones((), device=DEVICE)
     for _ in range(2 * losses.DEVICE_POLL):
         opt.observe(loss)

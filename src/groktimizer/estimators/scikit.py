@@ -1,6 +1,7 @@
 """The two estimators, as scikit-learn wants them."""
 
 import warnings
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -76,7 +77,7 @@ class _Network(BaseEstimator):
         choice = Choice(penalties[0], levels[0], 1.0, {})
         if AUTO in (self.penalty, self.level):
             choice = choose(table, shape, penalties, levels, int(draws[0]))
-        whole = Shape(shape.hidden, choice.penalty, classes, shape.steps, shape.batch, shape.device)
+        whole = replace(shape, penalty=choice.penalty)
         path = (
             [level for level in levels if level <= choice.level] if choice.penalty == penalties[0] else [choice.level]
         )
