@@ -52,7 +52,7 @@ THEORY: Mapping[str, frozenset[str]] = {"clock": frozenset(), **dict.fromkeys(SI
 # What `import groktimizer` must not pull in beyond torch's own imports.
 HEAVY = frozenset(
     "pandas polars matplotlib ray sklearn pyarrow rich scipy yaml pytorch_optimizer lightning transformers numba "
-    "skglm accelerate peft".split()
+    "skglm accelerate peft curvlinops pytabkit scikit_posthocs seaborn skops".split()
 )
 
 
