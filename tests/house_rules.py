@@ -39,7 +39,8 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "report": "results measures",
         "estimators": "optim penalties models",
         "integrations": "optim measures",
-        "cli": "studies papers report sweeps results training peers penalties tasks data theory measures",
+        "benches": "estimators models data results measures",
+        "cli": "benches studies papers report sweeps results training peers penalties tasks data theory measures",
         "__init__": "ground optim penalties",
         "__main__": "cli",
     }.items()

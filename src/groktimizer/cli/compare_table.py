@@ -83,7 +83,7 @@ def publish(
         pictures.draw(record, picture.parent)
     finally:
         tell(content, {"picture": picture, "table": page, "record": store.path(record.identity)})
-    return 0 if not any(row["errors"] for panel in content["panels"] for row in panel["rows"]) else 1
+    return 0 if not any(row["errors"] for panel in content.get("panels", ()) for row in panel["rows"]) else 1
 
 
 def entries_of(arguments: argparse.Namespace) -> tuple[studies.Entry, ...]:

@@ -12,6 +12,7 @@ COMMANDS = {
     "compare": "compare",
     "predict": "predict",
     "reproduce": "reproduce",
+    "bench": "bench",
     "draw": "draw",
     "data": "data",
     "list": "listing",
@@ -41,6 +42,7 @@ def build_parser() -> Parser:
     _run(commands.add_parser("run", help="train one task with one optimizer and draw its two clocks"))
     _compare(commands.add_parser("compare", help="run optimizers side by side: a table and a figure"))
     add_clocks(commands)
+    _bench(commands.add_parser("bench", help="estimators on tables with few rows: ranks, differences, a page"))
     _draw(commands.add_parser("draw", help="pictures again, from records alone"))
     _data(commands.add_parser("data", help="real data: list it, fetch it, tell about it"))
     _list(commands.add_parser("list", help="every task, optimizer, penalty, prediction, study and table"))
@@ -107,6 +109,29 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     )
     add("--page", type=Path, metavar="PLACE", help="folder for page, figure, JSON; or the page, X.md (default: OUT)")
     _common(parser)
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Estimators on tables with few rows, on the same divisions: small-data is eleven real sets, or a file of your "
+        "own. What is recorded is not done again, so the same command goes on where it was stopped."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("name", metavar="NAME", choices=("small-data",), help="small-data")
+    add("--sets", type=names, metavar="A,B", help="some of the sets (default: all)")
+    add("--methods", type=names, metavar="A,B", help="some of the methods (default: all)")
+    add("--data", type=Path, metavar="FILE", help="a table of your own instead: CSV, Parquet or NPZ")
+    add("--target", metavar="COLUMN", help="its column to predict")
+    add("--n-train", type=whole(1), metavar="N", help="its rows to train on (default: half, at most 100)")
+    add("--splits", type=whole(1), metavar="N", help="divisions of each set at most (default: 20, 10 of images)")
+    add("--dry-run", action="store_true", help="say what it costs, from one division, whose results are kept")
+    add("--workers", type=whole(1), metavar="N", help="processes at a time (default: one per core)")
+    add("--page", type=Path, metavar="PLACE", help="folder for page and figure; or the page, X.md (default: OUT)")
+    add("--out", type=Path, default=OUT, metavar="DIR", help="records and figures")
+    add("--json", type=Path, metavar="FILE", help="write the whole result as JSON")
+    add("--fresh", action="store_true", help="do again what is recorded")
+    add("--quick", action="store_true", help="three sets, six methods, three divisions: a few minutes")
 
 
 def _draw(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from groktimizer.measures.norms import Norms, norms
 from groktimizer.measures.statistics import (
     FEWEST_SEEDS,
     PairedDifference,
+    corrected_interval,
     median_with_dnf,
     paired_bootstrap,
     sign_flip_test,
@@ -38,6 +39,7 @@ __all__ = [
     "Verdict",
     "along_path",
     "along_ray",
+    "corrected_interval",
     "factor_for",
     "grokking_times",
     "judge",

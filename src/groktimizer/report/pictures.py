@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from groktimizer.ground.own import file_name
-from groktimizer.report import comparison, descents, panels, public, standings, style, tables, two_clocks
+from groktimizer.report import comparison, descents, panels, public, small_data, standings, style, tables, two_clocks
 from groktimizer.results import COMPARISON, RUN, Record, write_bytes, write_json
 
 # What draws a frame: the "painter" that it names.
@@ -16,11 +16,13 @@ PAINTERS: Mapping[str, Callable[[Mapping[str, Any]], Figure]] = {
     "comparison": lambda frame: comparison.plot(comparison.Frame.of(frame)),
     "descents": descents.plot,
     "panels": panels.plot,
+    "small_data": small_data.plot,
     "standings": standings.plot,
 }
 # What writes the page of a comparison, by the same word: its content, its picture's file, its command.
 PAGES: Mapping[str, Callable[[Mapping[str, Any], str, str], str]] = {
     "comparison": tables.comparison_page,
+    "small_data": small_data.page,
     "standings": standings.page,
 }
 
