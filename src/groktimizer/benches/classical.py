@@ -16,6 +16,7 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import ElasticNet, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
@@ -67,8 +68,8 @@ KINDS: Mapping[str, _Kind] = {
         {"alpha": _logspace(-2, 4, 7)},
     ),
     "linear-l1": _Kind(
-        lambda seed: LogisticRegression(l1_ratio=1.0, solver="saga", max_iter=500, random_state=seed),
-        {"C": _logspace(-2, 1, 6)},
+        lambda seed: OneVsRestClassifier(LogisticRegression(l1_ratio=1.0, solver="liblinear", random_state=seed)),
+        {"estimator__C": _logspace(-2, 1, 6)},
         lambda _: ElasticNet(l1_ratio=0.9, max_iter=5_000),
         {"alpha": _logspace(-3, 0, 7)},
     ),

@@ -13,7 +13,7 @@ from groktimizer.benches.methods import METHODS, Task, score
 from groktimizer.benches.sets import DataSet
 from groktimizer.benches.standings import Scores, verdicts
 from groktimizer.ground.extras import require
-from groktimizer.results import COMPARISON, Record, Store, identity, provenance
+from groktimizer.results import FIT, Record, Store, identity, provenance
 
 VERSION = 1  # of what `work` does
 
@@ -35,7 +35,13 @@ class Unit:
     @property
     def spec(self) -> dict[str, Any]:
         """What determines its result."""
-        data = {"set": self.set.name, "n_train": self.set.n_train, "digest": self.set.digest, "split": self.number}
+        data = {
+            "set": self.set.label,
+            "target": self.set.target,
+            "n_train": self.set.n_train,
+            "digest": self.set.digest,
+            "split": self.number,
+        }
         settings = dict(METHODS[self.method].settings)
         return {"bench": "small-data", "version": VERSION, **data, "method": self.method, "settings": settings}
 
@@ -86,7 +92,7 @@ def work(unit: Unit) -> dict[str, Any]:
         "n": len(train),
         "m": len(test),
         "p": rows.inputs.shape[1],
-        "classes": len(np.unique(rows.targets)) * rows.classes,
+        "classes": rows.classes,
     }
     found = score(rows.targets[test], np.asarray(answer.predicted))
     return {
@@ -126,10 +132,10 @@ def bench(
     missing = [unit for unit in units if unit not in found]
     began = time.monotonic()
     for done, (unit, result) in enumerate(_side_by_side(missing, workers), 1):
-        store.save(Record.of(COMPARISON, unit.spec, result, provenance(1)))
+        store.save(Record.of(FIT, unit.spec, {**result, "file": f"fit-{unit.identity}"}, provenance(1)))
         found[unit] = result
         left = (time.monotonic() - began) / done * (len(missing) - done) / 60
-        where = f"{unit.set.name}, split {unit.number}, {unit.method}"
+        where = f"{unit.set.label}, split {unit.number}, {unit.method}"
         say(f"{done} of {len(missing)}: {where} {result['score']:.3f}; {left:.0f} min left")
     return summary(units, found)
 
@@ -164,9 +170,9 @@ def summary(units: Sequence[Unit], found: Mapping[Unit, Mapping[str, Any]]) -> d
     sets: dict[str, dict[str, Any]] = {}
     for unit in units:
         result = found[unit]
-        sets[unit.set.name] = {key: result[key] for key in ("n", "m", "p", "classes")}
+        sets[unit.set.label] = {key: result[key] for key in ("n", "m", "p", "classes")}
         for into, key in ((table, "score"), (inner, "inner"), (seconds, "seconds"), (told, "told")):
-            into[unit.method].setdefault(unit.set.name, []).append(result[key])
+            into[unit.method].setdefault(unit.set.label, []).append(result[key])
     methods = [{"name": name, "family": METHODS[name].family, "about": METHODS[name].about} for name in table]
     fits = {name: max(found[unit]["fits"] for unit in units if unit.method == name) for name in table}
     judged = verdicts(table, inner, sets, {each["name"]: each["family"] for each in methods})
@@ -187,6 +193,6 @@ def forecast(units: Sequence[Unit], store: Store, workers: int, say: Callable[[s
     """
     probes = [unit for unit in units if unit.number == min(each.number for each in units)]
     bench(probes, store, workers=workers, say=say)
-    costs = {(unit.set.name, unit.method): store.load(unit.identity).content["seconds"] for unit in probes}
+    costs = {(unit.set.label, unit.method): store.load(unit.identity).content["seconds"] for unit in probes}
     missing = [unit for unit in units if not store.has(unit.identity)]
-    return len(missing), sum(costs[unit.set.name, unit.method] for unit in missing) / workers
+    return len(missing), sum(costs[unit.set.label, unit.method] for unit in missing) / workers

@@ -13,7 +13,7 @@ from groktimizer.results.files import StoreError
 from groktimizer.results.identity import identity, plain
 
 SCHEMA = 2
-RUN, PREDICTION, COMPARISON, FIGURE = KINDS = ("run", "prediction", "comparison", "figure")
+RUN, PREDICTION, COMPARISON, FIGURE, FIT = KINDS = ("run", "prediction", "comparison", "figure", "fit")
 KEY = b"groktimizer"
 PARTS = ("spec", "summary", "provenance")
 # What reading a Parquet file with changed bytes can raise, besides Arrow's own errors.
@@ -31,7 +31,7 @@ class DamagedRecord(StoreError):
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Something that was computed: a run, a prediction, a comparison, a figure of a paper.
+    """Something that was computed: a run, a prediction, a comparison, a figure of a paper, a fit of a benchmark.
 
     Attributes:
         spec: the canonical specification; the identity is its hash.
