@@ -29,6 +29,7 @@ SMALL = {
     "relu-teacher": {"N": 10, "d": 8, "r": 12, "width": 20, "sobolev": 0.5},
     "digits": {"width": 16},
     "mnist": {"n_train": 100, "width": 16},
+    "tabular": {"n_train": 20, "width": 8},
     "mnist-1d": {"n_train": 100, "width": 16},
     "sparse-recovery": {"n": 20, "s": 2, "N": 10, "depth": 2},
     "matrix-completion": {"n1": 6, "n2": 5, "r": 1, "N": 20, "depth": 3},

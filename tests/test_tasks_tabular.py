@@ -27,7 +27,7 @@ def flowers(path: Path, shift: float = 0.0) -> Path:
 
 
 def test_classes_are_stratified_and_columns_standardised_on_the_training_part():
-    problem = make_task("table", {"data": "breast-cancer", "n_train": 40}).build(3, dtype=torch.float64)
+    problem = make_task("tabular", {"data": "breast-cancer", "n_train": 40}).build(3, dtype=torch.float64)
     rows = rows_of("breast-cancer")
     assert problem.test is not None
     assert len(problem.train.inputs) == 40 and len(problem.test.inputs) == 569 - 40
@@ -42,30 +42,30 @@ def test_classes_are_stratified_and_columns_standardised_on_the_training_part():
 
 
 def test_the_error_of_numbers_is_one_minus_r_squared_under_the_root():
-    problem = make_task("table", {"data": "diabetes", "n_train": 60}).build(0, dtype=torch.float64)
+    problem = make_task("tabular", {"data": "diabetes", "n_train": 60}).build(0, dtype=torch.float64)
     columns = problem.evaluate(problem.model)
     assert problem.test is not None
     with torch.no_grad():
         known = r2_score(problem.test.targets.numpy(), problem.model(problem.test.inputs).squeeze(1).numpy())
     assert 1 - columns["test_error"] ** 2 == pytest.approx(known, rel=1e-9)
     assert columns["train_loss"] == pytest.approx(columns["train_error"] ** 2 / 2, rel=1e-9)
-    assert make_task("table", {"data": "diabetes", "level": 0.36}).generalised.threshold == 0.8
+    assert make_task("tabular", {"data": "diabetes", "level": 0.36}).generalised.threshold == 0.8
 
 
 def test_a_file_of_ones_own_is_learnt_and_another_content_is_another_run(tmp_path: Path):
     path = flowers(tmp_path / "flowers.csv")
     options = {"data": str(path), "target": "kind", "n_train": 12}
-    first = make_spec("table", "groktimizer", task_options=options, steps=60)
-    words = ["run", "table", "--set", f"data={path}", "target=kind", "n_train=12", "--steps", "60", "--every", "20"]
+    first = make_spec("tabular", "groktimizer", task_options=options, steps=60)
+    words = ["run", "tabular", "--set", f"data={path}", "target=kind", "n_train=12", "--steps", "60", "--every", "20"]
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     (record,) = Store(tmp_path / "out").query()
     assert record.history["test_accuracy"][-1] > 0.9
     rows_of.cache_clear()
     flowers(path, shift=0.5)
-    second = make_spec("table", "groktimizer", task_options=options, steps=60)
+    second = make_spec("tabular", "groktimizer", task_options=options, steps=60)
     assert first.identity != second.identity
     with pytest.raises(UserError, match="its content is not the one that was asked for"):
-        make_task("table", dict(first.task_options))
+        make_task("tabular", dict(first.task_options))
 
 
 def test_rows_that_are_equal_are_not_in_both_parts(tmp_path: Path):
@@ -89,17 +89,17 @@ def test_rows_that_are_equal_are_not_in_both_parts(tmp_path: Path):
     ],
 )
 def test_bad_options_are_refused_in_one_line(words: list[str], said: str, refused: Callable[[list[str]], str]):
-    assert said in refused(["run", "table", "--set", *words])
+    assert said in refused(["run", "tabular", "--set", *words])
 
 
 def test_a_csv_without_the_target_column_is_refused(tmp_path: Path, refused: Callable[[list[str]], str]):
     path = flowers(tmp_path / "flowers.csv")
-    told = refused(["run", "table", "--set", f"data={path}", "target=colour", "n_train=12"])
+    told = refused(["run", "tabular", "--set", f"data={path}", "target=colour", "n_train=12"])
     assert "unknown column of" in told and "petal, stem, kind" in told
 
 
 def test_one_row_of_a_class_is_refused(tmp_path: Path, refused: Callable[[list[str]], str]):
     path = tmp_path / "lone.csv"
     path.write_text("x,kind\n" + "".join(f"{k},{'a' if k else 'b'}\n" for k in range(14)))
-    told = refused(["run", "table", "--set", f"data={path}", "target=kind", "n_train=6"])
+    told = refused(["run", "tabular", "--set", f"data={path}", "target=kind", "n_train=6"])
     assert "1 different row(s) of the rarest: expected two classes or more, at least two rows of each" in told

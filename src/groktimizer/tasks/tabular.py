@@ -63,7 +63,7 @@ class TabularTask(Task):
     level: float = 0.9
     batch_size: int | None = None
     digest: str = ""
-    name: str = "table"
+    name: str = "tabular"
 
     default_steps: ClassVar[int] = 3_000
     default_every: ClassVar[int] = 5
