@@ -57,9 +57,10 @@ def choose(table: Table, shape: Shape, penalties: Sequence[str], levels: Sequenc
     """Choose on inner folds: the level under the first penalty, then the penalty at that level.
 
     Rows out of fold are scored by their loss: squared error, or cross-entropy after one temperature for all has been
-    fitted. The level is the smallest that is not worse than the best one by more than a standard error of their
-    difference over the rows; the penalty is the best. With fewer than two rows of a class, or four rows, nothing is
-    chosen.
+    fitted. The level of numbers is the best. That of classes is the smallest that is not worse than the best one by
+    more than a standard error of their difference over the rows: the likeliest class hardly depends on the level, and
+    rare classes suffer from high ones. The penalty is the best. With fewer than two rows of a class, or four rows,
+    nothing is chosen.
 
     Args:
         table: Rows, numbers to be met standardised.
@@ -85,18 +86,19 @@ def choose(table: Table, shape: Shape, penalties: Sequence[str], levels: Sequenc
                 said[stop.level].append(outputs(stop.layers, turned(table.inputs[test])))
         found |= {(penalty, level): np.concatenate(each) for level, each in said.items()}
         if penalty == penalties[0]:
-            best = _smallest([(level, _losses(table, held, found[penalty, level], shape)[0]) for level in wanted])
+            losses = [(level, _losses(table, held, found[penalty, level], shape)[0]) for level in wanted]
+            best = _smallest(losses, errors=float(shape.classes))
     scored = {each: _losses(table, held, said, shape) for each, said in found.items()}
     scores = {each: float(losses.mean()) for each, (losses, _) in scored.items()}
     chosen = min(((penalty, best) for penalty in penalties), key=scores.__getitem__)
     return Choice(*chosen, scored[chosen][1], scores)
 
 
-def _smallest(scored: list[tuple[float, Array]]) -> float:
-    """The first level that is not worse than the best by more than a standard error."""
+def _smallest(scored: list[tuple[float, Array]], errors: float) -> float:
+    """The first level that is not worse than the best by more than so many standard errors."""
     _, best = min(scored, key=lambda each: float(each[1].mean()))
     worse = ((level, losses - best) for level, losses in scored)
-    return next(level for level, more in worse if more.mean() <= more.std() / math.sqrt(len(more)))
+    return next(level for level, more in worse if more.mean() <= errors * more.std() / math.sqrt(len(more)))
 
 
 def _folds(table: Table, seed: int, *, classes: bool) -> list[tuple[Array, Array]]:
