@@ -37,7 +37,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "studies": "sweeps tasks peers results theory measures",
         "papers": "sweeps tasks results theory measures",
         "report": "results measures",
-        "estimators": "optim penalties models",
+        "estimators": "optim penalties models measures",
         "integrations": "optim measures",
         "benches": "estimators models data results measures",
         "cli": "benches studies papers report sweeps results training peers penalties tasks data theory measures",

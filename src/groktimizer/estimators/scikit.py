@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -18,6 +19,7 @@ from sklearn.utils.validation import (
 from typing_extensions import override
 
 from groktimizer.estimators.choice import INTERPOLATE, LEVELS, Choice, choose, stops
+from groktimizer.estimators.gap import gap_of
 from groktimizer.estimators.path import FIRST_LAYER, Shape, outputs
 from groktimizer.estimators.table import Array, Table, merged
 from groktimizer.ground.errors import UserError
@@ -41,6 +43,7 @@ class _Network(BaseEstimator):
         batch_size: "str | int" = AUTO,
         random_state: Any = None,
         device: str = "cpu",
+        compute_norm_gap: bool = False,
     ) -> None:
         self.hidden = hidden
         self.penalty = penalty
@@ -50,13 +53,14 @@ class _Network(BaseEstimator):
         self.batch_size = batch_size
         self.random_state = random_state
         self.device = device
+        self.compute_norm_gap = compute_norm_gap
 
     def _shape(self, rows: int, *, classes: bool) -> Shape:
-        hidden = (self.hidden,) if isinstance(self.hidden, int | np.integer) else tuple(self.hidden)
+        hidden = tuple(self.hidden) if isinstance(self.hidden, tuple | list | np.ndarray) else (self.hidden,)
         for name, numbers in (("hidden", hidden), ("max_steps", (self.max_steps,)), ("n_init", (self.n_init,))):
             if not all(_is_whole(number) for number in numbers):
                 raise UserError(f"{name}={getattr(self, name)!r}: expected whole numbers >= 1")
-        if self.penalty != AUTO and self.penalty not in FIRST_LAYER:
+        if self.penalty not in (AUTO, *FIRST_LAYER):
             raise UserError(f"penalty={self.penalty!r}: expected one of 'auto', {', '.join(map(repr, FIRST_LAYER))}")
         if self.batch_size != AUTO and not _is_whole(self.batch_size):
             raise UserError(f"batch_size={self.batch_size!r}: expected 'auto' or a whole number >= 1")
@@ -64,6 +68,11 @@ class _Network(BaseEstimator):
             isinstance(self.level, float | np.floating) and 0.0 < self.level < 1.0
         ):
             raise UserError(f"level={self.level!r}: expected 'auto', 'interpolate' or a number between 0 and 1")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"device={self.device!r}: expected one that torch has here ({reason})") from error
         batch = int(self.batch_size) if self.batch_size != AUTO else None if rows <= WHOLE else BATCH
         return Shape(hidden, "l2", classes, self.max_steps, batch, self.device)
 
@@ -92,11 +101,18 @@ class _Network(BaseEstimator):
         self.coefs_ = [weight.T for weight, _ in layers]
         self.intercepts_ = [bias for _, bias in layers]
         self.penalty_, self.level_, self.temperature_ = choice.penalty, choice.level, choice.temperature
-        self.inner_scores_ = choice.scores
+        self.inner_scores_ = {
+            name: {level: score for (other, level), score in choice.scores.items() if other == name}
+            for name in dict.fromkeys(name for name, _ in choice.scores)
+        }
         self.history_ = [loss for each, _ in best for loss in each.losses]
         self.n_iter_ = len(self.history_)
         self.interpolated_ = best[0][0].reached and path[0] <= INTERPOLATE
         self.status_ = stop.status
+        if self.compute_norm_gap:
+            mapped = table._replace(inputs=turned(table.inputs))
+            seed = int(draws[next(k for k, fit in enumerate(fits) if fit is best)])
+            self.norm_gap_ = gap_of(mapped, whole, stop, seed=seed, columns=columns)
         if not stop.reached:
             warnings.warn(
                 f"{type(self).__name__}: the training loss came to {stop.loss:.3g} of what outputs of zero lose, not "
@@ -108,7 +124,8 @@ class _Network(BaseEstimator):
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)
         rows = _checked(self, X, dtype=(np.float64, np.float32), reset=False)
-        return outputs([(weight.T, bias) for weight, bias in zip(self.coefs_, self.intercepts_, strict=True)], rows)
+        layers = [(weight.T, bias) for weight, bias in zip(self.coefs_, self.intercepts_, strict=True)]
+        return outputs(layers, rows).astype(rows.dtype, copy=False)
 
 
 def _checked(owner: BaseEstimator, *data: Any, **options: Any) -> Any:
@@ -139,6 +156,7 @@ class GrokClassifier(ClassifierMixin, _Network):
         class_weight: As elsewhere in scikit-learn: None, "balanced" or a dict.
         random_state: Of the initial weights, folds and batches.
         device: Where it is trained; predictions are NumPy.
+        compute_norm_gap: Whether to measure `norm_gap_`, which takes tens of times as long as the fit.
 
     Attributes:
         classes_: Labels, shape (k,).
@@ -147,12 +165,15 @@ class GrokClassifier(ClassifierMixin, _Network):
         penalty_, level_: What was chosen.
         temperature_: What outputs are divided by for `predict_proba`, fitted on the inner folds; 1 without folds, and
             probabilities are then those of a network that interpolates: too sure.
-        inner_scores_: Mean log-loss out of fold by penalty and level.
+        inner_scores_: Mean log-loss out of fold: of each penalty tried, by level.
         feature_importances_: Under "l1" and "group": the norms of the first layer's columns, standardised, of sum 1.
         history_: Training loss of each step, in units of that of constant outputs.
         n_iter_: Steps taken.
         interpolated_: Whether the training loss came below 0.02 of that of constant outputs on the way.
         status_: What the optimizer says.
+        norm_gap_: With ``compute_norm_gap=True``: the l2 norm of all weights over the least at which the same network
+            has a training loss of `level_` (`measures.norm_gap`: an upper bound of the least, so 1 is as good as is
+            known); nan under other penalties, or where constant outputs are as good as the level.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -174,6 +195,7 @@ class GrokClassifier(ClassifierMixin, _Network):
         class_weight: Any = None,
         random_state: Any = None,
         device: str = "cpu",
+        compute_norm_gap: bool = False,
     ) -> None:
         super().__init__(
             hidden,
@@ -184,6 +206,7 @@ class GrokClassifier(ClassifierMixin, _Network):
             batch_size=batch_size,
             random_state=random_state,
             device=device,
+            compute_norm_gap=compute_norm_gap,
         )
         self.class_weight = class_weight
 
@@ -223,7 +246,9 @@ class GrokClassifier(ClassifierMixin, _Network):
 
     def predict_log_proba(self, X: Any) -> Array:
         """Their logarithms."""
-        return np.log(self.predict_proba(X))
+        said = self._outputs(X) / self.temperature_
+        said = said - said.max(1, keepdims=True)
+        return said - np.log(np.exp(said).sum(1, keepdims=True))
 
     def predict(self, X: Any) -> Array:
         """The likeliest labels, shape (n,)."""

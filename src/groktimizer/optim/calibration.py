@@ -155,7 +155,8 @@ def _product(param: Tensor, state: store.State, reach: float, held: set[int]) ->
     before = state.get(param, {}).get(store.GRADIENT)
     if before is None or store.is_idle(before):
         return torch.zeros_like(local(param.grad))
-    return _cut(param, (local(param.grad) - local(before)) / reach, held)
+    product = (local(param.grad) - local(before)).div_(reach)
+    return product.mul_(local(param) != 0) if id(param) in held else product
 
 
 def _cut(param: Tensor, direction: Tensor, held: set[int]) -> Tensor:
