@@ -47,7 +47,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
 }
 
 # Inside theory: one clock, and problems side by side that know nothing of each other.
-SIDE_BY_SIDE = ("ridge", "lasso", "low_rank", "linear", "networks")
+SIDE_BY_SIDE = ("ridge", "lasso", "low_rank", "linear", "networks", "random_features")
 THEORY: Mapping[str, frozenset[str]] = {"clock": frozenset(), **dict.fromkeys(SIDE_BY_SIDE, frozenset({"clock"}))}
 
 # What `import groktimizer` must not pull in beyond torch's own imports.

@@ -87,6 +87,26 @@ def test_every_mlp_is_its_formula(combine: str, activation: str, tables: int):
         torch.testing.assert_close(logits, model.output.bias + model.output.weight @ hidden)
 
 
+def test_a_last_layernorm_takes_the_length_out_of_all_weights_before_the_read_out():
+    """By hand; and the hidden layer times 3 leaves the logits, up to LayerNorm's 1e-5, and moves them without it."""
+    plain, normed = (NETWORKS["mlp"].make(5, Shape(9, norm=norm), seeded(), torch.float64) for norm in (False, True))
+    pairs = torch.cartesian_prod(torch.arange(5), torch.arange(5))
+    assert isinstance(plain, ModularMLP) and isinstance(normed, ModularMLP)
+    both = normed.embedding[pairs[:, 0]] * normed.embedding[pairs[:, 1]]
+    hidden = (both @ normed.hidden.weight.T + normed.hidden.bias).relu()
+    centred = hidden - hidden.mean(1, keepdim=True)
+    hidden = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
+    before = normed(pairs)
+    torch.testing.assert_close(before, hidden @ normed.output.weight.T + normed.output.bias)
+    assert torch.equal(plain.embedding, normed.embedding)
+    first = plain(pairs)
+    with torch.no_grad():
+        for model in (plain, normed):
+            model.hidden.weight.mul_(3), model.hidden.bias.mul_(3)
+    torch.testing.assert_close(normed(pairs), before, rtol=1e-3, atol=1e-3)
+    assert (plain(pairs) - first).abs().max() > 0.5 * first.abs().max()
+
+
 @pytest.mark.parametrize("activation", ACTIVATED)
 def test_two_hot_network_is_a_plain_mlp_on_ones(activation: str):
     model = TwoHotMLP(7, 12, activation, generator=seeded(), dtype=torch.float64)
@@ -253,7 +273,7 @@ def test_initial_spread():
         (lambda: DeepTransformer(5, 8, 3), "heads=3"),
         (lambda: Recurrent("rnn", 4, 2), "cell='rnn'"),
         (lambda: SmallCNN(3, 4, 10), "side=3: expected at least 4"),
-        (lambda: check_shape("mlp", Shape(layers=2)), "layers=2: model=mlp takes activation, combine, tables and no"),
+        (lambda: check_shape("mlp", Shape(layers=2)), "layers=2: model=mlp takes activation, combine, norm, tables"),
         (lambda: check_shape("matrix-mlp", Shape(64, combine="sum")), "combine=sum: model=matrix-mlp takes activation"),
         (lambda: check_shape("mlp", Shape(60, combine="matrix")), "width=60"),
         (lambda: check_shape("mlp", Shape(tables=3)), "tables=3: expected 1 or 2"),

@@ -19,7 +19,7 @@ from groktimizer.tasks import make_task
 from groktimizer.training import Run, train
 from test_peers import problem, run
 
-NEW = ("lion", "sam", "schedulefree", "clip", "two-phase", "lbfgs")
+NEW = ("lion", "sam", "schedulefree", "clip", "pinned", "two-phase", "lbfgs")
 STEPS = 7
 CURVATURES = np.array([[3.0, 0.5, 0.1], [1.0, 0.2, 2.0]])
 START = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]])
@@ -149,6 +149,35 @@ def test_clip_leaves_the_read_out_and_what_it_is_told_to(model: nn.Module, optio
     assert [name for name, param in model.named_parameters() if id(param) in clipped] == hidden
 
 
+def test_pinned_is_adamw_between_projections_onto_a_sphere():
+    """Weights and biases together; it begins on the sphere, and its moments are those of the gradients there."""
+    peer, options = resolve("pinned", {"lr": 0.05, "norm": 3.0, "weight_decay": 0.2})
+    model, loss = problem()
+    other, plain = problem()
+    parameters = list(other.parameters())
+    matrices, vectors = [[p for p in parameters if (p.ndim == 2) == two] for two in (True, False)]
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.98), weight_decay=0.2)
+
+    def project() -> None:
+        size = math.sqrt(sum(float(p.detach().square().sum()) for p in parameters))
+        with torch.no_grad():
+            for p in parameters:
+                p.mul_(3.0 / size)
+
+    project()
+    optimizer = peer.build(model, options)
+    for _ in range(STEPS):
+        reference.zero_grad()
+        plain().backward()
+        reference.step()
+        project()
+        run(optimizer, loss, 1)
+        assert sum(float(p.detach().square().sum()) for p in model.parameters()) == pytest.approx(9.0, rel=1e-12)
+    for value, wanted in zip(model.parameters(), parameters, strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-10, atol=1e-12)
+
+
 def test_two_phases_are_adamw_without_and_then_with_decay():
     """The switch: the mean of loss and what it was, halved each step, is below 2 % of the first twice in a row."""
     peer, options = resolve("two-phase", {"lr": 0.1, "weight_decay": 2.0})
@@ -210,7 +239,7 @@ def go(name: str, options: dict[str, object] | None = None, **given: Any) -> Run
 
 
 @pytest.mark.parametrize(
-    ("name", "passes"), [("lion", 1), ("clip", 1), ("schedulefree", 1), ("two-phase", 1), ("sam", 2)]
+    ("name", "passes"), [("lion", 1), ("clip", 1), ("pinned", 1), ("schedulefree", 1), ("two-phase", 1), ("sam", 2)]
 )
 def test_every_forward_backward_pass_is_counted(name: str, passes: int):
     run = go(name)
@@ -258,6 +287,7 @@ def test_a_peer_says_which_task_it_cannot_run():
         ("schedulefree", {"beta1": 0.0}, "beta1=0.0: expected a number inside"),
         ("schedulefree", {"warmup": -1}, "warmup=-1: expected a whole number ≥ 0"),
         ("sam", {"rho": -0.1}, "rho=-0.1: expected a finite number ≥ 0"),
+        ("pinned", {"norm": 0.0}, "norm=0.0: expected a finite number > 0"),
         ("clip", {"radius": 0.0}, "radius=0.0: expected a finite number > 0"),
         ("clip", {"inner": "lyon"}, "unknown inner 'lyon': did you mean 'lion'?"),
         ("two-phase", {"interpolation": -1}, "interpolation=-1.0: expected a loss level > 0"),

@@ -34,6 +34,7 @@ METHODS = {
     "sam": {},
     "schedulefree": {"lr": 0.1},
     "clip": {},
+    "pinned": {"norm": 5.0},
     "two-phase": {"interpolation": 1.0},
     "lbfgs": {"iterations": 2},
     "groktimizer": {"interpolation": 1.0},

@@ -146,6 +146,27 @@ def _low_rank(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
+def _random_features(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train and test error of ridge regression on random features over their number, or over the number of samples, "
+        "in the limit of large sizes: what the test error consists of, its peaks (double and triple descent, arXiv "
+        "2008.06786, 2006.03509), the weight decay under which it has none, and simulations beside it."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("--n", type=whole(1), default=200, metavar="N", help="samples (with --over samples: not used)")
+    add("--d", type=whole(1), default=100, metavar="D", help="inputs of a sample")
+    add("--over", choices=("features", "samples"), default="features", help="whose number varies")
+    add("--width", type=whole(1), metavar="N", help="features, with --over samples")
+    add("--activation", default="relu", metavar="NAME", help="of the features: linear, relu, tanh, erf, sign or square")
+    add("--signal", type=float, default=1.0, metavar="X", help="norm of the linear part of the labels")
+    add("--nonlinear", type=float, default=0.0, metavar="X", help="standard deviation of the rest of the labels")
+    add("--noise", type=float, default=0.5, metavar="X", help="standard deviation of the label noise")
+    add("--weight-decay", type=float, default=1e-6, metavar="X", help="λ, above 0")
+    add("--draws", type=whole(0), default=5, metavar="K", help="simulations at each of a few sizes (0: none)")
+    _common(parser)
+
+
 def _task(parser: argparse.ArgumentParser, usual: str) -> None:
     add = parser.add_argument
     add("--task", metavar="TASK", help=f"whose problem is drawn, perhaps your own module:Name (default: {usual})")
@@ -190,4 +211,8 @@ PREDICTIONS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "network": ("networks, from recorded runs of the same kind", _network),
     "sparse": ("sparse vectors under the l1 norm: exact times, laws, verdict", _sparse),
     "low-rank": ("low-rank matrices under the nuclear norm: verdict, law, times", _low_rank),
+    "random-features": (
+        "ridge on random features: errors over their number, peaks, the decay without",
+        _random_features,
+    ),
 }

@@ -11,6 +11,7 @@ from groktimizer.cli.files import check_json
 from groktimizer.cli.lines import Told, check_sizes, step
 from groktimizer.cli.predict_convex import sparse
 from groktimizer.cli.predict_low_rank import low_rank
+from groktimizer.cli.predict_random_features import random_features
 from groktimizer.cli.predict_ridge import ridge
 from groktimizer.cli.prediction import Prediction
 from groktimizer.ground.checks import positive
@@ -31,7 +32,7 @@ _LEVEL = 0.95  # accuracy at which `LinearEstimator.times` strikes
 # Options of which squares and products are taken.
 _SIZES = (
     *("nu", "teacher_norm", "noise", "lr", "weight_decay", "tolerance", "test_tolerance"),
-    *("ratio", "weight", "tau", "memorised_norm"),
+    *("ratio", "weight", "tau", "memorised_norm", "signal", "nonlinear"),
 )
 
 
@@ -46,7 +47,14 @@ def predict(arguments: argparse.Namespace) -> int:
     """
     check_json(arguments.json)
     check_sizes(**{name: getattr(arguments, name) for name in _SIZES if name in vars(arguments)})
-    kinds = {"ridge": ridge, "linear-estimator": _linear, "network": _network, "sparse": sparse, "low-rank": low_rank}
+    kinds = {
+        "ridge": ridge,
+        "linear-estimator": _linear,
+        "network": _network,
+        "sparse": sparse,
+        "low-rank": low_rank,
+        "random-features": random_features,
+    }
     told = Told(arguments.json)
     store = Store(arguments.out)
     found = kinds[arguments.kind](arguments, told)

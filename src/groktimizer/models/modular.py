@@ -15,7 +15,9 @@ COMBINE = ("product", "sum", "concatenation", "matrix")
 
 
 class ModularMLP(nn.Module):
-    """Logits b2 + W2 φ(b1 + W1 (E_a ∘ F_b)), with ∘ a product or sum entry by entry, both in a row, or of matrices.
+    """Logits b2 + W2 N φ(b1 + W1 (E_a ∘ F_b)), with ∘ a product or sum entry by entry, both in a row, or of matrices.
+
+    N does nothing or is a LayerNorm.
 
     The tables E and F (p × width, N(0, 1)) are one and the same or two; W1, b1, W2, b2 are drawn as PyTorch does. With
     ``combine="matrix", tables=2, biases=False, width=64`` it is the network of arXiv 2506.05718, Figure 1, whose code
@@ -29,6 +31,7 @@ class ModularMLP(nn.Module):
         tables: 1: E serves both inputs; 2: each has its own.
         activation: φ, one of `ACTIVATIONS`.
         biases: Whether b1 and b2 are there.
+        norm: Whether N is a LayerNorm.
         generator: Source of randomness; None is PyTorch's global one.
         dtype: Type of the parameters; the numbers drawn are the same for every type.
 
@@ -50,6 +53,7 @@ class ModularMLP(nn.Module):
         tables: int = 1,
         activation: str = "relu",
         biases: bool = True,
+        norm: bool = False,
         generator: Generator = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -68,6 +72,7 @@ class ModularMLP(nn.Module):
         both = 2 * width if combine == "concatenation" else width
         self.hidden = linear(both, width, bias=biases, generator=generator)
         self.output = linear(width, p, bias=biases, generator=generator)
+        self.before_readout = nn.LayerNorm(width) if norm else nn.Identity()
         self.to(dtype)
 
     @override
@@ -75,7 +80,7 @@ class ModularMLP(nn.Module):
         """Logits, shape (n, p), of pairs (a, b) of integers in [0, p), shape (n, 2)."""
         left = nn.functional.embedding(inputs[:, 0], self.embedding)
         right = nn.functional.embedding(inputs[:, 1], self.embedding if self.second is None else self.second)
-        return self.output(self.activation(self.hidden(self._combined(left, right))))
+        return self.output(self.before_readout(self.activation(self.hidden(self._combined(left, right)))))
 
     def _combined(self, left: Tensor, right: Tensor) -> Tensor:
         """E_a ∘ F_b, shape (n, width), or (n, 2·width)."""

@@ -125,7 +125,10 @@ def _transformer(p: int, shape: Shape, source: torch.Generator, dtype: torch.dty
 
 NETWORKS: Mapping[str, Network] = {
     "mlp": Network(
-        "one table, entrywise product, one hidden layer", _mlp, frozenset({"combine", "tables", "activation"}), 1
+        "one table, entrywise product, one hidden layer",
+        _mlp,
+        frozenset({"combine", "tables", "activation", "norm"}),
+        1,
     ),
     "matrix-mlp": Network(
         "two tables, product of matrices, one hidden layer, no biases", _matrix, frozenset({"activation"}), 1

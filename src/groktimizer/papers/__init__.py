@@ -1,7 +1,7 @@
-"""Papers: `ridge` and `beyond_l2` list the figures of one paper each, made again: curves, and checked claims."""
+"""Papers: `ridge`, `beyond_l2`, `pinned_norm` list the figures of a paper each, made again: curves, checked claims."""
 
-from groktimizer.papers import beyond_l2, ridge
+from groktimizer.papers import beyond_l2, pinned_norm, ridge
 
-PAPERS = {"ridge": ridge.PAPER, "beyond-l2": beyond_l2.PAPER}
+PAPERS = {"ridge": ridge.PAPER, "beyond-l2": beyond_l2.PAPER, "pinned-norm": pinned_norm.PAPER}
 
 __all__ = ["PAPERS"]

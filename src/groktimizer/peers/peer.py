@@ -14,7 +14,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import convert_all
 from groktimizer.peers import build
 
-SCALES = ("lr", "vector_lr", "weight_decay", "lamb", "damping", "rho", "radius")
+SCALES = ("lr", "vector_lr", "weight_decay", "lamb", "damping", "rho", "radius", "norm")
 Cell = Mapping[str, Any]
 
 
@@ -158,8 +158,8 @@ def check_ranges(options: Mapping[str, object]) -> None:
             raise UserError(f"{key}={value}: expected a finite learning rate > 0")
         if key in {"weight_decay", "lamb", "rho"}:
             not_negative(**{key: value})
-        if key == "radius":
-            positive(radius=value)
+        if key in {"radius", "norm"}:
+            positive(**{key: value})
         if key in SCALES and value != 0 and not build.SMALLEST <= value <= build.LARGEST:
             raise UserError(f"{key}={value}: expected a number from {build.SMALLEST:g} to {build.LARGEST:g}")
         if key == "interpolation" and build.LARGEST < value < math.inf:

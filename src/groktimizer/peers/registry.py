@@ -15,6 +15,7 @@ from groktimizer.ground.names import PLAIN, kinds_of, unknown
 from groktimizer.ground.own import Own, digest_of, find_own
 from groktimizer.peers import build
 from groktimizer.peers.peer import Cell, Excluding, Peer, cells
+from groktimizer.peers.pinned import pinned
 
 GROUP = "groktimizer.optimizers"
 TUNED_SUFFIX = "-tuned"
@@ -215,6 +216,13 @@ _ENTRIES = (
         CLIP_GRID,
         build.clip,
         misfit=_without_hidden,
+    ),
+    Peer(
+        "pinned",
+        "torch.optim.AdamW, all parameters rescaled to one norm after each step (arXiv 2606.13753): an intervention",
+        {"lr": 1e-2, "beta1": 0.9, "beta2": 0.98, "weight_decay": 0.0, "norm": 40.0},
+        cells(lr=(3e-3, 1e-2), norm=(20.0, 30.0, 40.0, 60.0)),
+        pinned,
     ),
     Peer(
         "two-phase",

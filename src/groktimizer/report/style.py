@@ -54,6 +54,7 @@ METHODS: Mapping[str, Look] = {
     "sam": Look("#CC6677", r"$\mathbf{S}$"),
     "schedulefree": Look("#997700", r"$\mathbf{F}$"),
     "clip": Look("#004488", r"$\mathbf{C}$"),
+    "pinned": Look("#DDAA33", r"$\mathbf{N}$"),
     "two-phase": Look("#EE7788", r"$\mathbf{2}$"),
     "lbfgs": Look("#7F3C8D", r"$\mathbf{B}$"),
 }

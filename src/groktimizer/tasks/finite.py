@@ -57,7 +57,7 @@ class FiniteTask(Task):
         tables: Tables of embeddings of the MLP, 1 or 2.
         activation: Of the hidden units, one of `models.activations.ACTIVATIONS`.
         layers: Blocks of the transformer.
-        norm: Whether the transformer has LayerNorms.
+        norm: Whether the transformer has LayerNorms, or the MLP one before its read-out.
         tied: Whether the transformer reads out with its table of embeddings.
         wrong_labels: Part of the training pairs with another answer than theirs, in [0, 1).
 
