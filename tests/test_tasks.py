@@ -30,6 +30,7 @@ SMALL = {
     "digits": {"width": 16},
     "mnist": {"n_train": 100, "width": 16},
     "mnist-1d": {"n_train": 100, "width": 16},
+    "table": {"n_train": 20, "width": 8},
     "sparse-recovery": {"n": 20, "s": 2, "N": 10, "depth": 2},
     "matrix-completion": {"n1": 6, "n2": 5, "r": 1, "N": 20, "depth": 3},
     "matrix-sensing": {"n1": 4, "n2": 6, "r": 1, "N": 12},

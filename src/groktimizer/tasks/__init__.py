@@ -20,6 +20,7 @@ from groktimizer.tasks.relu import ReluTask
 from groktimizer.tasks.ridge import RidgeTask
 from groktimizer.tasks.sparse import SparseTask
 from groktimizer.tasks.streams import generator
+from groktimizer.tasks.tables import TableTask
 from groktimizer.tasks.task import Known, Limits, Precision, Task
 from groktimizer.tasks.teacher import TeacherTask
 
@@ -42,6 +43,7 @@ __all__ = [
     "ReluTask",
     "RidgeTask",
     "SparseTask",
+    "TableTask",
     "Task",
     "TaskType",
     "TeacherTask",

@@ -19,6 +19,7 @@ from groktimizer.tasks.polynomial import PolynomialTask
 from groktimizer.tasks.relu import ReluTask
 from groktimizer.tasks.ridge import RidgeTask
 from groktimizer.tasks.sparse import SparseTask
+from groktimizer.tasks.tables import TableTask
 from groktimizer.tasks.task import Task
 from groktimizer.tasks.teacher import TeacherTask
 
@@ -88,6 +89,7 @@ TASKS: Mapping[str, TaskType] = {
         TaskType("digits", "scikit-learn's digits, few samples, large initialisation, two-layer network", DigitsTask),
         TaskType("mnist", "a thousand images of MNIST, large initialisation, two-layer network", MnistTask),
         TaskType("mnist-1d", "a thousand signals of MNIST-1D, large initialisation, two-layer network", Mnist1dTask),
+        TaskType("table", "a few samples of a small real table, two-layer network", TableTask),
         TaskType("bit-parity", "the parity of a few of many bits, or of all for a recurrent network", ParityTask),
         TaskType("polynomial-regression", "(w x)^2 from a lazy start (arXiv 2310.06110)", PolynomialTask),
         TaskType("sparse-recovery", "a sparse vector from few linear samples (arXiv 2506.05718, Figure 3)", SparseTask),
