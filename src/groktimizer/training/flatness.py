@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from groktimizer.ground.errors import UserError
 from groktimizer.measures.curvature import curvature, fisher_rao, relative_flatness, sam_sharpness
 from groktimizer.measures.landscape import rescale
-from groktimizer.measures.robustness import margins, robustness
+from groktimizer.measures.robustness import distances, margins, robustness
 from groktimizer.measures.spectra import fourier_concentration, spectral_entropy
 from groktimizer.tasks import Problem, generator
 
 PROBES = 30  # Hessian-vector products for a trace
 SPREAD = 8.0  # the factor between two layers is log-uniform from one over it to it
-SCALES = (0.25, 0.5, 1.0)  # of the noise, in root mean squares of what it is added to; the mean over them is kept
+SCALES = (0.5, 1.0, 2.0)  # of the noise, in root mean squares of what it is added to; the mean over them is kept
 TABLE = "embedding"  # the parameter that holds the symbols, in every network here that has one
 HALVINGS, FARTHEST = 60, 1e6
 Weights = Callable[[nn.Module], Sequence[Tensor]]
@@ -51,6 +51,11 @@ def check_flatness(problem: Problem) -> None:
     if problem.train.targets.dtype != torch.int64 or problem.train.targets.ndim != 1:
         raise UserError("flatness: the task has no classes, expected a classification")
     _ends(problem.model, problem.train.inputs)
+    try:
+        fisher_rao(problem.model, problem.objective, *problem.train)
+    except RuntimeError as error:  # PyTorch's, of a function without a second derivative
+        reason = "the loss has no second derivative (hinge?), expected cross-entropy, mse or stablemax"
+        raise UserError(f"flatness: {reason}") from error
 
 
 def flatness_of_run(trained: Problem, level: float, weights: Weights, seed: int) -> dict[str, object]:
@@ -65,9 +70,9 @@ def flatness_of_run(trained: Problem, level: float, weights: Weights, seed: int)
     Returns:
         "as_is", "rescaled" (the last two layers exchange a random factor; None where that changes the function) and
         "levelled" (the last layer times the factor that brings the training loss to the level; None where none does):
-        each "largest", "trace" (not of the rescaled), "sam", "fisher_rao", "relative" and "norm". Then "margin" (median
-        over the samples of the right class's lead over the spread ‖z − z̄‖ of the logits), "kept" (share of answers
-        that noise leaves), "entropy" and "concentration" of the table of symbols (None without one), "train_loss",
+        each "largest", "trace" (only as it is), "sam", "fisher_rao", "relative" and "norm". Then "margin" (median
+        over the samples of the distance to the boundary over the root mean square of ‖x‖, or of symbols of the right
+        class's lead over the spread ‖z − z̄‖ of the logits), "kept" (share of answers that noise leaves), "level", "entropy" and "concentration" of the table of symbols (None without one), "train_loss",
         "test_accuracy". Where the network is not finite, "reason" alone.
     """
     model = copy.deepcopy(trained.model).double().eval()
@@ -79,22 +84,31 @@ def flatness_of_run(trained: Problem, level: float, weights: Weights, seed: int)
     if not math.isfinite(found["train_loss"]):
         return {"reason": "the network is not finite"}
     symbols = dict(model.named_parameters()).get(TABLE) if not inputs.dtype.is_floating_point else None
-    spread = (ends.outputs - ends.outputs.mean(1, keepdim=True)).norm(dim=1)
     kept = robustness(model, inputs, SCALES, table=TABLE if symbols is not None else None, seed=seed)
     return {
-        "as_is": _sharpness(double, weights, seed),
+        "as_is": _sharpness(double, weights, seed, trace=True),
         "rescaled": _rescaled(double, ends, weights, seed),
         "levelled": _levelled(double, ends, weights, level, seed),
-        "margin": float((margins(ends.outputs, targets) / spread).median()),
+        "margin": _margin(model, inputs, targets, ends.outputs),
         "kept": float(kept.mean()),
         "entropy": None if symbols is None else spectral_entropy(symbols),
         "concentration": None if symbols is None else fourier_concentration(symbols),
+        "level": level,
         "train_loss": found["train_loss"],
         "test_accuracy": found["test_accuracy"],
     }
 
 
-def _sharpness(problem: Problem, weights: Weights, seed: int, *, trace: bool = True) -> dict[str, float]:
+def _margin(model: nn.Module, inputs: Tensor, targets: Tensor, outputs: Tensor) -> float:
+    """A margin that neither the confidence of a network nor a rescaling moves."""
+    if inputs.dtype.is_floating_point:
+        size = inputs.flatten(1).square().sum(1).mean().sqrt()
+        return float(distances(model, inputs, targets).median() / size)
+    spread = (outputs - outputs.mean(1, keepdim=True)).norm(dim=1)
+    return float((margins(outputs, targets) / spread).median())
+
+
+def _sharpness(problem: Problem, weights: Weights, seed: int, *, trace: bool = False) -> dict[str, float]:
     """The measures of sharpness and the norm of a network in float64."""
     model, (inputs, targets), objective = problem.model, problem.train, problem.objective
     ends = _ends(model, inputs)
@@ -121,7 +135,7 @@ def _rescaled(problem: Problem, ends: Ends, weights: Weights, seed: int) -> dict
     try:
         after = _ends(problem.model, problem.train.inputs).outputs
         same = torch.allclose(after, ends.outputs, rtol=1e-8, atol=1e-8 * float(ends.outputs.abs().max()))
-        return _sharpness(problem, weights, seed, trace=False) if same else None
+        return _sharpness(problem, weights, seed) if same else None
     finally:
         rescale(inner, ends.head.weight, 1 / factor)
 
@@ -179,15 +193,15 @@ def _ends(model: nn.Module, inputs: Tensor) -> Ends:
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
         assert isinstance(layer, nn.Linear)
-        called.append((layer, given[0].detach(), made.detach()))
+        called.append((layer, given[0], made))
 
     hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, nn.Linear)]
     try:
-        outputs = model(inputs).detach()
+        outputs = model(inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    if not called or called[-1][2].shape != outputs.shape or not torch.equal(called[-1][2], outputs):
+    if not called or called[-1][2] is not outputs:
         raise UserError("flatness: the network's outputs are not those of an nn.Linear, expected one at its end")
     head, features, _ = called[-1]
     return Ends(called[-2][0] if len(called) > 1 else None, head, features, outputs)
