@@ -146,6 +146,7 @@ def test_fisher_rao_is_the_quadratic_form_of_gauss_newton(objective: Objective):
     for row in range(len(inputs)):
         target = targets[row : row + 1]
         curved = torch.autograd.functional.hessian(lambda z, y=target: objective(z[None], y), reached[row])
+        assert isinstance(curved, Tensor)
         answer = flat[row] @ theta
         total += float(answer @ curved @ answer) / len(inputs)
     assert fisher_rao(model, objective, inputs, targets) == pytest.approx(total, rel=1e-9, abs=1e-12)
@@ -162,9 +163,7 @@ def test_relative_flatness_is_the_sum_over_the_blocks_of_the_explicit_hessian():
     )
     assert isinstance(hessian, Tensor)  # 3, 6, 3, 6
     weight = head.weight.detach()
-    wanted = sum(
-        float(weight[s] @ weight[t]) * float(hessian[s, :, t, :].trace()) for s in range(3) for t in range(3)
-    )
+    wanted = sum(float(weight[s] @ weight[t]) * float(hessian[s, :, t, :].trace()) for s in range(3) for t in range(3))
     found = relative_flatness(features, weight, model(inputs), cross_entropy, targets)
     assert found == pytest.approx(wanted, rel=1e-9)
 

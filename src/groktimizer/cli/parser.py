@@ -68,8 +68,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add(
         "--measure",
         choices=MEASURES,
-        help="measure the trained network too: its norm over the least norm that fits as well (some thousand passes), or "
-        "how sharp and robust it is",
+        help="measure the trained network too: its norm over the least norm that fits as well (some thousand passes), "
+        "or how sharp and robust it is",
     )
     _common(parser)
 
@@ -84,7 +84,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     add(
         "task",
         metavar="TASK",
-        help="a name of `groktimizer list tasks`, module:Name for one of your own, or standard: a table of many",
+        help="a name of `groktimizer list tasks`, module:Name for one of your own, or standard: many in one table",
     )
     add("--optimizers", type=names, metavar="A,B,C", help="names of `groktimizer list optimizers`, or module:Name")
     add("--seeds", type=seeds, metavar="K|A,B,C", help="how many fresh seeds, or which (default: 6; --quick: 2)")

@@ -210,7 +210,7 @@ def fisher_rao(model: nn.Module, objective: Objective, inputs: Tensor, targets: 
 
     _begin_forward_mode()
     with torch.no_grad():
-        reached, answer = jvp(outputs, (values,), (values,))
+        reached, answer = jvp(outputs, (values,), (values,))[:2]
         curved = _output_hessians(objective, reached, targets)
         return float(torch.einsum("ia,iab,ib->i", answer, curved, answer).mean())
 

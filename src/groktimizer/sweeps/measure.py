@@ -57,8 +57,8 @@ def _reference(spec: RunSpec, dtype: torch.dtype, device: str | torch.device) ->
     kinds = {type(module).__name__ for module in problem.model.modules() if isinstance(module, NORMALISATIONS)}
     if kinds:
         raise UserError(
-            f"{spec.measure}: weights before {', '.join(sorted(kinds))} can shrink without the function changing, so no norm "
-            "is the least; expected a network without normalisation"
+            f"{spec.measure}: weights before {', '.join(sorted(kinds))} can shrink without the function changing, "
+            "so no norm is the least; expected a network without normalisation"
         )
     return gap_reference(problem, penalised, _penalty(spec))
 

@@ -68,7 +68,9 @@ class TableTask(Task):
         word("loss", self.loss, LOSSES)
         part(level=self.level)
         if self.n_train >= self.shape[0]:
-            raise UserError(f"n_train={self.n_train}: expected at most {self.shape[0] - 1} of the {self.shape[0]} samples")
+            raise UserError(
+                f"n_train={self.n_train}: expected at most {self.shape[0] - 1} of the {self.shape[0]} samples"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -72,8 +72,9 @@ def flatness_of_run(trained: Problem, level: float, weights: Weights, seed: int)
         "levelled" (the last layer times the factor that brings the training loss to the level; None where none does):
         each "largest", "trace" (only as it is), "sam", "fisher_rao", "relative" and "norm". Then "margin" (median
         over the samples of the distance to the boundary over the root mean square of ‖x‖, or of symbols of the right
-        class's lead over the spread ‖z − z̄‖ of the logits), "kept" (share of answers that noise leaves), "level", "entropy" and "concentration" of the table of symbols (None without one), "train_loss",
-        "test_accuracy". Where the network is not finite, "reason" alone.
+        class's lead over the spread ‖z − z̄‖ of the logits), "kept" (share of answers that noise leaves), "entropy"
+        and "concentration" of the table of symbols (None without one), "level", "train_loss" and "test_accuracy".
+        Where the network is not finite, "reason" alone.
     """
     model = copy.deepcopy(trained.model).double().eval()
     inputs, targets = trained.train
