@@ -18,7 +18,7 @@ COMMANDS = {
     "list": "listing",
 }
 PRECISIONS = ("fp32", "bf16", "fp64")
-MEASURES = ("norm-gap",)
+MEASURES = ("norm-gap", "flatness")
 ENDS = (
     "Exit status: 0; 1 if a run or a claim failed; 2 after bad input or where the machine is too small; 70 after a "
     "mistake in the program or in code of your own; 130 after Ctrl-C, SIGTERM or SIGHUP, each of which saves the "
@@ -70,7 +70,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add(
         "--measure",
         choices=MEASURES,
-        help="measure the trained network too: its norm over the least norm that fits as well (some thousand passes)",
+        help="measure the trained network too: its norm over the least norm that fits as well (some thousand passes), "
+        "or how sharp and robust it is",
     )
     _common(parser)
 
@@ -85,7 +86,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     add(
         "task",
         metavar="TASK",
-        help="a name of `groktimizer list tasks`, module:Name for one of your own, or standard: a table of many",
+        help="a name of `groktimizer list tasks`, module:Name for one of your own, or standard: many in one table",
     )
     add("--optimizers", type=names, metavar="A,B,C", help="names of `groktimizer list optimizers`, or module:Name")
     add("--seeds", type=seeds, metavar="K|A,B,C", help="how many fresh seeds, or which (default: 6; --quick: 2)")

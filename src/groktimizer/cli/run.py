@@ -92,7 +92,7 @@ def _tell(record: Record, store: Store, picture: Path | None, reused: bool) -> N
     if summary["optimizer_status"]:
         tell("optimizer", summary["optimizer_status"])
     for name, found in summary.get("measured", {}).items():
-        tell(name, _measured(found))
+        tell(name, _flatness(found) if name == "flatness" else _measured(found))
     speed = f"{summary['passes']:,} passes, optimizer state {summary['state_bytes'] / 1e3:,.0f} kB"
     tell("cost", f"{duration(summary['seconds'])}, {speed}")
     if reused:
@@ -106,6 +106,15 @@ def _passes(record: Record, step: int) -> str:
     history = record.history
     known = [] if "passes" not in history else [int(n) for n in history["passes"][history["step"] == step]]
     return f", {known[0]:,} passes" if known and known[0] != step else ""
+
+
+def _flatness(found: Mapping[str, Any]) -> str:
+    """How sharp the trained network is, in words, or why that is not known."""
+    if "reason" in found:
+        return f"none: {found['reason']}"
+    sharp = found["as_is"]
+    told = f"largest curvature {sharp['largest']:.3g}, trace {sharp['trace']:.3g}, Fisher-Rao {sharp['fisher_rao']:.3g}"
+    return f"{told}, relative {sharp['relative']:.3g}; noise leaves {found['kept']:.0%} of the answers"
 
 
 def _measured(found: Mapping[str, Any]) -> str:

@@ -1,5 +1,7 @@
-"""What is read off a run: grokking times, norms, losses against the norm, statistics over seeds."""
+"""What is read off a run: grokking times, norms, losses against the norm, sharpness, statistics over seeds."""
 
+from groktimizer.measures.association import Estimate, median_ratio, rank_correlation, spearman
+from groktimizer.measures.curvature import Curvature, curvature, fisher_rao, relative_flatness, sam_sharpness
 from groktimizer.measures.landscape import (
     Landscape,
     along_path,
@@ -12,6 +14,8 @@ from groktimizer.measures.landscape import (
 )
 from groktimizer.measures.norm_gap import NormGap, least_l1, norm_gap
 from groktimizer.measures.norms import Norms, norms
+from groktimizer.measures.robustness import distances, margins, robustness
+from groktimizer.measures.spectra import fourier_concentration, spectral_entropy
 from groktimizer.measures.statistics import (
     FEWEST_SEEDS,
     PairedDifference,
@@ -29,7 +33,9 @@ __all__ = [
     "UNFINISHED",
     "Clocks",
     "Condition",
+    "Curvature",
     "Errors",
+    "Estimate",
     "Landscape",
     "NormGap",
     "Norms",
@@ -40,7 +46,11 @@ __all__ = [
     "along_path",
     "along_ray",
     "corrected_interval",
+    "curvature",
+    "distances",
     "factor_for",
+    "fisher_rao",
+    "fourier_concentration",
     "grokking_times",
     "judge",
     "judge_history",
@@ -48,12 +58,20 @@ __all__ = [
     "least_factor",
     "least_l1",
     "least_squared_norm",
+    "margins",
+    "median_ratio",
     "median_with_dnf",
     "norm_gap",
     "norms",
     "paired_bootstrap",
+    "rank_correlation",
+    "relative_flatness",
     "rescale",
+    "robustness",
+    "sam_sharpness",
     "sign_flip_test",
+    "spearman",
+    "spectral_entropy",
     "squared_norm",
     "wilson_interval",
     "window_observed",

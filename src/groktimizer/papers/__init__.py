@@ -1,7 +1,12 @@
-"""Papers: `ridge`, `beyond_l2`, `pinned_norm` list the figures of a paper each, made again: curves, checked claims."""
+"""Papers, each a list of figures that are made again: curves, and checked claims."""
 
-from groktimizer.papers import beyond_l2, pinned_norm, ridge
+from groktimizer.papers import beyond_l2, flat_minima, pinned_norm, ridge
 
-PAPERS = {"ridge": ridge.PAPER, "beyond-l2": beyond_l2.PAPER, "pinned-norm": pinned_norm.PAPER}
+PAPERS = {
+    "ridge": ridge.PAPER,
+    "beyond-l2": beyond_l2.PAPER,
+    "flat-minima": flat_minima.PAPER,
+    "pinned-norm": pinned_norm.PAPER,
+}
 
 __all__ = ["PAPERS"]

@@ -12,7 +12,7 @@ from groktimizer.results import Record, Store
 from groktimizer.sweeps import RunSpec, SweepEvent, execute
 
 Array = npt.NDArray[np.float64]
-Style = Literal["solid", "dashed", "faint"]
+Style = Literal["solid", "dashed", "faint", "points"]
 Say = Callable[[str], None]
 K = TypeVar("K")
 T = TypeVar("T")
@@ -27,7 +27,8 @@ class Line:
         label: What it is; lines of one label in a panel share an entry of the legend.
         x: Abscissae.
         y: Ordinates; not-a-number leaves a gap.
-        style: "solid" for what was measured, "dashed" for what a theorem says, "faint" for single runs.
+        style: "solid" for what was measured, "dashed" for what a theorem says, "faint" for single runs,
+            "points" for values that no line joins.
         colour: Index of the colour: 0 train or t1, 1 population or t2, others free; or the name of a method.
     """
 

@@ -28,6 +28,7 @@ COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, INK)
 THIN: Mapping[str, Mapping[str, Any]] = {
     "dashed": {"lw": 1.5, "ls": "--", "zorder": 4},
     "faint": {"lw": 0.9, "alpha": 0.55, "zorder": 2.5},
+    "points": {"lw": 0, "marker": "o", "ms": 5, "alpha": 0.7, "zorder": 3},
 }
 FEW = 2  # panels in a row
 MOST_INSIDE = 4  # names of a legend between the curves of a lone panel; more stand beside it

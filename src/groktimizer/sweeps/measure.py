@@ -5,10 +5,12 @@ from collections.abc import Mapping
 import torch
 
 from groktimizer.ground.errors import UserError
+from groktimizer.ground.seeds import derive_seed
 from groktimizer.peers import NORMALISATIONS, penalised
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.tasks import Problem, make_problem, make_task
 from groktimizer.training.environment import PRECISIONS
+from groktimizer.training.flatness import check_flatness, flatness_of_run
 from groktimizer.training.gap import Reference, gap_of_run, gap_reference
 
 
@@ -21,8 +23,11 @@ def check_measure(spec: RunSpec) -> None:
     Raises:
         UserError: If it does not suit task, network, penalty or precision; one line.
     """
-    if spec.measure:
-        _reference(spec, PRECISIONS[spec.precision], "cpu")
+    if not spec.measure:
+        return
+    if spec.measure == "flatness":
+        check_flatness(_problem(spec, PRECISIONS[spec.precision], "cpu"))
+    _reference(spec, PRECISIONS[spec.precision], "cpu")
 
 
 def measured(spec: RunSpec, problem: Problem) -> dict[str, Mapping[str, object]]:
@@ -37,6 +42,9 @@ def measured(spec: RunSpec, problem: Problem) -> dict[str, Mapping[str, object]]
     """
     param = next(problem.model.parameters())
     reference = _reference(spec, param.dtype, param.device)
+    if spec.measure == "flatness":
+        seed = derive_seed(spec.seed, spec.identity)
+        return {spec.measure: flatness_of_run(problem, reference.level, penalised, seed)}
     return {spec.measure: gap_of_run(problem, reference, penalised, _penalty(spec))}
 
 
@@ -45,11 +53,15 @@ def _penalty(spec: RunSpec) -> str:
 
 
 def _reference(spec: RunSpec, dtype: torch.dtype, device: str | torch.device) -> Reference:
-    problem = make_problem(make_task(spec.task, spec.task_options), spec.seed, dtype=dtype, device=device)
+    problem = _problem(spec, dtype, device)
     kinds = {type(module).__name__ for module in problem.model.modules() if isinstance(module, NORMALISATIONS)}
     if kinds:
         raise UserError(
-            f"norm-gap: weights before {', '.join(sorted(kinds))} can shrink without the function changing, so no norm "
-            "is the least; expected a network without normalisation"
+            f"{spec.measure}: weights before {', '.join(sorted(kinds))} can shrink without the function changing, "
+            "so no norm is the least; expected a network without normalisation"
         )
     return gap_reference(problem, penalised, _penalty(spec))
+
+
+def _problem(spec: RunSpec, dtype: torch.dtype, device: str | torch.device) -> Problem:
+    return make_problem(make_task(spec.task, spec.task_options), spec.seed, dtype=dtype, device=device)

@@ -18,7 +18,7 @@ from groktimizer.training.loop import MOST_STEPS
 
 CODE = 2  # raised when a change of the package changes what the same specification computes
 MOST_THREADS = 1024
-MEASURES = ("norm-gap",)
+MEASURES = ("norm-gap", "flatness")
 PRECISIONS: Mapping[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "fp64": "fp64"}
 
 
