@@ -79,7 +79,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
 def _compare(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Run optimizers side by side on the same data, initial weights, seeds and budget, one single-thread process "
-        "per core; print a table and draw a figure."
+        "per core; draw a figure and print a table."
     )
     parser.allow_abbrev = False
     add = parser.add_argument

@@ -187,10 +187,10 @@ def robustness(effort: Effort) -> Reproduced:
     rows, runs = measured(effort), over_time(effort)
     titles = {"test_accuracy": "test accuracy", **LARGE}
     checks: list[Check] = []
-    for other, told_other in OTHERS.items():
+    for other, whose in OTHERS.items():
         for name, title in titles.items():
             held, told = _each(rows, partial(_higher, name=name, other=other))
-            checks.append(Check(f"{title}: higher at the end than {told_other}, on every row", told, held))
+            checks.append(Check(f"{title}: higher at the end than {whose}, on every row", told, held))
     tables = [row for row in rows if np.isfinite(row.table("entropy")).all()]
     held, told = _each(tables, partial(_higher, name="concentration", other=SWITCH))
     checks.append(
