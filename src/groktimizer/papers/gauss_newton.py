@@ -220,8 +220,8 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("digits", {"n_train": 64, "width": 32}, 10, 40, {0.0: 10, DECAY: 20}, 3_000),
-    Setting("modular-addition", {"p": 23, "width": 16, "train_fraction": 0.5}, 23, 40, {0.0: 5, DECAY: 12}, 3_000),
+    Setting("digits", {"n_train": 64, "width": 32}, 10, 40, {0.0: 10, DECAY: 20}, 1_500),
+    Setting("modular-addition", {"p": 23, "width": 16, "train_fraction": 0.5}, 23, 40, {0.0: 5, DECAY: 12}, 1_500),
 )
 OTHERS = ("adamw", "groktimizer")
 NAMES = {"adamw": "AdamW", "groktimizer": "GROKtimizer"}
