@@ -121,7 +121,9 @@ def _tell(
     _, linear, rest = problem.activation
     told.say(f"activation   linear coefficient {linear:.4g}, the rest {rest:.4g}, its mean taken off")
     rows = [[symbol, "train", "test", *(name.replace("_", " ") for name in _PARTS)]]
-    shown = [int(np.abs(np.log(found.sizes / size)).argmin()) for size in np.geomspace(*found.sizes[[0, -1]], _FEW)]
+    shown = [
+        int(np.abs(np.log(found.sizes / size)).argmin()) for size in np.geomspace(found.sizes[0], found.sizes[-1], _FEW)
+    ]
     tall = [int(np.flatnonzero(found.sizes == size)[0]) for size, _ in tops]
     for place in sorted({*shown, *tall}):
         numbers = (errors.train, errors.test, *(getattr(errors, name) for name in _PARTS))

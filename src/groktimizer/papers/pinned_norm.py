@@ -173,10 +173,13 @@ def _told(law: Law, band: tuple[float, float]) -> str:
     return f"α = {law.alpha:.2f} [{band[0]:.2f}, {band[1]:.2f}]"
 
 
+def _medians(law: Law) -> str:
+    return ", ".join("DNF" if np.isinf(value) else f"{value:,.0f}" for value in law.medians)
+
+
 def rises(arm: Arm, law: Law, band: tuple[float, float]) -> Check:
     """The claim that the delay grows with the held norm."""
-    medians = ", ".join("DNF" if np.isinf(value) else f"{value:,.0f}" for value in law.medians)
-    told = f"{_told(law, band)}; median delays {medians}"
+    told = f"{_told(law, band)}; median delays {_medians(law)}"
     return Check(f"{arm.name}: the delay rises with ρ, interval of α above 0", told, bool(band[0] > 0))
 
 
@@ -189,7 +192,8 @@ def exponential(arm: Arm, law: Law) -> Check:
 def gone(plain: Array, normed: Array, law: Law) -> Check:
     """The claim that a final LayerNorm removes the law: the interval of its α contains 0 or ends below half of α."""
     band, share = interval(normed), interval(normed / plain)
-    told = f"{_told(law, band)}, {share[0]:.2f} to {share[1]:.2f} of that without"
+    told = f"{_told(law, band)}, {share[0]:.2f} to {share[1]:.2f} of that without; R² = {law.straight:.3f}; "
+    told += f"median delays {_medians(law)}"
     passed = bool(band[0] <= 0 <= band[1] or share[1] < 0.5)
     return Check("final LayerNorm: no law, the interval of α contains 0 or ends below half of α without", told, passed)
 

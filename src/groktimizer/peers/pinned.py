@@ -26,9 +26,10 @@ def rescale(tensors: Sequence[Tensor], norm: float) -> None:
         >>> float(weight), float(bias)
         (6.0, 8.0)
     """
-    size = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    size = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors]))
     if size > 0:
-        torch._foreach_mul_(list(tensors), norm / size)
+        for tensor in tensors:
+            tensor.mul_(norm / size)
 
 
 def held(tensors: Sequence[Tensor], norm: float, inner: Optimizer, closure: Callable[[], Any] | None) -> Any:
