@@ -38,7 +38,7 @@ SHARPNESS = {
 INVARIANT = ("fisher_rao", "relative")
 SMALL = {**SHARPNESS, "norm": "norm", "gap": "norm gap"}  # expected to be small where the network generalises
 LARGE = {"margin": "margin", "kept": "answers that noise leaves"}  # and to be large
-COLOURS: dict[str, int | str] = {SWITCH: 4, END: "groktimizer", ADAMW: "adamw", LBFGS: "lbfgs"}
+COLOURS: dict[str, int | str] = {SWITCH: 5, END: "groktimizer", ADAMW: "adamw", LBFGS: "lbfgs"}
 OTHERS = {SWITCH: "at the switch", ADAMW: "AdamW's", LBFGS: "L-BFGS's"}
 LEVEL = 0.05  # of a test
 ROUNDING = 1e-6  # relative
@@ -91,6 +91,8 @@ def higher(a: Array, b: Array) -> Judged:
 
 
 def _interval(found: Estimate) -> str:
+    if np.isnan(found.low):
+        return "undefined (constant)"
     return f"{found.value:.3g} ({found.low:.3g} … {found.high:.3g})"
 
 
@@ -224,7 +226,7 @@ def _over_time(runs: dict[str, list[Record]], name: str, title: str) -> Panel:
 
 
 PAPER = Paper(
-    "arXiv 2606.01521, GROKtimizer: its last claim, flat minima",
+    "Our reading of arXiv 2606.01521, its last claim: flat minima",
     {
         "flatness": flatness,
         "same-loss": same_loss,
