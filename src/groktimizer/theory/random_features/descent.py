@@ -12,7 +12,7 @@ from groktimizer.theory.random_features.equivalent import Errors, RandomFeatures
 
 Over = Literal["features", "samples"]
 _RISE = 1e-9  # relative: a smaller rise is rounding
-_SCAN, _HALVINGS = 97, 30  # decays that are tried, 8 a decade; of the interval in ln λ where the last rise ends
+_SCAN, _HALVINGS = 49, 30  # decays that are tried, 4 a decade; of the interval in ln λ where the last rise ends
 _SCANNED = (1e-8, 1e4)  # times the mean square of a feature
 
 
