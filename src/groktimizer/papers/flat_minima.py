@@ -128,7 +128,8 @@ def _shares(row: Measured, name: str, state: str) -> Panel:
         lines.append(
             Line(TITLES[solution], values, np.arange(1, values.size + 1) / values.size, colour=COLOURS[solution])
         )
-    return Panel(row.row.title, SMALL[name], "share of the seeds at most there", tuple(lines), y_log=False)
+    axes = {"y_log": False, "x_log": state == "as_is"}  # at a common loss they are within a decade, mostly
+    return Panel(row.row.title, SMALL[name], "share of the seeds at most there", tuple(lines), **axes)
 
 
 def _predicts(rows: Sequence[Measured], name: str, kind: str, state: str = "as_is") -> Check:
