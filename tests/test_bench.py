@@ -142,7 +142,7 @@ def test_of_equal_points_the_last_is_chosen():
     def path(*_: np.ndarray) -> dict[float, networks.Predictor]:
         return {weight: lambda rows, k=kind: np.full(len(rows), k) for weight, kind in ((1.0, 0), (2.0, 0), (3.0, 9))}
 
-    assert networks.choose_on_path(path, inputs, targets, folds(targets, 0), score)[0] == 2.0
+    assert networks.choose(path, inputs, targets, folds(targets, 0), score)[0] == 2.0
 
 
 @pytest.mark.parametrize("name", classical.ABOUT)

@@ -114,7 +114,9 @@ def _adamw(task: Task) -> Answer:
         return networks.adam(inputs, targets, task.classes, task.seed, lr=cell[0], weight_decay=cell[1])
 
     inner = folds(task.targets, task.seed)
-    cell, found = networks.choose(fitted, networks.CELLS, task.inputs, task.targets, inner, score)
+    cell, found = networks.choose(
+        lambda *rows: {cell: fitted(cell, *rows) for cell in networks.CELLS}, task.inputs, task.targets, inner, score
+    )
     network = fitted(cell, task.inputs, task.targets)
     told = {"lr": cell[0], "weight_decay": cell[1]}
     return Answer(network(task.others), len(networks.CELLS) * len(inner) + 1, found, told)
@@ -135,7 +137,7 @@ def _lbfgs(task: Task) -> Answer:
         return networks.ridge_path(inputs, targets, task.classes, task.seed)
 
     inner = folds(task.targets, task.seed)
-    weight, found = networks.choose_on_path(path, task.inputs, task.targets, inner, score)
+    weight, found = networks.choose(path, task.inputs, task.targets, inner, score)
     network = path(task.inputs, task.targets)[weight]
     return Answer(network(task.others), len(networks.WEIGHTS) * (len(inner) + 1), found, {"weight": weight})
 

@@ -173,30 +173,6 @@ def ridge_path(inputs: Array, targets: Array, classes: int, seed: int) -> dict[f
 
 
 def choose(
-    fit: Callable[[C, Array, Array], Predictor],
-    cells: Sequence[C],
-    inputs: Array,
-    targets: Array,
-    inner: Sequence[tuple[Array, Array]],
-    score: Score,
-) -> tuple[C, float]:
-    """Choose a cell on inner folds.
-
-    Args:
-        fit: Fits a cell to rows.
-        cells: To choose from.
-        inputs: Training rows, shape (n, p).
-        targets: Theirs, shape (n,).
-        inner: Folds.
-        score: Of truth and predictions.
-
-    Returns:
-        The cell with the best mean score, of equals the last, which decays most, and that score.
-    """
-    return choose_on_path(lambda *rows: {cell: fit(cell, *rows) for cell in cells}, inputs, targets, inner, score)
-
-
-def choose_on_path(
     path: Callable[[Array, Array], Mapping[C, Predictor]],
     inputs: Array,
     targets: Array,
