@@ -139,6 +139,14 @@ def test_a_probe_is_a_thousandth_of_the_norm_and_a_step_grows_by_a_third_at_most
     assert state.calibrated == pytest.approx(0.13)
 
 
+def test_a_finish_on_a_loss_without_curvature_takes_steps_of_a_hundredth() -> None:
+    """A loss of straight pieces: lr 0.01 in the finish; before it, and once a curvature is known, lr stays."""
+    for known, began, lr in ((-1.0, 7, 0.01), (-1.0, -1, 0.1), (9.0, 7, 0.1)):
+        state = Control("euclidean", calibrated=0.1, curvature=known, finish_step=began)
+        calibration._adopt(state, 0.0)
+        assert state.calibrated == lr
+
+
 def test_the_level_of_a_model_that_is_taken_on() -> None:
     assert [level_taken_on(loss) for loss in (1e-3, 1e-5, 1.0)] == near(0.05, 1e-3, 2.0)
     theta, opt, _ = quadratic()
