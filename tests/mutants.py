@@ -29,6 +29,7 @@ EXEMPT = {
     "MATRIX": "a matrix has two dimensions",
     "Scope.size": "a process alone has no collective to use it",
     "Control.switch_step": "-1 or -2, either is not yet",
+    "Control.finish_step": "same",
     "Scalars.beta2": "stands for what the Euclidean step does not use",
     "Scalars.correction": "same",
     "Scalars.eps": "same",

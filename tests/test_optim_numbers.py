@@ -141,7 +141,7 @@ def test_a_probe_is_a_thousandth_of_the_norm_and_a_step_grows_by_a_third_at_most
 
 def test_a_finish_on_a_loss_without_curvature_takes_steps_of_a_hundredth() -> None:
     """A loss of straight pieces: lr 0.01 in the finish; before it, and once a curvature is known, lr stays."""
-    for known, began, lr in ((-1.0, 7, 0.01), (-1.0, -1, 0.1), (9.0, 7, 0.1)):
+    for known, began, lr in ((math.nan, 7, 0.01), (math.nan, -1, 0.1), (9.0, 7, 0.1)):
         state = Control("euclidean", calibrated=0.1, curvature=known, finish_step=began)
         calibration._adopt(state, 0.0)
         assert state.calibrated == lr
