@@ -26,6 +26,7 @@ EXEMPT = {
     "PAYS": "entries moved before numba is loaded: speed alone",
     "THREAD": "entries of a thread: speed alone",
     "VERSION": "of a format, not of a run",
+    "ROW": "entries that are computed alike, wherever threads begin: speed alone",
     "MATRIX": "a matrix has two dimensions",
     "Scope.size": "a process alone has no collective to use it",
     "Control.switch_step": "-1 or -2, either is not yet",

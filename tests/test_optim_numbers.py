@@ -6,20 +6,24 @@
 import math
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from groktimizer import L1, GROKtimizer, GroupL1
-from groktimizer.optim import calibration, constraint, reference, status
+from groktimizer import L1, L2, GROKtimizer, GroupL1
+from groktimizer.optim import calibration, constraint, phase_two, reference, status
 from groktimizer.optim import groktimizer as optimizer
+from groktimizer.optim.agreement import Scope
 from groktimizer.optim.constraint import RULES, Rule
 from groktimizer.optim.control import Control
 from groktimizer.optim.guard import Action, watch
 from groktimizer.optim.losses import Inbox
+from groktimizer.optim.noise import Noise
 from groktimizer.optim.status import Chosen
 from groktimizer.optim.switch import level_taken_on
 from groktimizer.optim.upkeep import flush
@@ -145,6 +149,22 @@ def test_a_finish_on_a_loss_without_curvature_takes_steps_of_a_hundredth() -> No
         state = Control("euclidean", calibrated=0.1, curvature=known, finish_step=began)
         calibration._adopt(state, 0.0)
         assert state.calibrated == lr
+
+
+@pytest.mark.parametrize(
+    ("damped", "cooled", "over"), [(11.9, 0.26, False), (12.1, 0.26, True), (11.9, 0.24, True), (12.1, 0.24, True)]
+)
+def test_a_proximal_penalty_goes_over_late_or_once_the_step_has_cooled(
+    damped: float, cooled: float, over: bool
+) -> None:
+    """After 12 units of damped time, or below a quarter of lr; the l2 norm does not wait."""
+    for penalty, goes in ((L1(), over), (L2(), True)):
+        groups: list[dict[str, Any]] = [{"params": [], "penalty": penalty, "weight_decay": 0.1}]
+        control = Control("adaptive", noise=Noise(turning=0.0), returned=True, damped_time=damped, lr_scale=cooled)
+        settings: Any = SimpleNamespace(finishes=lambda _: True, finish=SimpleNamespace(rule=None))
+        with pytest.raises(ZeroDivisionError) if goes else nullcontext(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(phase_two, "along", lambda *_: 1 / 0)  # the first thing that it does when it goes over
+            phase_two.finish(groups, {}, control, settings, Scope())
 
 
 def test_the_level_of_a_model_that_is_taken_on() -> None:
