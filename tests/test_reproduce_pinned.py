@@ -30,6 +30,16 @@ def test_the_slope_comes_out_and_its_interval_holds_it_in_most_draws():
     assert held >= 13
 
 
+def test_many_slopes_are_the_single_ones():
+    rng = np.random.default_rng(0)
+    delays = rng.uniform(50, 500, size=(8, 4, len(RHOS)))
+    delays[rng.random(delays.shape) < 0.3] = np.inf
+    delays[-1] = np.inf
+    wanted = [paper.fit(table, RHOS).alpha for table in delays]
+    np.testing.assert_allclose(paper.slopes(np.median(delays, axis=1), RHOS), wanted, rtol=1e-9)
+    assert np.isinf(np.median(delays, axis=1)).any() and np.isnan(wanted[-1])
+
+
 def test_exponential_and_power_laws_are_told_apart():
     law, power = paper.fit(np.exp(5 * np.array([RHOS])), RHOS), paper.fit(np.array([RHOS]) ** 5, RHOS)
     assert law.straight == pytest.approx(1.0) and law.power < 0.9999

@@ -166,7 +166,25 @@ def resampled(delays: Mapping[Arm, Array], rhos: Sequence[float], seed: int = 0)
     """
     (count,) = {len(table) for table in delays.values()}
     picks = np.random.default_rng(seed).integers(0, count, size=(RESAMPLES, count))
-    return {arm: np.array([fit(table[pick], rhos).alpha for pick in picks]) for arm, table in delays.items()}
+    return {arm: slopes(np.median(table[picks], axis=1), rhos) for arm, table in delays.items()}
+
+
+def slopes(medians: Array, rhos: Sequence[float]) -> Array:
+    """Slopes of the lines of `fit`, many at a time.
+
+    Args:
+        medians: In steps, +∞ where there is none, shape (k, len(rhos)).
+        rhos: The values of ρ.
+
+    Returns:
+        Shape (k,); not-a-number where fewer than two medians are finite.
+    """
+    known = np.isfinite(medians)
+    y = np.where(known, np.log(np.where(known, medians, 1.0)), 0.0)
+    count = np.maximum(known.sum(1, keepdims=True), 1)
+    away = np.where(known, rhos - (known * rhos).sum(1, keepdims=True) / count, 0.0)
+    spread = (away**2).sum(1)
+    return np.where(known.sum(1) < FEWEST, np.nan, (away * y).sum(1) / np.where(spread > 0, spread, 1.0))
 
 
 def _told(law: Law, band: tuple[float, float]) -> str:
