@@ -191,7 +191,8 @@ def forecast(units: Sequence[Unit], store: Store, workers: int, say: Callable[[s
     Returns:
         How many units are not recorded yet, and how many seconds they take on so many workers.
     """
-    probes = [unit for unit in units if unit.number == min(each.number for each in units)]
+    first = min(unit.number for unit in units)
+    probes = [unit for unit in units if unit.number == first]
     bench(probes, store, workers=workers, say=say)
     costs = {(unit.set.label, unit.method): store.load(unit.identity).content["seconds"] for unit in probes}
     missing = [unit for unit in units if not store.has(unit.identity)]

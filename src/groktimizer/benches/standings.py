@@ -8,7 +8,7 @@ import numpy as np
 from groktimizer.measures import corrected_interval
 
 Scores = dict[str, dict[str, list[Any]]]  # method → set → one number a division
-OURS, TUNED, PLAIN, CHOSEN = "grok-auto", "adamw-cv", "adam", "best classical"
+TUNED, PLAIN, CHOSEN = "adamw-cv", "adam", "best classical"
 PAIRS = (("grok-auto", TUNED), ("grok-auto", CHOSEN), ("grok-l2", PLAIN), ("grok-l2", TUNED), ("grok-l2", "lbfgs-cv"),
          ("grok-l1", "grok-l2"), ("grok-auto", "realmlp"))  # fmt: skip
 
