@@ -9,19 +9,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from groktimizer.estimators.choice import INTERPOLATE
+from groktimizer.estimators.path import fresh, loss_of, tensors
 from groktimizer.estimators.table import Frame, Table, frame, merged
-from groktimizer.models import MLP
 
 Array = NDArray[Any]
 Predictor = Callable[[Array], Array]  # rows, shape (m, p), to classes or numbers, shape (m,)
 Score = Callable[[Array, Array], float]
 C = TypeVar("C")
 
-WIDTH, STEPS, INTERPOLATES = 128, 500, 0.02
+WIDTH, STEPS = 128, 500
 CELLS = tuple((lr, decay) for lr in (1e-3, 1e-2) for decay in (0.1, 1.0, 3.0))
-WEIGHTS = (3e-4, 1.2e-3, 4.8e-3, 1.9e-2, 7.5e-2, 0.3)
+WEIGHTS = (5e-4, 2e-3, 8e-3, 3.2e-2, 0.13, 0.5)
 HELD_OUT = 0.2
 SETTINGS: Mapping[str, Any] = {"width": WIDTH, "steps": STEPS}
 
@@ -38,20 +38,13 @@ class _Problem:
         self.middle, self.spread = (0.0, 1.0) if classes else (targets.mean(), targets.std() or 1.0)
         self.frame: Frame = frame(rows, turns=turns)
         self.rows: Table = rows._replace(targets=(rows.targets - self.middle) / self.spread)
-        self.data = [torch.tensor(part, dtype=dtype) for part in self.rows._replace(inputs=self.frame(rows.inputs))]
-        generator = torch.Generator().manual_seed(seed)
-        self.model = MLP((self.data[0].shape[1], WIDTH, max(classes, 1)), generator=generator, dtype=dtype)
-        with torch.no_grad():  # as small as for the columns that there were
-            for param in self.model.layers[0].parameters():
-                param.mul_((self.data[0].shape[1] / inputs.shape[1]) ** 0.5)
-        self.unit = np.log(classes) if classes else 0.5  # what outputs of zero lose
+        mapped = self.rows._replace(inputs=self.frame(rows.inputs))
+        self.data = tensors(mapped, "cpu", dtype)
+        self.model = fresh(mapped, (WIDTH,), seed, inputs.shape[1])[0].to(dtype)
 
     def loss(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Mean loss of rows."""
-        found = self.model(inputs)
-        if self.classes:
-            return (weights * cross_entropy(found, targets, reduction="none")).mean()
-        return (weights * 0.5 * (found - targets).square().mean(1)).mean()
+        """Mean loss of rows, in units of what outputs of zero lose."""
+        return loss_of(self.model(inputs), targets, weights, classes=bool(self.classes))
 
     def predictor(self) -> Predictor:
         """The network as it is now."""
@@ -100,7 +93,7 @@ def adam(
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss = problem.loss(*problem.data)
-        if interpolate and loss.item() <= INTERPOLATES * problem.unit:
+        if interpolate and loss.item() <= INTERPOLATE:
             break
         loss.backward()
         optimizer.step()
@@ -140,6 +133,8 @@ def stopped_early(inputs: Array, targets: Array, classes: int, seed: int) -> Pre
 
 def ridge_path(inputs: Array, targets: Array, classes: int, seed: int) -> dict[float, Predictor]:
     """Minimise loss + (weight / 2) ‖W‖² by L-BFGS along rising weights, each from the minimum before it.
+
+    The loss is in units of what outputs of zero lose.
 
     With more columns than rows it works in their span, which the norm cannot tell from the columns.
 

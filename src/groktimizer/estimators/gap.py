@@ -29,7 +29,7 @@ def gap_of(table: Table, shape: Shape, stop: Stop, *, seed: int, columns: int) -
     """
     if shape.penalty != "l2":
         return math.nan
-    start, _ = fresh(table, shape, seed, columns)
+    start, _ = fresh(table, shape.hidden, seed, columns)
     start.double()
     model = copy.deepcopy(start)
     with torch.no_grad():

@@ -99,7 +99,7 @@ def follow(table: Table, shape: Shape, levels: Sequence[float], *, seed: int, co
     Yields:
         The network at each level; the first one has the smallest loss.
     """
-    model, generator = fresh(table, shape, seed, columns)
+    model, generator = fresh(table, shape.hidden, seed, columns)
     model.to(shape.device)
     data = tensors(table, shape.device, torch.float32)
 
@@ -136,12 +136,12 @@ def follow(table: Table, shape: Shape, levels: Sequence[float], *, seed: int, co
         yield Stop(level, last, reached, len(losses), layers, _norm(model), losses, opt.status)
 
 
-def fresh(table: Table, shape: Shape, seed: int, columns: int) -> tuple[MLP, torch.Generator]:
+def fresh(table: Table, hidden: Sequence[int], seed: int, columns: int) -> tuple[MLP, torch.Generator]:
     """Draw a network.
 
     Args:
         table: Mapped rows.
-        shape: The network.
+        hidden: Widths of the hidden layers.
         seed: Of the weights.
         columns: How many columns the rows had before they were mapped.
 
@@ -150,7 +150,7 @@ def fresh(table: Table, shape: Shape, seed: int, columns: int) -> tuple[MLP, tor
     """
     generator = torch.Generator().manual_seed(seed)
     inputs = table.inputs.shape[1]
-    model = MLP((inputs, *shape.hidden, table.targets.shape[1]), generator=generator)
+    model = MLP((inputs, *hidden, table.targets.shape[1]), generator=generator)
     with torch.no_grad():
         for param in model.layers[0].parameters():
             param.mul_(math.sqrt(inputs / columns))
