@@ -39,7 +39,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "report": "results measures",
         "estimators": "optim penalties models measures",
         "integrations": "optim measures",
-        "benches": "estimators models data results measures",
+        "benches": "estimators data results measures",
         "cli": "benches studies papers report sweeps results training peers penalties tasks data theory measures",
         "__init__": "ground optim penalties",
         "__main__": "cli",
