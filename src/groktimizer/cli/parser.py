@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from groktimizer.cli.clocks_parser import add_clocks
+from groktimizer.cli.sweeps_parser import add_sweeps
 from groktimizer.cli.words import KINDS, OUT, Parser, factor, interval, names, seeds, whole
 
 # The commands, and the file whose function of the file's name does each.
@@ -13,6 +14,8 @@ COMMANDS = {
     "predict": "predict",
     "reproduce": "reproduce",
     "bench": "bench",
+    "sweep": "sweep",
+    "runs": "runs",
     "draw": "draw",
     "data": "data",
     "list": "listing",
@@ -43,6 +46,7 @@ def build_parser() -> Parser:
     _compare(commands.add_parser("compare", help="run optimizers side by side: a table and a figure"))
     add_clocks(commands)
     _bench(commands.add_parser("bench", help="estimators on tables with few rows: ranks, differences, a page"))
+    add_sweeps(commands)
     _draw(commands.add_parser("draw", help="pictures again, from records alone"))
     _data(commands.add_parser("data", help="real data: list it, fetch it, tell about it"))
     _list(commands.add_parser("list", help="every task, optimizer, penalty, prediction, study and table"))

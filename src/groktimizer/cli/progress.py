@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
 from typing_extensions import override
 
-from groktimizer.sweeps import RunSpec, SweepEvent
+from groktimizer.sweeps import Progress, RunSpec, SweepEvent
 from groktimizer.training import Event
 
 QUIET = 10.0  # seconds between two plain lines
@@ -82,10 +83,10 @@ class Bars:
         self._bars: dict[str, TaskID] = {}
         self._last = time.monotonic()
         self._done = 0
-        self._progress = Progress(
+        self._progress = RichProgress(
             TextColumn("{task.fields[name]}"),
             BarColumn(bar_width=24),
-            TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("{task.fields[unit]} {task.completed:,.0f}/{task.total:,.0f}"),
             TextColumn("{task.fields[told]}"),
             console=self._console,
             transient=True,
@@ -126,7 +127,7 @@ class Bars:
                 self.say(f"{name}: step {event.step:,}/{event.steps:,} · {describe(event)}")
             return
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task("", total=event.steps, name=name, told="")
+            self._bars[name] = self._progress.add_task("", total=event.steps, name=name, unit="step", told="")
         self._progress.update(self._bars[name], completed=event.step, told=describe(event))
 
     def sweep(self, event: SweepEvent) -> None:
@@ -146,6 +147,32 @@ class Bars:
         settled = summary["times"]["settled"]
         told = f"settled at {settled:,}" if settled is not None else summary["status"]
         self.say(f"  {name}: {told}, {summary['steps']:,} steps in {duration(summary['seconds'])}{reused}")
+
+
+class Count(Bars):
+    """One bar for all cells of a sweep on a terminal; elsewhere a plain line now and then.
+
+    Example:
+        >>> with Count() as count:
+        ...     count.say("planned")
+    """
+
+    def show(self, progress: Progress) -> None:
+        """Show how far a sweep is, and a cell that failed."""
+        if progress.error is not None and progress.cell is not None:
+            self.say(f"  {progress.cell.label}: {progress.error}")
+        self._draw(partial(self._count, progress))
+
+    def _count(self, now: Progress) -> None:
+        done = now.recorded + now.done
+        told = f"{now.failed:,} failed · " * bool(now.failed) + f"at most about {duration(now.left)} left"
+        if self._live:
+            if not self._bars:
+                self._bars["cells"] = self._progress.add_task("", total=now.total, name="", unit="cell", told="")
+            self._progress.update(self._bars["cells"], completed=done, told=told)
+        elif time.monotonic() - self._last > QUIET:
+            self._last = time.monotonic()
+            self.say(f"{done:,} of {now.total:,} cells · {told}")
 
 
 def short_name(spec: RunSpec) -> str:

@@ -13,7 +13,9 @@ from groktimizer.results.files import StoreError
 from groktimizer.results.identity import identity, plain
 
 SCHEMA = 2
-RUN, PREDICTION, COMPARISON, FIGURE, FIT = KINDS = ("run", "prediction", "comparison", "figure", "fit")
+RUN, PREDICTION, COMPARISON, FIGURE, FIT, FAILURE = KINDS = (
+    "run", "prediction", "comparison", "figure", "fit", "failure",
+)  # fmt: skip
 KEY = b"groktimizer"
 PARTS = ("spec", "summary", "provenance")
 # What reading a Parquet file with changed bytes can raise, besides Arrow's own errors.
@@ -115,7 +117,7 @@ class Record:
             file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
             table = file.read(use_threads=False)  # a record is small: threads would cost more than they save
             head = read_head(table.schema)
-            history = {name: _values(table.column(name)) for name in table.column_names}
+            history = {name: values_of(table.column(name)) for name in table.column_names}
         except (pa.ArrowException, *UNREADABLE) as error:
             raise DamagedRecord(source, error) from error
         kind = check_schema(head, source)
@@ -134,7 +136,7 @@ def read_head(schema: Any) -> Any:
     return json.loads((schema.metadata or {})[KEY])
 
 
-def _values(column: Any) -> np.ndarray:
+def values_of(column: Any) -> np.ndarray:
     """The array of a column: its rows, or what its only cell holds."""
     import pyarrow as pa
 

@@ -1,23 +1,16 @@
 """What a table will cost, before it is computed: runs, cells and minutes, from a measured time per step."""
 
-import math
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from groktimizer.measures.times import WINDOW_STEPS
 from groktimizer.peers import tunable
-from groktimizer.results import Record, Store
 from groktimizer.studies.protocol import Protocol
 from groktimizer.studies.series import SHIPPED_CAP
 from groktimizer.studies.standard import OURS, SHIPPED, Entry
 from groktimizer.studies.tuning import FINALISTS, FIRST_WAVE
-from groktimizer.sweeps import default_workers, execute
-from groktimizer.tasks import make_task
-
-PROBED = 4  # evaluations of a run whose time is taken, after one that warms up
+from groktimizer.sweeps import step_seconds
 
 
 class Runs(NamedTuple):
@@ -131,28 +124,6 @@ def _measured(
     entry: Entry, rules: Protocol, optimizers: Sequence[str], workers: int | None
 ) -> tuple[dict[str, float], float]:
     """Seconds of a step of each optimizer, and of the beginning and end of a run, with all processes busy."""
-    every = rules.every if isinstance(rules.every, int) else make_task(entry.task, entry.options).default_every
-    short = replace(rules, every=every, steps=every * (PROBED + 1))
-    seed = rules.seeds[0]
-    specs = [short.spec(entry.setting, name, {}, seed, short.steps) for name in optimizers]
-    with tempfile.TemporaryDirectory() as place:
-        began = time.monotonic()
-        outcomes = execute(specs, Store(place), workers=workers)
-        wall = time.monotonic() - began
-    records = {
-        name: outcome.record for name, outcome in zip(optimizers, outcomes, strict=True) if outcome.record is not None
-    }
-    known = {name: _per_step(record, every) for name, record in records.items()}
-    worst = max(known.values(), default=math.nan)
-    busy = sum(float(record.summary["seconds"]) for record in records.values())
-    start = max(0.0, _processes(workers, len(specs)) * wall - busy) / len(specs)
-    return {name: known.get(name, worst) for name in optimizers}, start
-
-
-def _processes(workers: int | None, runs: int) -> int:
-    return min(default_workers() if workers is None else workers, runs)
-
-
-def _per_step(record: Record, every: int) -> float:
-    seconds = record.history["seconds"]
-    return float(seconds[-1] - seconds[1]) / (every * (len(seconds) - 2)) if len(seconds) > 2 else math.nan
+    specs = [rules.spec(entry.setting, name, {}, rules.seeds[0], rules.steps) for name in optimizers]
+    per_step, start = step_seconds(specs, workers)
+    return dict(zip(optimizers, per_step, strict=True)), start
