@@ -29,7 +29,7 @@ ALLOWED: Mapping[str, frozenset[str]] = {
         "theory": "dynamics penalties measures",
         "data": "",
         "models": "",
-        "tasks": "theory models data",
+        "tasks": "theory models data measures",
         "peers": "optim penalties",
         "training": "tasks measures",
         "results": "",
@@ -53,7 +53,7 @@ THEORY: Mapping[str, frozenset[str]] = {"clock": frozenset(), **dict.fromkeys(SI
 # What `import groktimizer` must not pull in beyond torch's own imports.
 HEAVY = frozenset(
     "pandas polars matplotlib ray sklearn pyarrow rich scipy yaml pytorch_optimizer lightning transformers numba "
-    "skglm accelerate peft curvlinops pytabkit scikit_posthocs seaborn skops".split()
+    "skglm accelerate peft curvlinops pytabkit scikit_posthocs seaborn skops pydantic".split()
 )
 
 

@@ -78,7 +78,7 @@ def test_the_types_are_shipped():
 def test_every_extra_is_asked_for_by_the_package():
     """One that nothing imports promises what is not there."""
     source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
-    assert set(re.findall(r'extra="(\w+)"', source)) == PROJECT["project"]["optional-dependencies"].keys()
+    assert set(re.findall(r'extra="(\w+)"\)', source)) == PROJECT["project"]["optional-dependencies"].keys()
 
 
 @pytest.mark.parametrize("name", ["lightning", "transformers"])

@@ -46,7 +46,7 @@ def _records(name: str, out: Path) -> tuple[list[Record], Path]:
     if path.is_file():
         return [read(path)], path.parent.parent if path.parent.name == "records" else path.parent
     place = path if path.is_dir() else out
-    if not (place / "records").is_dir():
+    if not any((place / folder).is_dir() for folder in ("records", "shards")):
         raise UserError(f"{place}: holds no records; name a directory that a command had as --out")
     store = Store(place, write=False)
     return (store.query(None) if path.is_dir() else [store.find(name)]), place

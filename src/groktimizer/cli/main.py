@@ -19,6 +19,7 @@ from groktimizer.ground.names import unknown
 
 INTERRUPTED, UNREAD = 130, 141
 ENDINGS = ("SIGTERM", "SIGHUP")  # sent when a job is pre-empted and when a terminal closes; Windows has no SIGHUP
+LISTS = ("overrides", "filters")  # of words, at the end of a command
 TWICE = {"penalty": "penalty", "weight": "weight_decay"}
 
 
@@ -125,10 +126,23 @@ def _as_kind(words: list[str]) -> list[str]:
     return as_kind(words)
 
 
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """Read the words; those of a list of words at the end of a command may stand after its options, too."""
+    parser = build_parser()
+    arguments, others = parser.parse_known_args(words)
+    for name in LISTS:
+        if name in arguments and not any(word.startswith("-") for word in others):
+            getattr(arguments, name).extend(others)
+            return arguments
+    if others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    return arguments
+
+
 def _dispatch(words: list[str]) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         raise UnknownName(unknown("command", words[0], COMMANDS))
-    arguments = build_parser().parse_args(_as_kind(words))
+    arguments = _parsed(_as_kind(words))
     arguments.words = words
     _check_conflicts(arguments)
     name = COMMANDS[arguments.command]

@@ -46,9 +46,7 @@ def _runs(parser: argparse.ArgumentParser) -> None:
     parser.allow_abbrev = False
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     chosen = actions.add_parser("list", help="one line each")
-    chosen.description = (
-        "One line each. FILTER: task=ridge, lr=1e-3, 'settled<500', kind=failure, spec.seed=3."
-    )
+    chosen.description = "One line each. FILTER: task=ridge, lr=1e-3, 'settled<500', kind=failure, spec.seed=3."
     _filters(chosen)
     chosen.add_argument("--limit", type=whole(0), default=LIMIT, metavar="N", help=f"lines (default: {LIMIT}; 0: all)")
     chosen.add_argument("--digest", action="store_true", help="a hash of the results, wall-clock fields aside")

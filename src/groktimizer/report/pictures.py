@@ -54,7 +54,7 @@ def name(record: Record) -> str:
     if record.kind == RUN:
         task, optimizer = (file_name(record.spec[part]["name"]) for part in ("task", "optimizer"))
         return f"run-{task}-{optimizer}-{record.identity}"
-    return str(record.summary["file"])
+    return str(record.summary.get("file", f"{record.kind}-{record.identity}"))
 
 
 def names(records: Sequence[Record]) -> list[str]:

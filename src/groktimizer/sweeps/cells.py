@@ -12,7 +12,7 @@ from groktimizer.ground.names import convert_all
 from groktimizer.results import PREDICTION, Record, identity, provenance
 from groktimizer.sweeps.spec import CODE, RunSpec
 from groktimizer.sweeps.work import Reporter, record_of, run_spec
-from groktimizer.tasks import exact_clocks, find_task, make_task
+from groktimizer.tasks import find_task, make_task
 
 Momentum = float | Literal["critical"]
 TIMES = ("memorised", "memorised_settled", "generalised", "settled", "delay")
@@ -92,7 +92,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Clock:
-    """Exact clocks of a problem, see `tasks.exact_clocks`.
+    """Exact clocks of a problem, see `tasks.clocks`.
 
     Attributes:
         task: A name that `find_task` takes.
@@ -139,6 +139,8 @@ class Clock:
 
     def compute(self, checkpoint: Path, every: int | None, report: Reporter) -> Record | str:
         """Find the times; nothing is saved on the way."""
+        from groktimizer.tasks.clocks import exact_clocks  # loads the theory, and SciPy with it
+
         del checkpoint, every, report
         task = make_task(self.task, self.task_options)
         found = exact_clocks(task, self.seed, self.lr, self.weight_decay, self.momentum, self.switch)

@@ -1,5 +1,6 @@
 """Sweeps in YAML: read by the safe loader, checked by pydantic, every complaint with file, line and key."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -115,19 +116,28 @@ def parse_sweep(text: str, source: str, overrides: Sequence[str] = ()) -> Sweep:
         line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
         where = source if line is None else f"{source}, line {line}"
         key = ".".join(place)
-        return UserError(f"{where}: {reason if not key or reason.startswith(place[0]) else f'{key}: {reason}'}")
+        return UserError(
+            f"{where}: {reason if not key or reason.startswith((place[0], place[-1])) else f'{key}: {reason}'}"
+        )
 
     try:
-        return _sweep(SweepEntry.model_validate(content))
+        sweep = _sweep(SweepEntry.model_validate(content))
+        sweep.check()
     except ValidationError as error:
         wrong = _told(error, complain)
     except UserError as error:
-        told = f"{error}"
-        options = content.get("set") or {}
-        inner = next((("set", key) for key in options if told.startswith((f"set {key}", f"{key}="))), None)
-        at = next(((key,) for key in content if told.startswith(key)), ())
-        wrong = complain(inner or at, told)
+        wrong = complain(_place(f"{error}", content), f"{error}")
+    else:
+        return sweep
     raise wrong
+
+
+def _place(told: str, content: dict[str, Any]) -> tuple[str, ...]:
+    """The key that a complaint is about: it begins with it, or says which name is unknown."""
+    for key in content.get("set") or {}:
+        if told.startswith((f"set {key}:", f"{key}=", f"unknown option {key!r}")):
+            return "set", key
+    return next(((key,) for key in content if re.match(rf"{key}\b|unknown {key} ", told)), ())
 
 
 def _parsed(text: str, source: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:

@@ -88,10 +88,25 @@ class Sweep:
             The cells, complete and checked.
         """
         known = set[str]()
-        for cell in self._clocks() if self.kind == "clock" else self._runs():
+        points = grid(self.axes) if self.sample is None else self.sample.points(self.axes)
+        for cell in self._made(points):
             if cell.identity not in known:
                 known.add(cell.identity)
                 yield cell
+
+    def check(self) -> None:
+        """Make a cell with every value of each list, and the ends of each range, to find what is not accepted.
+
+        Raises:
+            UserError: If something is not.
+        """
+        ends = {
+            name: [axis.low, axis.high] if isinstance(axis, Range) else list(axis) for name, axis in self.axes.items()
+        }
+        first = {name: values[0] for name, values in ends.items()}
+        others = [first | {name: value} for name, values in ends.items() for value in values[1:]]
+        for _ in replace(self, seeds=self.seeds[:1])._made(iter([first, *others])):
+            pass
 
     def canonical(self) -> dict[str, object]:
         """All that determines its cells, but for defaults and code of the user's own."""
@@ -100,8 +115,8 @@ class Sweep:
         kept = {"task": self.task, "kind": self.kind, "optimizers": list(self.optimizers), "axes": axes}
         return {"sweep": 1, **kept, "seeds": list(self.seeds), "sample": sample, "settings": dict(self.settings)}
 
-    def _points(self) -> Iterator[Options]:
-        yield from grid(self.axes) if self.sample is None else self.sample.points(self.axes)
+    def _made(self, points: Iterator[Options]) -> Iterator[Cell]:
+        return self._clocks(points) if self.kind == "clock" else self._runs(points)
 
     def _owners(self) -> dict[str, tuple[str, str]]:
         """Whose each axis is, "task" or "optimizer", and the option's own name."""
@@ -125,15 +140,15 @@ class Sweep:
             parts[owner][bare] = value
         return parts["task"], parts["optimizer"]
 
-    def _clocks(self) -> Iterator[Cell]:
+    def _clocks(self, points: Iterator[Options]) -> Iterator[Cell]:
         owners = self._owners()
-        for point in self._points():
+        for point in points:
             of_task, options = self._split(point, owners)
             first = make_clock(self.task, of_task, options, self.seeds[0])
             for seed in self.seeds:
                 yield replace(first, seed=whole("seed", seed, 0))
 
-    def _runs(self) -> Iterator[Cell]:
+    def _runs(self, points: Iterator[Options]) -> Iterator[Cell]:
         owners = self._owners()
         takes = {name: set(resolve(name)[0].defaults) for name in self.optimizers}
 
@@ -143,7 +158,7 @@ class Sweep:
                 self.task, optimizer, task_options=dict(of_task), optimizer_options=dict(options), **self.settings
             )
 
-        for point in self._points():
+        for point in points:
             of_task, options = self._split(point, owners)
             for name in self.optimizers:
                 own = {key: value for key, value in options.items() if key in takes[name]}

@@ -3,9 +3,9 @@
 import torch
 
 from groktimizer.sweeps.work import run_spec  # what the runs start with
-from groktimizer.theory import lasso, ridge  # what clocks start with
+from groktimizer.tasks.clocks import exact_clocks  # what clocks start with
 
-__all__ = ["lasso", "load", "ridge", "run_spec"]
+__all__ = ["exact_clocks", "load", "run_spec"]
 
 
 def load() -> None:

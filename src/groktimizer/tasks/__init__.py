@@ -7,7 +7,6 @@ Example:
 
 from groktimizer.ground.errors import UserError
 from groktimizer.tasks.checker import check_columns, make_problem
-from groktimizer.tasks.clocks import exact_clocks
 from groktimizer.tasks.criterion import Criterion
 from groktimizer.tasks.digits import DigitsTask
 from groktimizer.tasks.finite import FiniteTask, PermutationTask
@@ -52,7 +51,6 @@ __all__ = [
     "check_columns",
     "classification",
     "cross_entropy",
-    "exact_clocks",
     "find_task",
     "generator",
     "make_problem",

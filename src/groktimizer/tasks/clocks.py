@@ -1,4 +1,4 @@
-"""The exact clocks of a task's problem, without training it."""
+"""The exact clocks of a task's problem, without training it. Imports the theory, so nothing imports it before."""
 
 from functools import lru_cache
 from typing import Literal
@@ -6,6 +6,8 @@ from typing import Literal
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import Clocks
 from groktimizer.tasks.task import Known, Task
+from groktimizer.theory.lasso import Lasso
+from groktimizer.theory.ridge import Ridge
 
 KEPT = 4  # problems in memory, so that cells of one seed factorise theirs once
 
@@ -42,9 +44,6 @@ def exact_clocks(
     Raises:
         UserError: If the theory has no closed form for it, or a setting is not accepted.
     """
-    from groktimizer.theory.lasso import Lasso
-    from groktimizer.theory.ridge import Ridge
-
     found = _known(task, seed)
     levels = (task.memorised.threshold, task.generalised.threshold)
     if found is not None and isinstance(found.problem, Ridge):

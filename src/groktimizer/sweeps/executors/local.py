@@ -21,7 +21,7 @@ from groktimizer.training import Event
 from groktimizer.training.environment import ENDINGS
 
 Context = ForkServerContext | SpawnContext
-SAFE = "PYTHONSAFEPATH"
+START = {"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1"}
 Pipe = Any  # Connection, or PipeConnection on Windows
 PATIENCE = 30.0  # seconds that interrupted runs get to save their state
 PAUSE = 0.2  # seconds between two progress messages of one run
@@ -88,28 +88,30 @@ def warm_up() -> None:
     if isinstance(_context(), ForkServerContext):
         from multiprocessing import forkserver
 
-        with _only_installed_modules():
+        with _clean_start():
             forkserver.ensure_running()
 
 
 @contextlib.contextmanager
-def _only_installed_modules() -> Generator[None, None, None]:
-    """Start programs of Python that do not import from the working directory.
+def _clean_start() -> Generator[None, None, None]:
+    """Start programs of Python that do not import from the working directory, whose BLAS has one thread.
 
     Server and processes are started by ``python -c``, which looks for modules in the working directory first: a
-    ``random.py`` of the user's there would be run in the place of Python's own.
+    ``random.py`` of the user's there would be run in the place of Python's own. NumPy's threads would share the cores
+    with the other processes, and its sums depend on how many there are.
 
     Yields:
         Nothing.
     """
-    before = os.environ.get(SAFE)
-    os.environ[SAFE] = "1"
+    before = {name: os.environ.get(name) for name in START}
+    os.environ.update(START)
     try:
         yield
     finally:
-        del os.environ[SAFE]
-        if before is not None:
-            os.environ[SAFE] = before
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 def _context() -> Context:
@@ -124,7 +126,7 @@ def _context() -> Context:
 def _start(context: Context, job: Job) -> _Running:
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, job), daemon=True)
-    with _only_installed_modules():
+    with _clean_start():
         process.start()
     there.close()
     return _Running(job, process, here)
