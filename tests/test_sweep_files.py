@@ -1,6 +1,7 @@
 """Sweeps in YAML: what they expand to, and what is refused with file, line and key."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.sweeps import Range, Sample, Sweep, make_spec
 from groktimizer.sweeps.axes import grid, size
 from groktimizer.sweeps.cells import Clock, Training
-from groktimizer.sweeps.reader import parse_sweep, read_sweep
+from groktimizer.sweeps.reader import WANTED, parse_sweep, read_sweep
 from groktimizer.sweeps.sweep import parse_seeds
 
 RIDGE = """
@@ -34,10 +35,10 @@ every: 10
 """
 
 
-def test_a_grid_has_every_combination_and_seeds_are_innermost():
+def test_a_grid_has_every_combination_and_seeds_of_clocks_are_outermost():
     cells = list(parse_sweep(RIDGE, "x").cells())
     assert [(c.lr, c.weight_decay, c.seed) for c in cells if isinstance(c, Clock)] == [
-        (lr, decay, seed) for lr in (0.01, 0.1, 1.0) for decay in (1e-3, 1e-2) for seed in (0, 1)
+        (lr, decay, seed) for seed in (0, 1) for lr in (0.01, 0.1, 1.0) for decay in (1e-3, 1e-2)
     ]
     assert parse_sweep(RIDGE, "x").count == len(cells) == 12
     assert all(isinstance(c, Clock) and c.task_options["m"] == 40 for c in cells)
@@ -151,6 +152,13 @@ def test_every_value_is_checked_before_anything_starts(text: str, said: str):
     with pytest.raises(UserError) as raised:
         parse_sweep(text, "x")
     assert said in f"{raised.value}"
+
+
+def test_the_files_of_the_documentation_are_sweeps():
+    text = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text()
+    found = [parse_sweep(block, "docs/sweeps.md") for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    assert [sweep.count for sweep in found] == [1_000, 60]
+    assert set(re.findall(r"`([a-z]+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))) == set(WANTED)
 
 
 def test_ten_million_cells_have_to_be_meant():

@@ -177,7 +177,8 @@ def _record(row: Mapping[str, Any], source: str) -> Record:
     import pyarrow as pa
 
     try:
-        head = {"schema": SCHEMA, "kind": row["kind"], **{part: json.loads(row[part]) for part in PARTS}}
+        parts = {part: json.loads(row[part]) for part in PARTS}
+        head: dict[str, Any] = {"schema": SCHEMA, "kind": row["kind"], **parts}
         table = pa.ipc.open_stream(row["arrays"]).read_all()
         history = {name: values_of(table.column(name)) for name in table.column_names}
     except (pa.ArrowException, TypeError, *UNREADABLE) as error:

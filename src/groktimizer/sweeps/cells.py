@@ -66,9 +66,13 @@ class Training:
         """That of the run."""
         return self.spec.identity
 
-    @cached_property
+    @property
     def shape(self) -> str:
         """Everything but the seed and the optimizer's numbers."""
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> str:
         known = self.spec.canonical()
         kinds = {key: value for key, value in self.spec.optimizer_options.items() if isinstance(value, str)}
         return identity({**known, "seed": 0, "optimizer": {"name": self.spec.optimizer, "options": kinds}})
@@ -118,18 +122,25 @@ class Clock:
         """The specification as plain content."""
         settings = {key: getattr(self, key) for key in CLOCK_OPTIONS}
         task = {"name": self.task, "options": dict(self.task_options)}
-        return {"clock": "exact", "task": task, "seed": self.seed, **settings, "code": CODE} | (
-            {"own": self.own} if self.own else {}
-        )
+        kept: dict[str, object] = {"clock": "exact", "task": task, "seed": self.seed, **settings, "code": CODE}
+        return {**kept, "own": self.own} if self.own else kept
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """Hash of the specification."""
+        return self._identity
+
+    @property
+    def shape(self) -> str:
+        """The task with its options."""
+        return self._shape
+
+    @cached_property
+    def _identity(self) -> str:
         return identity(self.canonical())
 
     @cached_property
-    def shape(self) -> str:
-        """The task with its options."""
+    def _shape(self) -> str:
         return identity({"clock": self.task, "options": dict(self.task_options)})
 
     @property

@@ -177,17 +177,17 @@ def _places(node: Any, place: tuple[str, ...], source: str) -> Iterator[tuple[tu
 def _told(error: ValidationError, complain: Any) -> UserError:
     """The first complaint of pydantic's in our words."""
     first = error.errors(include_url=False, include_input=True)[0]
-    place = tuple(str(part) for part in first["loc"])
+    place = [str(part) for part in first["loc"]]
     if first["type"] == "missing":
         return complain((), f"no {place[-1]}; expected {place[-1]}: {WANTED.get(place[-1], 'a value')}")
     known = list(SweepEntry.model_fields) if len(place) == 1 else []
     if first["type"] == "extra_forbidden" and known:
         guess = nearest(place[0], known)
         hint = f"did you mean {guess}? " if guess else ""
-        return complain(place, f"unknown key; {hint}known are {', '.join(known)}")
+        return complain(tuple(place), f"unknown key; {hint}known are {', '.join(known)}")
     depth = 2 if place[0] == "set" and len(place) > 1 else 1
     wanted = WANTED["set"].partition("with ")[2] if depth == 2 else WANTED.get(place[0], "another value")
-    return complain(place[:depth], f"{_short(first['input'])} is not accepted; expected {wanted}")
+    return complain(tuple(place[:depth]), f"{_short(first['input'])} is not accepted; expected {wanted}")
 
 
 def _short(value: object) -> str:
@@ -232,7 +232,8 @@ def _axis(name: str, value: Any) -> Axis:
         if len(ends) != 1:
             raise UserError(f"set {name}: expected log: [low, high] or linear: [low, high]")
         try:
-            return Range(*ends[0][1], log=ends[0][0], num=value.num)
+            log, (low, high) = ends[0]
+            return Range(low, high, log=log, num=value.num)
         except UserError as error:
             raise UserError(f"set {name}: {error}") from error
     return value if isinstance(value, list) else [value]

@@ -82,7 +82,7 @@ class Sweep:
         whole("cells", self.count, 1, MOST)
 
     def cells(self) -> Iterator[Cell]:
-        """Expand it, each cell once, seeds innermost.
+        """Expand it, each cell once; of runs seeds are innermost, of clocks outermost.
 
         Yields:
             The cells, complete and checked.
@@ -142,10 +142,10 @@ class Sweep:
 
     def _clocks(self, points: Iterator[Options]) -> Iterator[Cell]:
         owners = self._owners()
-        for point in points:
-            of_task, options = self._split(point, owners)
-            first = make_clock(self.task, of_task, options, self.seeds[0])
-            for seed in self.seeds:
+        parts = (self._split(point, owners) for point in points)
+        firsts = [make_clock(self.task, of_task, options, self.seeds[0]) for of_task, options in parts]
+        for seed in self.seeds:
+            for first in firsts:  # one after the other, they factorise the problem of a seed once
                 yield replace(first, seed=whole("seed", seed, 0))
 
     def _runs(self, points: Iterator[Options]) -> Iterator[Cell]:
