@@ -16,6 +16,7 @@ COMMANDS = {
     "bench": "bench",
     "sweep": "sweep",
     "runs": "runs",
+    "report": "report",
     "draw": "draw",
     "data": "data",
     "list": "listing",

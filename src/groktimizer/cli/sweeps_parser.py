@@ -10,13 +10,14 @@ LIMIT = 20
 
 
 def add_sweeps(commands: Any) -> None:
-    """Add ``sweep`` and ``runs``.
+    """Add ``sweep``, ``runs`` and ``report``.
 
     Args:
         commands: The parser's commands.
     """
     _sweep(commands.add_parser("sweep", help="many runs, or exact clocks, over axes of settings; resumes"))
     _runs(commands.add_parser("runs", help="list, show, export and tidy what is recorded"))
+    _report(commands.add_parser("report", help="what is recorded as one HTML file: tables, pictures, every run"))
 
 
 def _sweep(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +62,18 @@ def _runs(parser: argparse.ArgumentParser) -> None:
     chosen = actions.add_parser("gc", help="tidy a store")
     chosen.description = "Join small shards, drop what a later record replaces, remove saved states of finished runs."
     _out(chosen)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write the runs and clocks of a store as one HTML file that needs no network: summary with intervals, maps "
+        "over learning rate and weight decay, scaling laws, two-clock pictures, a table of all runs to sort and filter."
+    )
+    parser.allow_abbrev = False
+    parser.add_argument("store", type=Path, metavar="DIR", help="the store: --out of a run, comparison or sweep")
+    parser.add_argument("filters", nargs="*", metavar="FILTER", help="as in `groktimizer runs list`")
+    parser.add_argument("--page", type=Path, metavar="FILE.html", help="where to (default: DIR/report.html)")
+    parser.add_argument("--title", metavar="TEXT", help="of the page")
 
 
 def _filters(parser: argparse.ArgumentParser) -> None:
