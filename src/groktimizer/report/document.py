@@ -26,6 +26,7 @@ from groktimizer.results import RUN, Record
 CURVES, POINTS = 1_000, 48  # runs whose curves are in the page; points of each
 PICTURES = 6  # two-clock pictures, and heat maps
 COLUMNS = ("run", "task", "method")
+HEADS = {"memorised": "t1", "generalised": "t2, first", "settled": "t2, settled", "delay": "delay"}
 
 
 def document(records: Sequence[Record], title: str, damaged: int = 0) -> bytes:
@@ -68,7 +69,9 @@ def _told(cells: Sequence[Cell], groups: Sequence[Group], failed: int, damaged: 
 
 def _summary(groups: Sequence[Group]) -> str:
     axes = axes_of(groups)
-    heads = ["task", "method", *axes, "seeds", "settled", "t1", "t2", "settled at", "delay"]
+    twice = all(group.median("generalised") == group.median("settled") for group in groups)
+    times = [time for time in TIMES if not (twice and time == "generalised")]
+    heads = ["task", "method", *axes, "seeds", "settled", *map(HEADS.__getitem__, times)]
     rows = [
         [
             group.task,
@@ -76,7 +79,7 @@ def _summary(groups: Sequence[Group]) -> str:
             *(_value(group.settings.get(name)) for name in axes),
             str(len(group.cells)),
             f"{group.settled} of {len(group.cells)}",
-            *(_median(group, time) for time in TIMES),
+            *(_median(group, time) for time in times),
         ]
         for group in groups
     ]
@@ -209,7 +212,7 @@ def _origin(records: Sequence[Record]) -> str:
 
 
 def _content(known: Sequence[tuple[Cell, Record]], axes: Sequence[str]) -> dict[str, Any]:
-    columns = [*COLUMNS, *axes, "seed", "status", "t1", "t2", "settled", "delay", "steps", "seconds"]
+    columns = [*COLUMNS, *axes, "seed", "status", *map(HEADS.__getitem__, TIMES), "steps", "seconds"]
     rows = [
         [
             cell.identity[:12], cell.task, cell.method, *(_plain(cell.settings.get(name)) for name in axes), cell.seed,

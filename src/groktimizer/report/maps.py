@@ -90,6 +90,8 @@ def plot(shown: Map) -> Figure:
         panels: list[Axes] = list(figure.subplots(1, 3, sharey=True))
         for axes, (time, title) in zip(panels, SHOWN, strict=True):
             _panel(axes, shown, shown.times[time], norm)
+            if time != "memorised":  # which decay hardly moves
+                _contours(axes, shown)
             axes.set(title=title, xlabel="learning rate η")
         panels[0].set_ylabel("weight decay λ")
         figure.colorbar(mpl.cm.ScalarMappable(norm, colours), ax=panels, label="steps", pad=0.01)
@@ -102,7 +104,6 @@ def _panel(axes: Axes, shown: Map, table: np.ndarray, norm: LogNorm) -> None:
     axes.pcolormesh(x, y, masked, norm=norm, cmap="viridis_r", shading="nearest", edgecolors="none")
     for row, column in zip(*np.nonzero(np.isinf(table)), strict=True):
         axes.text(column, row, "×", ha="center", va="center", color=GREY)
-    _contours(axes, shown)
     for side, values in (("x", shown.lr), ("y", shown.decay)):
         kept = list(range(0, len(values), max(1, math.ceil(len(values) / 5))))
         getattr(axes, f"set_{side}ticks")(kept, [f"{values[place]:.3g}" for place in kept])

@@ -1,4 +1,4 @@
-"""HTML pages made of templates, plain content and vendored scripts: they open from a disk and ask nobody for anything."""
+"""HTML pages of templates, plain content and vendored scripts: they open from a disk and ask nobody for anything."""
 
 import base64
 import json
