@@ -3,22 +3,37 @@
 // A loss is a quadratic form of the offsets of the modes of a phase: {alpha, beta, rest} or, where modes mix,
 // {upper, shift, rest}. Bounds over intervals decide where they can; what is open is split, or walked step by step.
 const Clock = (() => {
-  const LATEST = 2 ** 53, SHORT = 64, RINGING = 4096, CHUNK = 1024, NEAR = 1e-6;
+  const LATEST = 2 ** 53, SHORT = 64, RINGING = 4096, CHUNKS = [256, 8192], NEAR = 1e-6;
   class Spent extends Error {}
 
-  // Piece: segment, loss, and whether offsets count from the fixed point alone.
-  function value(piece, t) {
-    const {segment, loss, fromEnd} = piece, count = segment.fixed.length;
-    if (loss.upper) {
-      for (let i = 0; i < count; i++) scratch(loss)[i] = Modes.offset(segment, i, t, fromEnd);
-      return mixed(loss, loss.scratch);
-    }
-    let sum = 0;
-    for (let i = 0; i < count; i++) {
-      const term = loss.alpha[i] === 0 ? loss.beta[i] : Modes.offset(segment, i, t, fromEnd) * loss.alpha[i] + loss.beta[i];
+  // Offsets of all modes at step t, from the fixed points or as the piece counts them.
+  function offsets({segment, fromEnd}, t, out) {
+    for (let i = 0; i < out.length; i++) out[i] = Modes.offset(segment, i, t, fromEnd);
+    return out;
+  }
+
+  function form(loss, e) {
+    if (loss.upper) return mixed(loss, e);
+    const {alpha, beta} = loss;
+    let sum = loss.rest;
+    for (let i = 0; i < alpha.length; i++) {
+      const term = alpha[i] * e[i] + beta[i];
       sum += term * term;
     }
-    return sum + loss.rest;
+    return sum;
+  }
+
+  // A loss at step t of its phase. Piece: segment, loss, and whether offsets count from the fixed points alone.
+  function value(piece, t) {
+    return form(piece.loss, offsets(piece, t, piece.buffer ??= new Float64Array(piece.segment.fixed.length)));
+  }
+
+  // Both losses at step t, which differ in what modes measured from their start count from.
+  function values(train, population, t) {
+    const e = offsets(train, t, train.buffer ??= new Float64Array(train.segment.fixed.length)), s = train.segment;
+    const first = form(train.loss, e);
+    if (s.shifted) for (let i = 0; i < e.length; i++) if (s.fromStart[i]) e[i] = Modes.offset(s, i, t, false);
+    return [first, form(population.loss, e)];
   }
 
   function scratch(loss) {
@@ -94,8 +109,8 @@ const Clock = (() => {
 
   // The last (or first) step from `first` to `last` that is (not) within the level; null if there is none.
   function walk(piece, first, last, goal) {
-    for (let from = first, to = last; from <= to;) {
-      const count = Math.min(CHUNK, to + 1 - from), begin = goal.forward ? from : to + 1 - count;
+    for (let from = first, to = last, size = CHUNKS[0]; from <= to; size = Math.min(4 * size, CHUNKS[1])) {
+      const count = Math.min(size, to + 1 - from), begin = goal.forward ? from : to + 1 - count;
       goal.budget.left -= count * piece.segment.fixed.length;
       if (goal.budget.left < 0) throw new Spent();
       const found = chunk(piece, begin, count, goal);
@@ -111,38 +126,47 @@ const Clock = (() => {
     const state = stepwise ? stateAt(piece, begin) : null;
     let found = null;
     for (let k = 0; k < count; k++) {
-      let now = stepwise ? state.sum() : value(piece, begin + k);
+      let now = stepwise ? advance(state) : value(piece, begin + k);
       if (stepwise && Math.abs(now / level - 1) < NEAR) now = value(piece, begin + k);
       if ((now <= level) === wanted) {
         found = begin + k;
         if (goal.forward) return found;
       }
-      if (stepwise) state.step();
     }
     return found;
   }
 
-  // Position and velocity of the modes that the loss sees, and one step of them.
+  // What the loss takes one step after the other: positions and velocities of the modes that it sees, weighed.
   function stateAt({segment, loss}, t) {
-    const seen = [...loss.alpha.keys()].filter((i) => loss.alpha[i] !== 0), {rates, offset} = segment, mu = rates.mu;
-    const pick = (make) => Float64Array.from(seen, make), count = seen.length;
-    const x = pick((i) => offset[i] * Modes.place(rates, i, t) * loss.alpha[i]), a = pick((i) => rates.step[i]);
-    const d = pick((i) => offset[i] * Modes.pace(rates, i, t) * loss.alpha[i]), b = pick((i) => loss.beta[i]);
-    let still = loss.rest;
-    for (let i = 0; i < loss.alpha.length; i++) if (loss.alpha[i] === 0) still += loss.beta[i] ** 2;
-    return {
-      sum() {
-        let sum = still;
-        for (let i = 0; i < count; i++) sum += (x[i] + b[i]) * (x[i] + b[i]);
-        return sum;
-      },
-      step() {
-        for (let i = 0; i < count; i++) {
-          d[i] = mu * d[i] - a[i] * x[i];
-          x[i] += d[i];
-        }
-      },
-    };
+    loss.seen ??= [...loss.alpha.keys()].filter((i) => loss.alpha[i] !== 0);
+    if (!loss.still) {
+      loss.steps = Float64Array.from(loss.seen, (i) => segment.rates.step[i]);
+      loss.shifts = Float64Array.from(loss.seen, (i) => loss.beta[i]);
+      loss.still = loss.beta.reduce((sum, each, i) => sum + (loss.alpha[i] === 0 ? each * each : 0), loss.rest);
+    }
+    const [x, d] = Modes.state(segment, loss.seen, loss.alpha, t);
+    return {x, d, a: loss.steps, b: loss.shifts, mu: segment.rates.mu, still: loss.still};
+  }
+
+  // The loss of a state, which then takes a step.
+  function advance({x, d, a, b, mu, still}) {
+    let one = still, two = 0, i = 0;
+    for (const even = x.length - 1; i < even; i += 2) { // two sums, so that neither waits for the other
+      const p = x[i], q = x[i + 1], u = p + b[i], w = q + b[i + 1];
+      one += u * u;
+      two += w * w;
+      const v = mu * d[i] - a[i] * p, y = mu * d[i + 1] - a[i + 1] * q;
+      d[i] = v;
+      d[i + 1] = y;
+      x[i] = p + v;
+      x[i + 1] = q + y;
+    }
+    if (i < x.length) {
+      one += (x[i] + b[i]) ** 2;
+      d[i] = mu * d[i] - a[i] * x[i];
+      x[i] += d[i];
+    }
+    return one + two;
   }
 
   // In an interval of which bounds say nothing.
@@ -208,5 +232,5 @@ const Clock = (() => {
     }
   }
 
-  return {value, crossing, LATEST};
+  return {value, values, crossing, LATEST};
 })();

@@ -3,13 +3,14 @@
 // schedule) for runs that start at rest. A mode is at fixed point + offset * P(t); P is what `place` gives.
 const Modes = (() => {
   const GONE = 1e4, NEAR_CRITICAL = 0.1, TWO_PI = 2 * Math.PI;
-  const SLACK = 1e-12, PHASE_SLACK = 1e-6;
+  const SLACK = 1e-12, PHASE_SLACK = 1e-6, STEEP = 1e3;
   const SINGLE = 0, PAIR = 1, WAVE = 2; // one root, two real roots, complex roots
 
   function rates(lr, total, mu) {
     const count = total.length, floats = () => new Float64Array(count);
     const r = {count, mu, kind: new Uint8Array(count), negative: new Uint8Array(count), folded: new Uint8Array(count),
       step: floats(), rate: floats(), gap: floats(), angle: floats(), inverseSine: floats(), balance: floats(),
+      tilt: floats(), size: floats(), lag: floats(), before: 1,
       waves: false, flips: false};
     for (let i = 0; i < count; i++) rateOf(r, i, lr * total[i]);
     return r;
@@ -35,6 +36,10 @@ const Modes = (() => {
       r.rate[i] = Math.max(Math.log1p(mu - 1) / 2, -GONE);
       r.angle[i] = Math.atan2(width, Math.abs(trace));
       r.inverseSine[i] = 2 * root / width;
+      r.before = Math.exp(-r.rate[i]);
+      r.tilt[i] = (r.folded[i] ? -1 : 1) * r.balance[i] * r.inverseSine[i] * r.before;
+      r.size[i] = Math.hypot(1, r.tilt[i]);
+      r.lag[i] = Math.atan(r.tilt[i]);
       return;
     }
     const negative = a >= high, half = width === 0 ? 0 : Math.atanh(Math.min(width / Math.abs(trace), 1));
@@ -49,24 +54,31 @@ const Modes = (() => {
     r.gap[i] = 2 * Math.min(half, GONE);
   }
 
-  // |C_t|, |U_t| of two real roots; U is t z^(t-1) where they meet.
+  // C_t and U_t of mode i at step t, which the functions below read from here: no pair is made a million times.
+  const both = new Float64Array(2);
+
+  // Of two real roots, without their signs; U is t z^(t-1) where they meet.
   function pair(r, i, t) {
-    const gap = r.gap[i], here = Math.exp(t * r.rate[i]), before = Math.exp(Math.max(t - 1, 0) * r.rate[i]);
-    const ratio = gap === 0 ? t : Math.expm1(-gap * t) / Math.expm1(-gap);
-    return [here * (1 + Math.exp(-gap * t)) / 2, before * ratio];
+    const gap = r.gap[i];
+    both[0] = Math.exp(t * r.rate[i]) * (1 + Math.exp(-gap * t)) / 2;
+    both[1] = Math.exp(Math.max(t - 1, 0) * r.rate[i]) * (gap === 0 ? t : Math.expm1(-gap * t) / Math.expm1(-gap));
   }
 
-  function wave(r, i, t) {
-    const turn = t * r.angle[i];
-    const here = Math.exp(t * r.rate[i]), before = Math.exp(Math.max(t - 1, 0) * r.rate[i]);
-    return [here * Math.cos(turn), before * Math.sin(turn) * r.inverseSine[i]];
+  // exp(t rate), which all waves of a phase share.
+  const last = {rate: NaN, t: NaN, here: 0};
+  function shrunk(rate, t) {
+    if (last.t !== t || last.rate !== rate) Object.assign(last, {rate, t, here: Math.exp(t * rate)});
+    return last.here;
   }
 
-  // C_t and U_t with their signs.
   function waves(r, i, t) {
-    const [cosine, sine] = r.kind[i] === WAVE ? wave(r, i, t) : pair(r, i, t);
-    if (!(r.negative[i] || r.folded[i])) return [cosine, sine];
-    return t % 2 === 1 ? [-cosine, sine] : [cosine, -sine];
+    if (r.kind[i] === WAVE) {
+      const turn = t * r.angle[i], here = shrunk(r.rate[i], t);
+      both[0] = here * Math.cos(turn);
+      both[1] = here * r.before * Math.sin(turn) * r.inverseSine[i];
+    } else pair(r, i, t);
+    if (!(r.negative[i] || r.folded[i])) return;
+    if (t % 2 === 1) both[0] = -both[0]; else both[1] = -both[1];
   }
 
   // Position at step t of a mode that starts at 1 at rest.
@@ -75,14 +87,28 @@ const Modes = (() => {
       const size = Math.exp(t * r.rate[i]);
       return r.negative[i] && t % 2 === 1 ? -size : size;
     }
-    const [cosine, sine] = waves(r, i, t);
-    return cosine + r.balance[i] * sine;
+    if (r.kind[i] === WAVE && r.tilt[i] < STEEP && r.tilt[i] > -STEEP) { // one cosine does it
+      const value = shrunk(r.rate[i], t) * r.size[i] * Math.cos(t * r.angle[i] - r.lag[i]);
+      return r.folded[i] && t % 2 === 1 ? -value : value;
+    }
+    waves(r, i, t);
+    return both[0] + r.balance[i] * both[1];
   }
 
-  // Its velocity, the last displacement.
-  function pace(r, i, t) {
-    if (r.kind[i] === SINGLE) return t === 0 ? 0 : -r.step[i] * place(r, i, t - 1);
-    return -r.step[i] * waves(r, i, t)[1];
+  // Positions and velocities (the last displacements) of some modes at step t, their offsets weighed.
+  function state(s, seen, weight, t) {
+    const r = s.rates, x = new Float64Array(seen.length), d = new Float64Array(seen.length);
+    for (let k = 0; k < seen.length; k++) {
+      const i = seen[k], size = s.offset[i] * weight[i];
+      if (r.kind[i] === SINGLE) { // of momentum 0 the next step does not ask for a velocity
+        x[k] = size * place(r, i, t);
+        continue;
+      }
+      waves(r, i, t);
+      x[k] = size * (both[0] + r.balance[i] * both[1]);
+      d[k] = -size * r.step[i] * both[1];
+    }
+    return [x, d];
   }
 
   // Position minus 1 of two real positive roots that are apart, without cancellation.
@@ -117,10 +143,8 @@ const Modes = (() => {
     return t === Infinity ? 0 : place(s.rates, i, t) * s.offset[i];
   }
 
-  const position = (s, i, t) => (s.fromStart[i] ? s.position[i] : s.fixed[i]) + offset(s, i, t, false);
-
   function positions(s, t) {
-    return Float64Array.from(s.fixed, (_, i) => position(s, i, t));
+    return Float64Array.from(s.fixed, (end, i) => (s.fromStart[i] ? s.position[i] : end) + offset(s, i, t, false));
   }
 
   // What `bounds` needs of an edge, kept: offsets of real roots, sizes of waves.
@@ -131,7 +155,7 @@ const Modes = (() => {
       const r = s.rates;
       values = new Float64Array(r.count);
       for (let i = 0; i < r.count; i++) {
-        values[i] = r.kind[i] === WAVE ? (t === Infinity ? 0 : Math.exp(t * r.rate[i])) : offset(s, i, t, fromEnd);
+        values[i] = r.kind[i] === WAVE ? (t === Infinity ? 0 : shrunk(r.rate[i], t)) : offset(s, i, t, fromEnd);
       }
       s.known.set(name, values);
     }
@@ -160,18 +184,21 @@ const Modes = (() => {
   function flipped(r, i, t) {
     const fall = Math.max(-r.rate[i], 1e-18), gap = r.gap[i];
     const peak = gap < 1e-8 * fall ? 1 / fall : Math.log1p(gap / fall) / gap;
-    return pair(r, i, t)[0] + Math.abs(r.balance[i]) * pair(r, i, Math.max(t, peak))[1];
+    pair(r, i, t);
+    const first = both[0];
+    pair(r, i, Math.max(t, peak));
+    return first + Math.abs(r.balance[i]) * both[1];
   }
 
   function swing(s, i, first, last, large, small) {
-    const r = s.rates, turn = r.folded[i] ? Math.PI - r.angle[i] : r.angle[i];
-    const tilt = r.balance[i] * r.inverseSine[i] * Math.exp(-r.rate[i]);
-    const size = Math.abs(s.offset[i]) * Math.hypot(1, tilt), wide = (last - first) * turn;
+    const r = s.rates, size = Math.abs(s.offset[i]) * r.size[i];
+    const turn = r.folded[i] ? Math.PI - r.angle[i] : r.angle[i], wide = (last - first) * turn;
     let top = 1, bottom = -1;
     if (wide < TWO_PI) {
-      const start = first * turn - Math.atan2(tilt * s.offset[i], s.offset[i]);
+      const lag = Math.atan2((r.folded[i] ? -1 : 1) * r.tilt[i] * s.offset[i], s.offset[i]);
+      const start = first * turn - lag, pi = Math.PI;
       const begin = start - TWO_PI * Math.floor(start / TWO_PI), finish = begin + wide;
-      const c1 = Math.cos(begin), c2 = Math.cos(finish), pi = Math.PI;
+      const c1 = Math.cos(begin), c2 = Math.cos(finish);
       top = finish >= TWO_PI ? 1 : Math.min(Math.max(c1, c2) + PHASE_SLACK, 1);
       bottom = (begin <= pi && finish >= pi) || finish >= 3 * pi ? -1 : Math.max(Math.min(c1, c2) - PHASE_SLACK, -1);
     }
@@ -181,5 +208,5 @@ const Modes = (() => {
     return span;
   }
 
-  return {segment, offset, position, positions, edge, bounds, place, pace};
+  return {segment, offset, positions, edge, bounds, state};
 })();

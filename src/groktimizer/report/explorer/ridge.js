@@ -91,13 +91,17 @@ const Ridge = (() => {
     };
   }
 
-  // A loss at steps that grow.
-  function curve(pieces, steps) {
+  // Both losses at steps that grow.
+  function curves(found, steps) {
+    const {train, population} = found, losses = [[], []];
     let k = 0;
-    return steps.map((t) => {
-      while (k + 1 < pieces.length && t >= pieces[k + 1].segment.start) k++;
-      return Clock.value(pieces[k], t - pieces[k].segment.start);
-    });
+    for (const t of steps) {
+      while (k + 1 < train.length && t >= train[k + 1].segment.start) k++;
+      const both = Clock.values(train[k], population[k], t - train[k].segment.start);
+      losses[0].push(both[0]);
+      losses[1].push(both[1]);
+    }
+    return losses;
   }
 
   const ends = (pieces) => Clock.value(pieces[pieces.length - 1], Infinity);
@@ -139,5 +143,5 @@ const Ridge = (() => {
     return Math.max(100, ...all.map((end) => (end === null ? slowest : 3 * end)));
   }
 
-  return {scaled, methods, run, times, curve, ends, grid, horizon, criticalMomentum, sharpness, limit, residual, distance};
+  return {scaled, methods, run, times, curves, ends, grid, horizon, criticalMomentum, sharpness, limit, residual, distance};
 })();
