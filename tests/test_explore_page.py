@@ -5,7 +5,6 @@ import math
 import os
 import random
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chromium import Browser, chromium
+from chromium import Browser
+from explorer_pages import browser, pages, shown, typed
 from groktimizer.cli import main
 from groktimizer.cli.explore_ridge import FEATURES, SAMPLES
 from groktimizer.ground.errors import UserError
@@ -23,29 +23,11 @@ from groktimizer.theory.ridge import GrokkingTime, Ridge, Trajectory, recommend
 from predictions import told
 from test_explore import own_files
 
+__all__ = ["browser", "pages"]  # fixtures
 pytestmark = pytest.mark.slow
 RELATIVE = 1e-9
 TIMES = ("memorised", "memorised_settled", "generalised", "settled")
 METHODS = ("gradient descent", "heavy ball", "CDM")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium: apt-get install chromium, or name one in GROKTIMIZER_CHROMIUM")
-    found = Browser(program)
-    found.window(1280, 1000)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pages")
-    for kind in ("ridge", "sparse"):
-        assert main(["explore", kind, "--out", str(folder)]) == 0
-    return folder
 
 
 @pytest.fixture
@@ -160,24 +142,11 @@ def test_the_advised_decay_is_that_of_the_package(setting: Setting, ridge: Brows
     assert (found["settled"], found["memorised"]) == (advice.times.settled, advice.times.memorised)
 
 
-def shown(browser: Browser) -> list[list[str]]:
-    """The table of times."""
-    return browser.run("[...document.querySelectorAll('#times tr')].map((r) => [...r.cells].map((c) => c.textContent))")
-
-
 def rows_of(methods: dict[str, dict[str, Any]]) -> list[list[str]]:
     """What the table should say of a prediction."""
     keys = ("memorised", "generalised", "settled", "delay")
     told = [[method[key] for key in keys] for method in methods.values()]
     return [["never" if step is None else f"{step:,}" for step in row] for row in told]
-
-
-def typed(browser: Browser, label: str, value: str) -> None:
-    """Type into a field and leave it."""
-    code = f"(() => {{ const field = document.querySelector('[aria-label={json.dumps(label + ', typed')}]'); "
-    code += f"field.value = {json.dumps(value)}; field.dispatchEvent(new Event('change')) }})()"
-    browser.run(code)
-    browser.run("new Promise((done) => setTimeout(done, 700))")
 
 
 def test_the_copied_command_gives_the_numbers_of_the_page(ridge: Browser, tmp_path: Path):

@@ -22,7 +22,7 @@ _SCRIPTS = {
     "ridge": ("modes", "text", "clock", "ridge", "bounds", "advice", "panel", "ridge-page"),
     "sparse": ("text", "sparse", "panel", "sparse-page"),
 }
-_LIGHTER = 0.45  # part of white in a method's colour on dark paper
+_LIGHTER = 0.3  # part of white in a method's colour on dark paper
 _PLACE, _PART = re.compile(r"@@(\w+)@@"), re.compile(r"^@@@ (\w+)\n", re.MULTILINE)
 
 

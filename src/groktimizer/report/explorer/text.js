@@ -21,7 +21,7 @@ const Text = (() => {
     if (!Number.isFinite(value)) return general(value, 4);
     if (value === 0) return "0";
     const [mantissa, power] = Math.abs(value).toExponential().split("e"), exponent = Number(power);
-    const all = mantissa.replace(".", ""), plain = Math.abs(value) >= 1e-4 && Math.abs(value) < Clock.LATEST;
+    const all = mantissa.replace(".", ""), plain = Math.abs(value) >= 1e-4 && Math.abs(value) < 2 ** 53;
     const kept = plain ? Math.max(4, exponent + 1) : 4;
     const short = cut(all, kept, side, value < 0);
     const shifted = exponent + (short.length > kept ? 1 : 0), digits = short.slice(0, kept);
