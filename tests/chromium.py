@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -121,3 +122,14 @@ class Browser:
                 deadline = math.inf
             time.sleep(0.02)
         self._folder.cleanup()
+
+
+if __name__ == "__main__":  # a picture of a page: uv run python tests/chromium.py PAGE.html PICTURE.png
+    program = chromium()
+    assert program is not None, "no Chromium"
+    shot = Browser(program)
+    shot.window(1280, 1010)
+    shot.open(Path(sys.argv[1]))
+    shot.run("new Promise((done) => setTimeout(done, 1500))")
+    shot.picture(Path(sys.argv[2]))
+    shot.close()

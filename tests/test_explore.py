@@ -123,7 +123,18 @@ def own_files(folder: Path, n: int = 12, m: int = 30) -> list[str]:
 
 
 def test_a_predicted_problem_is_taken_with_its_settings(tmp_path: Path):
-    words = ["predict", "ridge", *own_files(tmp_path), "--lr", "0.1", "--weight-decay=0.01", "--switch", "7", "--nu", "2"]
+    words = [
+        "predict",
+        "ridge",
+        *own_files(tmp_path),
+        "--lr",
+        "0.1",
+        "--weight-decay=0.01",
+        "--switch",
+        "7",
+        "--nu",
+        "2",
+    ]
     told(words, tmp_path)
     assert main(["explore", "ridge", "--from", str(tmp_path / "x.json"), "--out", str(tmp_path)]) == 0
     text = (tmp_path / "explore-ridge.html").read_text()
@@ -138,7 +149,20 @@ def test_a_predicted_problem_is_taken_with_its_settings(tmp_path: Path):
 
 
 def test_options_are_taken_out_of_a_command_however_they_are_written():
-    words = ["predict", "ridge", "--lr=2", "--n", "5", "--set", "nu=1", "weight_decay=3", "--switch", "4", "--set", "lr=1"]
+    words = [
+        "predict",
+        "ridge",
+        "--lr=2",
+        "--n",
+        "5",
+        "--set",
+        "nu=1",
+        "weight_decay=3",
+        "--switch",
+        "4",
+        "--set",
+        "lr=1",
+    ]
     assert without(words, ["lr", "weight-decay", "switch"]) == ["predict", "ridge", "--n", "5", "--set", "nu=1"]
 
 

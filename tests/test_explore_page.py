@@ -1,4 +1,4 @@
-"""The explorer in a headless Chromium: its arithmetic is the package's, it can be used by keyboard, it is accessible."""
+"""The explorer in a headless Chromium: its arithmetic is the package's, and it serves keyboards and screen readers."""
 
 import json
 import math
@@ -112,7 +112,9 @@ def test_curves_and_times_are_those_of_the_package(setting: Setting, ridge: Brow
 def test_bounds_and_their_conditions_are_those_of_the_package(setting: Setting, ridge: Browser):
     problem, theta = setting.problem()
     given = (theta, setting.lr, setting.decay, setting.epsilon, setting.c)
-    found = ridge.run(f"Explorer.bounds({setting.text()}).map((b) => ({{...b, value: String(b.value), told: Bounds.number(b)}}))")
+    found = ridge.run(
+        f"Explorer.bounds({setting.text()}).map((b) => ({{...b, value: String(b.value), told: Bounds.number(b)}}))"
+    )
     theirs = problem.bounds(*given, init_variance=setting.nu**2)
     assert len(found) == len(theirs) == 7
     for ours, bound in zip(found, theirs, strict=True):
@@ -124,7 +126,9 @@ def test_bounds_and_their_conditions_are_those_of_the_package(setting: Setting, 
             assert ours["told"] == bound.rounded
 
 
-@pytest.mark.parametrize("setting", [s for s in settings(40, seed=2) if s.change == 0][:8], ids=lambda s: f"{s.n}-{s.m}")
+@pytest.mark.parametrize(
+    "setting", [s for s in settings(40, seed=2) if s.change == 0][:8], ids=lambda s: f"{s.n}-{s.m}"
+)
 def test_the_advised_decay_is_that_of_the_package(setting: Setting, ridge: Browser):
     problem, theta = setting.problem()
     code = f"(() => {{ const s = {setting.text()}; return Explorer.recommendation(s, Explorer.forecast(s)) }})()"
@@ -207,7 +211,9 @@ def test_every_control_is_reached_by_tab_and_has_a_name(ridge: Browser):
     reached = set[str]()
     for _ in range(40):
         ridge.press("Tab", 9)
-        reached.add(ridge.run("document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.tagName"))
+        reached.add(
+            ridge.run("document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.tagName")
+        )
     assert {"theme", "control-lr", "control-decay", "control-n", "control-m", "control-nu"} <= reached
     assert {"control-momentum", "control-change", "copy", "weight decay λ, typed", "SUMMARY"} <= reached
 

@@ -89,7 +89,10 @@ def _own(given: argparse.Namespace) -> Page:
     content = {
         "sizes": [_for_page(modes_of(problem, drawn.theta0), unit)],
         "start": start,
-        "ranges": {"lr": _around(given.lr, 2 / problem.sharpness), "decay": _around(given.weight_decay, problem.sharpness)},
+        "ranges": {
+            "lr": _around(given.lr, 2 / problem.sharpness),
+            "decay": _around(given.weight_decay, problem.sharpness),
+        },
         "usual": USUAL,
         "test": "Test" if drawn.test == "test loss" else "Population",
         "command": command(given.words, [*_SAID, *([] if unit is None else ["nu"])]),

@@ -97,14 +97,15 @@ def _own(given: argparse.Namespace) -> Page:
     lr = step_size(given.lr, problem.sharpness)
     positive(lr=lr, weight=given.weight, tolerance=given.tolerance, test_tolerance=given.test_tolerance)
     target = teacher_of(problem, teacher)
+    case = _case(target, problem.recovery(target), problem.targets)
     one = {
         **{"n": problem.n, "N": problem.n_samples, "features": problem.features, "sharpness": problem.sharpness},
-        **{"start": start, "cases": [_case(target, problem.recovery(target), problem.targets)]},
+        **{"start": start, "cases": [case]},
     }
     content = {
         "sizes": [one],
         "start": {
-            **{"lr": lr, "weight": given.weight, "n": problem.n, "N": problem.n_samples, "s": one["cases"][0]["s"]},
+            **{"lr": lr, "weight": given.weight, "n": problem.n, "N": problem.n_samples, "s": case["s"]},
             **{"epsilon": given.tolerance, "c": given.test_tolerance, "scale": 1.0},
         },
         "ranges": {"lr": _around(lr, 1 / problem.sharpness), "weight": _around(given.weight, problem.max_weight)},

@@ -30,16 +30,7 @@ def predicted(path: Path, kind: str) -> argparse.Namespace:
         UserError: If it is no such file, or its command predicted something else.
     """
     accepted = f"accepted is what `groktimizer predict {kind} --json FILE` wrote"
-    try:
-        if path.is_file() and path.stat().st_size > _LONGEST:
-            raise UserError(f"--from {path}: larger than {_LONGEST // 2**20} MB; {accepted}")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--from {path}: {error.strerror}; {accepted}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"--from {path}: no JSON; {accepted}") from error
+    content = _json(path, accepted)
     command = content.get("command") if isinstance(content, dict) else None
     words = _split(command) if isinstance(command, str) else []
     if words[:2] != ["groktimizer", "predict"] or len(words) < 3:
@@ -50,6 +41,18 @@ def predicted(path: Path, kind: str) -> argparse.Namespace:
     arguments = build_parser().parse_args(words)
     arguments.words = words
     return arguments
+
+
+def _json(path: Path, accepted: str) -> Any:
+    try:
+        size = path.stat().st_size
+        if size > _LONGEST:
+            raise UserError(f"--from {path}: {size:,} bytes, accepted are up to {_LONGEST:,}; {accepted}")
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"--from {path}: {error.strerror}; {accepted}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"--from {path}: no JSON; {accepted}") from error
 
 
 def _split(command: str) -> list[str]:

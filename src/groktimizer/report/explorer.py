@@ -42,7 +42,9 @@ def page(kind: str, words: Mapping[str, str], content: Mapping[str, Any], method
     pieces = _PART.split(_read(f"explorer/{kind}.html"))[1:]
     for name, text in zip(pieces[::2], pieces[1::2], strict=True):
         parts[name] = _filled(text.strip(), parts)
-    looks = [{"marker": each.marker, "light": each.colour, "dark": _lighter(each.colour)} for each in map(look, methods)]
+    looks = [
+        {"marker": each.marker, "light": each.colour, "dark": _lighter(each.colour)} for each in map(look, methods)
+    ]
     parts["content"] = _data({**content, "looks": looks})
     parts["style"] = _read("vendor/uPlot.min.css") + _read("explorer/explorer.css")
     scripts = ("vendor/uPlot.iife.min.js", *(f"explorer/{name}.js" for name in _SCRIPTS[kind]))

@@ -136,7 +136,10 @@ const Explorer = (() => {
       }).join("; ");
     }
 
-    const changed = Panel.paced(draw, rest);
+    const soon = Panel.paced(draw, rest), changed = () => {
+      cancelAnimationFrame(now.timer); // what is at work is out of date
+      soon();
+    };
     for (const spec of specs(content.start)) controls[spec.key] = Panel.control(spec, changed);
     Panel.theme(() => {
       charts.forEach((one) => one.restyle());

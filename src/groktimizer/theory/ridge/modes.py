@@ -34,7 +34,15 @@ def modes_of(ridge: Ridge, theta0: npt.ArrayLike | Start) -> dict[str, Any]:
     """
     start, modal = ridge.start(theta0), ridge.modal
     facts = ridge.facts(start, 1.0, 1.0, 1.0, 1.0)
-    kept = ("initial_square", "teacher_norm", "least_covariance", "feature_bound", "misfit", "mean_square", "least_gram")
+    kept = (
+        "initial_square",
+        "teacher_norm",
+        "least_covariance",
+        "feature_bound",
+        "misfit",
+        "mean_square",
+        "least_gram",
+    )
     zero = ridge.trajectory(modal.zero, 1 / ridge.sharpness, 0.0).train_loss(0), ridge.population.loss(-ridge.teacher)
     found: dict[str, Any] = {
         "n": ridge.n,
