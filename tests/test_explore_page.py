@@ -97,8 +97,10 @@ def test_curves_and_times_are_those_of_the_package(setting: Setting, ridge: Brow
         ends = [step for step in (times.settled, times.memorised_settled) if step is not None]
         steps = grid(min(max(3 * max(ends, default=0), 10_000), 2**53), 150)
         code = f"(() => {{ const f = Explorer.forecast({setting.text()}).methods[{k}]; "
-        code += f"return [f.times, Ridge.curves(f.run, {steps.tolist()}), f.mu] }})()"
-        found, curves, _ = ridge.run(code)
+        code += f"const curves = Ridge.curves(f.run, {steps.tolist()}); "
+        code += "return [f.times, curves, [f.run.train, f.run.population].map(Ridge.ends)] })()"
+        found, curves, floors = ridge.run(code)
+        assert floors == pytest.approx([times.floors.train, times.floors.population], rel=RELATIVE)
         for ours, theirs in zip(curves, (path.train_loss, path.population_loss), strict=True):
             np.testing.assert_allclose(ours, theirs(steps), rtol=RELATIVE, atol=0, err_msg=METHODS[k])
         assert found["resolved"]
@@ -206,6 +208,24 @@ def test_a_slider_moves_by_keyboard_and_the_times_are_told(ridge: Browser):
     assert float(ridge.run("document.querySelector('[aria-label=\"weight decay λ, typed\"]').value")) > 1e-4
 
 
+@pytest.mark.parametrize("kind", ["ridge", "sparse"])
+def test_many_moves_leave_the_page_whole(kind: str, browser: Browser, pages: Path):
+    """Every slider to both ends and between, the next before the page has rested: no error, and the last one counts."""
+    browser.open(pages / f"explore-{kind}.html")
+    code = "(async () => { const all = document.querySelectorAll('[type=range]'); "
+    code += "for (const part of [0, 1, 0.3, 0.6]) for (const range of all) { range.value = Math.round(part * range.max); range.dispatchEvent(new Event('input')); "
+    code += "await new Promise((done) => requestAnimationFrame(done)) } })()"
+    browser.run(code)
+    browser.run("new Promise((done) => setTimeout(done, 1500))")
+    assert browser.errors == []
+    assert all(all(cell for cell in row) for row in shown(browser))
+    command = browser.run("document.getElementById('command').textContent")
+    assert f"--lr {browser.run('Explorer.setting().lr')}" in command
+    if kind == "ridge":
+        times = browser.run("Explorer.forecast(Explorer.setting()).methods.map((one) => Text.step(one.times.settled))")
+        assert [row[3] for row in shown(browser)] == times
+
+
 def test_every_control_is_reached_by_tab_and_has_a_name(ridge: Browser):
     ridge.run("document.activeElement?.blur()")
     reached = set[str]()
@@ -221,11 +241,11 @@ def test_every_control_is_reached_by_tab_and_has_a_name(ridge: Browser):
 @pytest.mark.parametrize(
     ("label", "value", "named"),
     [
-        ("weight decay λ", "-1", "-1: accepted is a number above 0"),
+        ("weight decay λ", "-1", "-1: accepted is a number from 1e-15 to 1e15"),
         ("samples n", "7", "7: accepted is one of 10, 20"),
         ("momentum μ of the heavy ball", "1", "1: accepted is a number from 0 to below 1"),
         ("switch: decay and momentum from step", "soon", "soon: accepted is a whole number, at once or never"),
-        ("step size η (lr)", "<b>", "<b>: accepted is a number above 0"),
+        ("step size η (lr)", "<b>", "<b>: accepted is a number from 1e-15 to 1e15"),
     ],
 )
 def test_what_is_typed_wrongly_is_refused_and_changes_nothing(label: str, value: str, named: str, ridge: Browser):

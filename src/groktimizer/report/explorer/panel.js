@@ -1,6 +1,7 @@
 "use strict";
 // What both explorers share: controls that slide and are typed into, two charts (uPlot), the theme, the command.
 const Panel = (() => {
+  const SMALLEST = 1e-15, LARGEST = 1e15; // of what is typed
   const byId = (id) => document.getElementById(id);
   const root = document.documentElement;
 
@@ -61,14 +62,14 @@ const Panel = (() => {
 
   const round = (value) => Number(value.toPrecision(3));
 
-  // A number on a log axis.
-  function logarithmic(key, label, value, [from, to], most = Infinity) {
+  // A number on a log axis; typed ones may lie beyond its ends.
+  function logarithmic(key, label, value, [from, to]) {
     const width = Math.log(to / from);
     return {
-      key, label, value, show: String, accepted: most < Infinity ? `a number above 0 and below ${most}` : "a number above 0",
+      key, label, value, show: String, accepted: "a number from 1e-15 to 1e15",
       read: (part) => round(from * Math.exp(part * width)),
       place: (given) => Math.min(Math.max(Math.log(given / from) / width, 0), 1),
-      parse: (typed) => (typed !== "" && Number(typed) > 0 && Number(typed) < most ? Number(typed) : NaN),
+      parse: (typed) => (Number(typed) >= SMALLEST && Number(typed) <= LARGEST ? Number(typed) : NaN),
     };
   }
 
@@ -112,7 +113,7 @@ const Panel = (() => {
   };
 
   // A log-log chart of one loss: a curve a method, the tolerance, and a marker at each time {step, level, method, full}.
-  function chart(id, looks, describe) {
+  function chart(id, looks) {
     const place = byId(id), state = {plot: null, level: 1, marks: [], data: null, range: null};
     const colourOf = (k) => (dark() ? looks[k].dark : looks[k].light);
     const axis = (more) => ({
@@ -162,7 +163,6 @@ const Panel = (() => {
     function show(data, range, level, marks) {
       const fresh = state.data === null;
       Object.assign(state, {data, range, level, marks});
-      place.setAttribute("aria-label", describe());
       if (fresh) build(); else state.plot.setData(data);
     }
     new ResizeObserver(() => {

@@ -86,14 +86,16 @@ const Explorer = (() => {
 
   const delayed = (t) => (t.generalised === null || t.memorised === null ? null : t.generalised - t.memorised);
 
-  function cells({times, most}) {
+  function cells({times, most}, patient) {
     if (!times) return [`diverges from η = ${Text.general(most, 4)} on`, "", "", ""];
-    const told = (step) => (step === null && !times.resolved ? "…" : Text.step(step));
+    const open = patient ? "undecided" : "…", told = (step) => (step === null && !times.resolved ? open : Text.step(step));
     return [told(times.memorised), told(times.generalised), told(times.settled), told(delayed(times))];
   }
 
+  const name = (law) => `${law.theorem}: ${law.quantity} ${Bounds.number(law)}`;
+
   function bound(law) {
-    return [make("dt", {textContent: `${law.theorem}: ${law.quantity} ${Bounds.number(law)}`}),
+    return [make("dt", {textContent: name(law)}),
       make("dd", {textContent: law.standing})];
   }
 
@@ -104,10 +106,9 @@ const Explorer = (() => {
       for (const key of Object.keys(controls)) s[key] = controls[key].value;
       return s;
     };
-    const told = (which) => () => `${which} loss over steps on two log axes; its times stand in the table below.`;
-    const charts = [Panel.chart("first", looks, told("Train")), Panel.chart("second", looks, told(content.test))];
+    const charts = ["first", "second"].map((id) => Panel.chart(id, looks));
 
-    function draw(work = FAST) {
+    function draw(work) {
       const s = setting(), found = forecast(s, work), far = Ridge.horizon(found.methods, s), grid = Ridge.grid(far, POINTS);
       const drawn = found.methods.map((one) => (one.run ? Ridge.curves(one.run, grid) : null));
       for (const k of [0, 1]) {
@@ -115,12 +116,15 @@ const Explorer = (() => {
         const level = k ? s.c : s.epsilon;
         charts[k].show([grid, ...curves], {x: [1, grid.at(-1)], y: Panel.heights(curves, level)}, level, marks(found, k));
       }
-      Panel.rows(found.methods.map((one, k) => ({look: looks[k], name: one.name, cells: cells(one)})));
+      Panel.rows(found.methods.map((one, k) => ({look: looks[k], name: one.name, cells: cells(one, work >= PATIENT)})));
       Panel.bullets("lines", Advice.lines(found.problem, s, found.methods));
       const words = command(s);
       byId("command").textContent = words ?? "predict ridge has no switch that never comes";
       byId("copy").disabled = words === null;
-      byId("bounds").replaceChildren(...Bounds.all(found.problem, s).flatMap(bound));
+      const laws = Bounds.all(found.problem, s), holding = laws.filter((law) => law.guaranteed);
+      byId("bounds").replaceChildren(...laws.flatMap(bound));
+      Panel.bullets("holding", holding.length ? holding.map((law) => `${name(law)} (${law.standing})`) :
+        ["None of the paper's bounds has all its conditions met here; the list below says what fails."]);
       byId("recommended").replaceChildren("…");
       Object.assign(last, {setting: s, found});
     }
@@ -140,7 +144,7 @@ const Explorer = (() => {
       if (last.found.methods.some((one) => one.times && !one.times.resolved)) draw(PATIENT);
       recommend(last.setting, last.found);
       byId("said").textContent = last.found.methods.map((one) => {
-        const [first, , settled] = cells(one);
+        const [first, , settled] = cells(one, true);
         return `${one.name}: t1 ${first}, settled ${settled || "never"}`;
       }).join("; ");
     }
@@ -148,7 +152,8 @@ const Explorer = (() => {
     function recommend(s, found) {
       const advised = recommendation(s, found), place = byId("recommended");
       if (!advised) return place.replaceChildren("No λ was found with which gradient descent waits no longer than CDM.");
-      const decay = Panel.round(advised.decay * 1.0049), use = make("button", {type: "button", textContent: `Set λ to ${decay}`});
+      const near = Panel.round(advised.decay), decay = near < advised.decay ? Panel.round(1.005 * advised.decay) : near;
+      const use = make("button", {type: "button", textContent: `Set λ to ${decay}`});
       use.addEventListener("click", () => controls.decay.set(decay));
       const text = `To wait no longer than CDM (${Text.step(advised.wish)} steps after t1), gradient descent needs ` +
         `λ = ${Text.general(advised.decay, 4)} or more: t1 ${Text.step(advised.memorised)}, settled ` +
@@ -156,11 +161,11 @@ const Explorer = (() => {
       return place.replaceChildren(text, use);
     }
 
-    const changed = Panel.paced(draw, rest);
+    const changed = Panel.paced(() => draw(FAST), rest);
     for (const spec of specs(content.start)) controls[spec.key] = Panel.control(spec, changed);
     Panel.theme(() => {
       charts.forEach((one) => one.restyle());
-      draw();
+      draw(PATIENT);
       rest();
     });
     Panel.command();

@@ -90,8 +90,7 @@ const Explorer = (() => {
   function start() {
     const controls = {}, looks = content.looks, now = {found: null, timer: 0, waiting: false};
     const setting = () => ({...content.start, ...Object.fromEntries(Object.entries(controls).map(([key, one]) => [key, one.value]))});
-    const told = (which) => () => `${which} error over steps on two log axes; its times stand in the table below.`;
-    const charts = [Panel.chart("first", looks, told("Train")), Panel.chart("second", looks, told("Recovery"))];
+    const charts = ["first", "second"].map((id) => Panel.chart(id, looks));
 
     function show(s) {
       const {runs} = now.found, last = Math.max(100, ...runs.map((run) => run.step));
