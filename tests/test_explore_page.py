@@ -213,7 +213,8 @@ def test_many_moves_leave_the_page_whole(kind: str, browser: Browser, pages: Pat
     """Every slider to both ends and between, the next before the page has rested: no error, and the last one counts."""
     browser.open(pages / f"explore-{kind}.html")
     code = "(async () => { const all = document.querySelectorAll('[type=range]'); "
-    code += "for (const part of [0, 1, 0.3, 0.6]) for (const range of all) { range.value = Math.round(part * range.max); range.dispatchEvent(new Event('input')); "
+    code += "for (const part of [0, 1, 0.3, 0.6]) for (const range of all) { "
+    code += "range.value = Math.round(part * range.max); range.dispatchEvent(new Event('input')); "
     code += "await new Promise((done) => requestAnimationFrame(done)) } })()"
     browser.run(code)
     browser.run("new Promise((done) => setTimeout(done, 1500))")

@@ -93,7 +93,7 @@ const Explorer = (() => {
     const charts = ["first", "second"].map((id) => Panel.chart(id, looks));
 
     function show(s) {
-      const {runs} = now.found, last = Math.max(100, ...runs.map((run) => run.step));
+      const {runs} = now.found, last = Math.max(100, ...runs.map((run) => 1.5 * run.step)); // room beside the last marker
       const steps = grid.filter((step) => step <= last);
       for (const k of [0, 1]) {
         const curves = looks.map((_, place) => (runs[place] ? curve(runs[place], k, steps) : steps.map(() => null)));
