@@ -18,6 +18,7 @@ COMMANDS = {
     "runs": "runs",
     "report": "report",
     "draw": "draw",
+    "explore": "explore",
     "data": "data",
     "list": "listing",
 }
@@ -49,6 +50,7 @@ def build_parser() -> Parser:
     _bench(commands.add_parser("bench", help="estimators on tables with few rows: ranks, differences, a page"))
     add_sweeps(commands)
     _draw(commands.add_parser("draw", help="pictures again, from records alone"))
+    _explore(commands.add_parser("explore", help="a page with sliders on which the clocks move"))
     _data(commands.add_parser("data", help="real data: list it, fetch it, tell about it"))
     _list(commands.add_parser("list", help="every task, optimizer, penalty, prediction, study and table"))
     return parser
@@ -151,6 +153,26 @@ def _draw(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where pictures go (default: where the records are), and where RECORD is",
     )
+
+
+def _explore(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Write one HTML page that needs no network: sliders over the settings of ridge regression or sparse recovery, "
+        "the curves, times, bounds and advice that `predict` gives for them, and its command line."
+    )
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("kind", metavar="KIND", choices=("ridge", "sparse"), help="ridge or sparse")
+    add(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE",
+        help="what `predict KIND --json FILE` wrote: the page is of that problem, yours too (default: drawn ones)",
+    )
+    add("--seed", type=whole(0), default=0, metavar="N", help="seed of the drawn problems")
+    add("--out", type=Path, default=OUT, metavar="DIR|FILE.html", help="the page, or the folder that it goes to")
+    add("--json", type=Path, metavar="FILE", help="write the whole result as JSON")
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

@@ -92,7 +92,7 @@ class Modal:
         distance = np.where(segment.from_start[:-1], measured, self.distance(weight_decay))
         kept = float(segment.origin[-1])
         if self.population.scale is None:
-            upper, rows = self._upper(start), self.rank + 1
+            upper, rows = self.upper(start), self.rank + 1
             shift = upper @ np.concatenate([distance, [kept, -1.0]])
             return Squares(upper[:rows, :-1], shift[:rows], float((shift[rows:] ** 2).sum()))
         root, size = float(self.population.root), float(np.linalg.norm(start.flat))
@@ -102,7 +102,8 @@ class Modal:
         rest = self.population.scale * float(left @ left)
         return Diagonal(root * np.append(np.ones(self.rank), size), root * np.append(distance, along), rest)
 
-    def _upper(self, start: Start) -> Array:
+    def upper(self, start: Start) -> Array:
+        """Triangular factor of the population's images of V, of the start's null-space part and of what is wanted."""
         known = [kept for kept in self._factors if kept[0] is start] or [(start, self._factored(start))]
         self._factors = [*known, *(kept for kept in self._factors if kept[0] is not start)][:_KEPT]
         return known[0][1]

@@ -1,0 +1,42 @@
+"""What the tests of the explorer's pages share: a browser, the pages of the drawn problems, reading and typing."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chromium import Browser, chromium
+from groktimizer.cli import main
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium: apt-get install chromium, or name one in GROKTIMIZER_CHROMIUM")
+    found = Browser(program)
+    found.window(1280, 1000)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    for kind in ("ridge", "sparse"):
+        assert main(["explore", kind, "--out", str(folder)]) == 0
+    return folder
+
+
+def shown(browser: Browser) -> list[list[str]]:
+    """The table of times."""
+    return browser.run("[...document.querySelectorAll('#times tr')].map((r) => [...r.cells].map((c) => c.textContent))")
+
+
+def typed(browser: Browser, label: str, value: str) -> None:
+    """Type into a field and leave it."""
+    code = f"(() => {{ const field = document.querySelector('[aria-label={json.dumps(label + ', typed')}]'); "
+    code += f"field.value = {json.dumps(value)}; field.dispatchEvent(new Event('change')) }})()"
+    browser.run(code)
+    browser.run("new Promise((done) => setTimeout(done, 700))")
