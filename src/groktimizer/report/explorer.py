@@ -4,26 +4,20 @@ Everything stands in the page, so that it opens from a disk and asks nobody for 
 ``explorer/*.js``, which the tests compare with the package.
 """
 
-import base64
 import html
-import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
-import numpy as np
-
+from groktimizer.report.pages import data, filled, read
 from groktimizer.report.style import look
-from groktimizer.results import plain
 
-_ROOM = resources.files("groktimizer.report")
 _SCRIPTS = {
     "ridge": ("modes", "text", "clock", "ridge", "bounds", "advice", "panel", "ridge-page"),
     "sparse": ("text", "sparse", "panel", "sparse-page"),
 }
 _LIGHTER = 0.3  # part of white in a method's colour on dark paper
-_PLACE, _PART = re.compile(r"@@(\w+)@@"), re.compile(r"^@@@ (\w+)\n", re.MULTILINE)
+_PART = re.compile(r"^@@@ (\w+)\n", re.MULTILINE)
 
 
 def page(kind: str, words: Mapping[str, str], content: Mapping[str, Any], methods: Sequence[str]) -> bytes:
@@ -39,43 +33,17 @@ def page(kind: str, words: Mapping[str, str], content: Mapping[str, Any], method
         The page, UTF-8.
     """
     parts = {name: html.escape(text) for name, text in words.items()}
-    pieces = _PART.split(_read(f"explorer/{kind}.html"))[1:]
+    pieces = _PART.split(read(f"explorer/{kind}.html"))[1:]
     for name, text in zip(pieces[::2], pieces[1::2], strict=True):
-        parts[name] = _filled(text.strip(), parts)
+        parts[name] = filled(text.strip(), parts)
     looks = [
         {"marker": each.marker, "light": each.colour, "dark": _lighter(each.colour)} for each in map(look, methods)
     ]
-    parts["content"] = _data({**content, "looks": looks})
-    parts["style"] = _read("vendor/uPlot.min.css") + _read("explorer/explorer.css")
+    parts["content"] = data({**content, "looks": looks})
+    parts["style"] = read("vendor/uPlot.min.css") + read("explorer/explorer.css")
     scripts = ("vendor/uPlot.iife.min.js", *(f"explorer/{name}.js" for name in _SCRIPTS[kind]))
-    parts["script"] = "\n".join(map(_read, scripts))
-    return _filled(_read("explorer/explorer.html"), parts).encode()
-
-
-def _filled(template: str, parts: Mapping[str, str]) -> str:
-    return _PLACE.sub(lambda found: parts[found[1]], template)
-
-
-def _read(name: str) -> str:
-    return _ROOM.joinpath(*name.split("/")).read_text(encoding="utf-8")
-
-
-def _data(content: Mapping[str, Any]) -> str:
-    """JSON that no HTML parser can take for the end of its element."""
-    text = json.dumps(plain(_packed(content)), allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _packed(content: Any) -> Any:
-    """The content with arrays as base64; one of zeros is null."""
-    if isinstance(content, np.ndarray):
-        values = np.ascontiguousarray(content, dtype="<f8")
-        return base64.b64encode(values.tobytes()).decode() if values.any() else None
-    if isinstance(content, Mapping):
-        return {key: _packed(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_packed(value) for value in content]
-    return content
+    parts["script"] = "\n".join(map(read, scripts))
+    return filled(read("explorer/explorer.html"), parts).encode()
 
 
 def _lighter(colour: str) -> str:
