@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from browser_pages import browser, pages, shown, typed
 from chromium import Browser
-from explorer_pages import browser, pages, shown, typed
 from groktimizer.cli import main
 from groktimizer.cli.explore_sparse import CAP, NONZEROS, SAMPLES, UNKNOWNS
 from groktimizer.tasks import SparseTask

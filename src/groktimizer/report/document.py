@@ -172,7 +172,7 @@ def _more(count: int) -> str:
 def _figure(figure: Figure, told: str, salt: str) -> str:
     words = html.escape(told)
     svg = svg_of(figure, salt).replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
-    return f"<figure>{svg}<figcaption>{words}</figcaption></figure>"
+    return f'<figure tabindex="0">{svg}<figcaption>{words}</figcaption></figure>'
 
 
 def svg_of(figure: Figure, salt: str) -> str:

@@ -1,6 +1,7 @@
-"""What the tests of the explorer's pages share: a browser, the pages of the drawn problems, reading and typing."""
+"""What the tests of pages share: a browser, the pages of the drawn problems, reading and typing."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ("ridge", "sparse"):
         assert main(["explore", kind, "--out", str(folder)]) == 0
     return folder
+
+
+def serious(browser: Browser) -> list[tuple[str, list[str]]]:
+    """What axe-core finds on the page that is serious: the rule, and the elements that break it."""
+    axe = os.environ.get("GROKTIMIZER_AXE")
+    if not axe or not Path(axe).is_file():
+        pytest.skip("no axe-core: npm pack axe-core, and name its axe.min.js in GROKTIMIZER_AXE")
+    browser.run(Path(axe).read_text() + "; undefined")
+    found = browser.run("axe.run().then((result) => result)")
+    assert len(found["passes"]) > 15
+    bad = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in bad]
 
 
 def shown(browser: Browser) -> list[list[str]]:
