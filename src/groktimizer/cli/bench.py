@@ -8,6 +8,7 @@ from typing import Any
 from groktimizer.cli.files import check_json
 from groktimizer.cli.lines import Told, line
 from groktimizer.cli.progress import Bars, duration
+from groktimizer.cli.publish import placed, publish
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.extras import require
 from groktimizer.ground.names import lookup
@@ -37,7 +38,7 @@ def bench(arguments: argparse.Namespace) -> int:
     units = benches.units_of(sets, methods, arguments.splits or (QUICK_SPLITS if arguments.quick else None))
     check_json(arguments.json)
     store, workers = Store(arguments.out), arguments.workers or default_workers()
-    folder, name = _place(arguments)
+    folder, name = placed(arguments.page or arguments.out, _usual(arguments))
     make_directory(folder)
     for each in sets:
         each.rows()  # fetched once, before many processes ask for it
@@ -53,7 +54,6 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def _publish(arguments: argparse.Namespace, content: dict[str, Any], units: Any, store: Store, picture: Path) -> int:
-    from groktimizer.cli.compare_table import publish
     from groktimizer.report import public, small_data
 
     frame = small_data.frame(content, "Few rows: one untuned GROKtimizer among tuned methods")
@@ -95,9 +95,6 @@ def _methods(arguments: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _place(arguments: argparse.Namespace) -> tuple[Path, str]:
-    page = arguments.page or arguments.out
-    if page.suffix == ".md" and not page.is_dir():
-        return page.parent, page.stem
+def _usual(arguments: argparse.Namespace) -> str:
     own = "" if arguments.data is None else f"-{arguments.data.stem}"
-    return page, f"bench-small-data{own}" + "-quick" * arguments.quick
+    return f"bench-small-data{own}" + "-quick" * arguments.quick

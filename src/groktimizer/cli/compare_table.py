@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from groktimizer import studies
-from groktimizer.cli.files import check_json, write_result
+from groktimizer.cli.files import check_json
 from groktimizer.cli.lines import Told, line
 from groktimizer.cli.progress import Bars, duration
+from groktimizer.cli.publish import placed, publish
 from groktimizer.ground.errors import UserError
 from groktimizer.results import COMPARISON, Record, Store, make_directory, provenance
 from groktimizer.sweeps import Outcome, RunSpec, default_workers, execute, warm_up
@@ -38,7 +39,8 @@ def compare_table(arguments: argparse.Namespace) -> int:
     check_json(arguments.json)
     if arguments.dry_run:
         return _foretell(arguments, entries, rules)
-    folder, name = _place(arguments)
+    usual = f"compare-{arguments.task}" + "-quick" * arguments.quick
+    folder, name = placed(arguments.page or arguments.out, usual)
     store = Store(arguments.out)
     make_directory(folder)
     with Bars() as bars:
@@ -50,40 +52,6 @@ def compare_table(arguments: argparse.Namespace) -> int:
     content: dict[str, Any] = {"seconds": time.monotonic() - started, **done.content()}
     record = _record(arguments, spec, content, name)
     return publish(arguments, content, record, store, folder / f"{name}.png", _tell)
-
-
-def publish(
-    arguments: argparse.Namespace,
-    content: dict[str, Any],
-    record: Record,
-    store: Store,
-    picture: Path,
-    tell: Callable[[dict[str, Any], dict[str, Path | None]], None],
-) -> int:
-    """Write what came out of comparisons: the page, the JSON, the record and the picture.
-
-    Args:
-        arguments: from the parser.
-        content: of the record, without what belongs to its picture.
-        record: kept before it is drawn.
-        store: where it is kept.
-        picture: the page stands beside it.
-        tell: called with the content and the files, drawn or not.
-
-    Returns:
-        0; 1 if a run failed.
-    """
-    from groktimizer.report import pictures
-
-    page = pictures.write_page(record, picture.parent)
-    command = shlex.join(["groktimizer", *arguments.words])
-    write_result(arguments.json, {"command": command, **content, "picture": str(picture)})
-    store.save(record)
-    try:
-        pictures.draw(record, picture.parent)
-    finally:
-        tell(content, {"picture": picture, "table": page, "record": store.path(record.identity)})
-    return 0 if not any(row["errors"] for panel in content.get("panels", ()) for row in panel["rows"]) else 1
 
 
 def entries_of(arguments: argparse.Namespace) -> tuple[studies.Entry, ...]:
@@ -106,13 +74,6 @@ def entries_of(arguments: argparse.Namespace) -> tuple[studies.Entry, ...]:
         raise UserError(f"compare {name}: every row of this table is tuned; expected --tune, or --tune --dry-run first")
     entries = studies.TABLES[name]
     return studies.quick(entries) if arguments.quick else entries
-
-
-def _place(arguments: argparse.Namespace) -> tuple[Path, str]:
-    page = arguments.page or arguments.out
-    if page.suffix == ".md" and not page.is_dir():
-        return page.parent, page.stem
-    return page, f"compare-{arguments.task}" + "-quick" * arguments.quick
 
 
 def _record(arguments: argparse.Namespace, spec: dict[str, Any], content: dict[str, Any], name: str) -> Record:

@@ -94,9 +94,9 @@ def cell_of(record: Record) -> Cell | None:
     else:
         settings |= {key: value for key, value in spec.items() if key not in {*WITHOUT, "task", "optimizer"}}
         settings |= spec["optimizer"]["options"]
-    times = dict(summary["times"])
-    both = times["memorised"] is not None and times["settled"] is not None
-    times["delay"] = times["settled"] - times["memorised"] if both else None
+    times: dict[str, Any] = dict(summary["times"])
+    first, last = times["memorised"], times["settled"]
+    times["delay"] = None if first is None or last is None else last - first
     return Cell(
         identity=record.identity,
         task=spec["task"]["name"],

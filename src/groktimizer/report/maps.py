@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -54,7 +55,8 @@ def maps(groups: Sequence[Group]) -> list[Map]:
             continue
         times = {time: _table(some, lr, decay, time) for time, _ in SHOWN}
         clocks = exact.get(name.replace(some[0].method, CLOCK, 1)) if some[0].method != CLOCK else None
-        found.append(Map(name, np.array(lr), np.array(decay), times, clocks and _table(clocks, lr, decay, "settled")))
+        known = None if clocks is None else _table(clocks, lr, decay, "settled")
+        found.append(Map(name, np.array(lr), np.array(decay), times, known))
     return found
 
 
@@ -94,7 +96,7 @@ def plot(shown: Map) -> Figure:
                 _contours(axes, shown)
             axes.set(title=title, xlabel="learning rate η")
         panels[0].set_ylabel("weight decay λ")
-        figure.colorbar(mpl.cm.ScalarMappable(norm, colours), ax=panels, label="steps", pad=0.01)
+        figure.colorbar(ScalarMappable(norm, colours), ax=panels, label="steps", pad=0.01)
     return figure
 
 

@@ -1,0 +1,155 @@
+"""What a sweep costs beside its cells: plan, store, listing, going on; two processes against one, Ray, the report."""
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from measuring import Ratio, Table
+
+from groktimizer.results import FIT, Record, Store, provenance, query
+from groktimizer.sweeps import Reporter, Sweep, planned, run_sweep
+from groktimizer.sweeps.cells import Clock
+from groktimizer.sweeps.executors import Done, Job, Local
+from groktimizer.sweeps.executors.protocol import Telling
+from groktimizer.sweeps.reader import parse_sweep
+
+MANY, LISTED, LONG = 10_000, 100_000, 10.0
+NOTHING = {"memorised": 1, "memorised_settled": 1, "generalised": 2, "settled": 2, "delay": 1}
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_compute(monkeypatch: pytest.MonkeyPatch):
+    """Clocks that know the answer: what is left is what the sweep itself costs."""
+
+    def compute(self: Clock, *_: object) -> Record:
+        content = {"times": NOTHING, "status": "grokked", "advice": ""}
+        return Record.of("prediction", self.canonical(), content, provenance(1))
+
+    monkeypatch.setattr(Clock, "compute", compute)
+
+
+@dataclass
+class Here:
+    """Jobs in this process."""
+
+    def run(self, jobs: Sequence[Job], keep: Callable[[Done], None], tell: Telling) -> None:
+        """Do them, without anything around."""
+        from groktimizer.sweeps.executors.protocol import computed
+
+        del tell
+        for job in jobs:
+            for done in computed(job, lambda _: None):
+                keep(done)
+
+
+def grid(count: int) -> Sweep:
+    """So many cells: ten learning rates, ten decays, seeds."""
+    text = "task: ridge\nkind: clock\nset: {lr: {log: [0.1, 1], num: 10}, weight_decay: {log: [1e-4, 1e-2], num: 10}}\n"
+    return parse_sweep(f"{text}seeds: {count // 100}", "grid")
+
+
+def test_overhead_and_going_on(tmp_path: Path, table: Table) -> None:
+    store, began = Store(tmp_path), time.perf_counter()
+    sweep = grid(MANY)
+    _, plan = planned(sweep, store, 1)
+    done = run_sweep(sweep, store, plan, workers=1, executor=Here())
+    spent = time.perf_counter() - began
+    assert done.done == MANY
+    table.add(Ratio(f"plan, computing nothing and store, {MANY:,} cells, a cell", 1e3 * spent / MANY, 2.0, "ms"))
+    began = time.perf_counter()
+    sweep, store = grid(MANY), Store(tmp_path)
+    _, plan = planned(sweep, store, 1)
+    again = run_sweep(sweep, store, plan, workers=1, executor=Here())
+    assert again.recorded == MANY
+    table.add(Ratio(f"a finished sweep of {MANY:,} cells again", time.perf_counter() - began, 3.0, "s"))
+
+
+def test_listing(tmp_path: Path, table: Table) -> None:
+    store = Store(tmp_path)
+    for start in range(0, LISTED, 4_000):
+        store.save_all([_record(seed) for seed in range(start, start + 4_000)])
+    began = time.perf_counter()
+    found = query.select(query.table_of(Store(tmp_path)), ["settled<500", "lr=0.1"])
+    seconds = time.perf_counter() - began
+    assert 0 < len(found) < LISTED
+    table.add(Ratio(f"listing and filtering {LISTED:,} records", seconds, 1.0, "s"))
+
+
+def _record(seed: int) -> Record:
+    spec = {"clock": "exact", "task": {"name": "ridge", "options": {"n": 10, "m": 40}}, "seed": seed, "lr": 0.1,
+            "weight_decay": 1e-3}  # fmt: skip
+    times = {"memorised": seed % 100, "settled": seed % 1_000}
+    return Record.of(FIT, spec, {"times": times, "status": "grokked"}, {"created": "2026-01-01"})
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A cell that computes for a time."""
+
+    number: int
+    seconds: float
+
+    @property
+    def identity(self) -> str:
+        """Its number."""
+        return f"{self.number:016}"
+
+    shape, label = "busy", "busy"
+
+    def canonical(self) -> dict[str, object]:
+        """Its number."""
+        return {"busy": self.number}
+
+    def compute(self, checkpoint: Path, every: int | None, report: Reporter) -> Record:
+        """Multiply until the processor time is spent."""
+        del checkpoint, every, report
+        matrix, began = np.eye(64), time.process_time()
+        while time.process_time() - began < self.seconds:
+            matrix = matrix @ matrix
+        return Record.of(FIT, self.canonical(), {"number": self.number}, {})
+
+
+def _seconds(executor: Any, cells: int, seconds: float, place: Path) -> float:
+    jobs = [Job((Busy(number, seconds),), (place / f"{number}",)) for number in range(cells)]
+    found: list[Done] = []
+    began = time.perf_counter()
+    executor.run(jobs, found.append, lambda *_: None)
+    assert len(found) == cells and all(done.record is not None for done in found)
+    return time.perf_counter() - began
+
+
+def test_two_processes_against_one_and_ray(tmp_path: Path, table: Table) -> None:
+    from groktimizer.sweeps.executors.cluster import Ray
+
+    _seconds(Local(2), 2, 0.1, tmp_path)  # the server of processes is there
+    two = _seconds(Local(2), 6, LONG, tmp_path)
+    one = _seconds(Local(1), 6, LONG, tmp_path)
+    table.add(Ratio("one process over two, cells of 10 s", one / two, 1.8, at_least=True))
+    began = time.perf_counter()
+    _seconds(Ray("local", 2), 2, 0.1, tmp_path)
+    start = time.perf_counter() - began
+    ray = _seconds(Ray("local", 2), 6, LONG, tmp_path) - start
+    table.add(Ratio(f"Ray on two cores over local, its start ({start:.1f} s) aside", ray / two, 1.1))
+
+
+def test_the_report_of_a_thousand_runs(tmp_path: Path, table: Table) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("task: ridge\noptimizer: sgd\nset: {n: 20, m: 100, lr: {log: [0.1, 1], num: 10}, "
+                    "weight_decay: {log: [1e-3, 0.1], num: 10}}\nseeds: 10\nsteps: 200\n")  # fmt: skip
+    words = [sys.executable, "-m", "groktimizer"]
+    subprocess.run([*words, "sweep", str(file), "--out", str(tmp_path / "out")], check=True)
+    began = time.perf_counter()
+    subprocess.run([*words, "report", str(tmp_path / "out")], check=True)
+    seconds = time.perf_counter() - began
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    size = (tmp_path / "out" / "report.html").stat().st_size / 1e6
+    table.add(Ratio("report of 1,000 runs", seconds, 30.0, "s"))
+    table.add(Ratio("report of 1,000 runs, memory (of the largest process)", memory, 1.0, "GB"))
+    table.add(Ratio("report of 1,000 runs, file", size, 5.0, "MB"))
