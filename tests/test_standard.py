@@ -20,11 +20,11 @@ from groktimizer.cli import main
 from groktimizer.peers import PEERS
 from groktimizer.report import pictures, standings
 from groktimizer.results import Record, Store
-from groktimizer.studies import Entry, check_entries, compare_all, cost
+from groktimizer.studies import Entry, check_entries, compare_all
 from groktimizer.studies.cost import runs_of
 from groktimizer.studies.series import ratio_of, tally
 from groktimizer.studies.standard import SHIPPED, STANDARD
-from groktimizer.sweeps import Outcome, RunSpec
+from groktimizer.sweeps import Outcome, RunSpec, probe
 from groktimizer.tasks import make_task
 
 WINDOW = 500
@@ -219,7 +219,7 @@ def test_what_is_recorded_is_not_run_again(tmp_path):
 
 def test_a_dry_run_computes_nothing_that_stays(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(studies, "TABLES", {"standard": SHORT[:1]})
-    monkeypatch.setattr(cost, "execute", lambda specs, store, workers: in_process(store)(specs))
+    monkeypatch.setattr(probe, "execute", lambda specs, store, workers: in_process(store)(specs))
     words = ["compare", "standard", "--tune", "--dry-run", "--workers", "1", "--out", str(tmp_path / "o")]
     assert main([*words, "--json", str(tmp_path / "x.json")]) == 0
     told, content = capsys.readouterr().out, json.loads((tmp_path / "x.json").read_text())

@@ -1,8 +1,6 @@
 """Sweeps that are stopped, killed and go on: the final store is that of an undisturbed one."""
 
 import json
-import os
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deadly import Deadly
 from groktimizer.cli import main
 from groktimizer.ground.errors import UserError
 from groktimizer.results import FAILURE, RUN, Record, Store, StoreError, query
@@ -258,31 +257,6 @@ def test_saved_states_go_when_their_record_is_on_disk(tmp_path: Path):
     assert seen == [True] and not state.exists()
     assert isinstance(cell, Training)
     forget(cell.spec, store)
-
-
-@dataclass(frozen=True)
-class Deadly:
-    """A cell whose process kills itself the first times it is computed."""
-
-    folder: Path
-    number: int
-    deaths: int
-
-    @property
-    def identity(self) -> str:
-        return f"{self.number:016}"
-
-    shape, label = "deadly", "deadly"
-
-    def canonical(self) -> dict[str, object]:
-        return {"number": self.number}
-
-    def compute(self, checkpoint: Path, every: int | None, report: object) -> Record | str:
-        mark = self.folder / f"{self.number}-{len(list(self.folder.glob(f'{self.number}-*')))}"
-        mark.touch()
-        if len(list(self.folder.glob(f"{self.number}-*"))) <= self.deaths:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return Record.of("fit", self.canonical(), {"number": self.number}, {})
 
 
 def test_a_cell_whose_process_dies_is_begun_again_and_its_neighbours_are_kept(tmp_path: Path):
