@@ -41,6 +41,9 @@ def test_a_grid_has_every_combination_and_seeds_of_clocks_are_outermost():
         (lr, decay, seed) for seed in (0, 1) for lr in (0.01, 0.1, 1.0) for decay in (1e-3, 1e-2)
     ]
     assert parse_sweep(RIDGE, "x").count == len(cells) == 12
+    for text, more in ((RIDGE, []), (RIDGE, ["sample={count: 4}"]), (TRAINED, [])):
+        sweep = parse_sweep(text, "x", more)
+        assert sweep.first.identity == next(sweep.cells()).identity
     assert all(isinstance(c, Clock) and c.task_options["m"] == 40 for c in cells)
 
 

@@ -2,13 +2,13 @@
 
 import argparse
 import shlex
-from pathlib import Path
 
 from groktimizer.cli.explore_ridge import ridge
 from groktimizer.cli.explore_sparse import sparse
 from groktimizer.cli.explored import predicted
 from groktimizer.cli.files import check_json
 from groktimizer.cli.lines import Told
+from groktimizer.cli.publish import placed
 from groktimizer.results import make_directory, write_bytes
 
 
@@ -27,16 +27,10 @@ def explore(arguments: argparse.Namespace) -> int:
     words, content, methods = {"ridge": ridge, "sparse": sparse}[kind](arguments, given)
     from groktimizer.report.explorer import page
 
-    place = _place(arguments.out, f"explore-{kind}.html")
+    folder, name = placed(arguments.out, f"explore-{kind}", ".html")
+    place = make_directory(folder) / f"{name}.html"
     write_bytes(place, page(kind, words, content, methods))
     told.say(f"{words['title']}; {len(content['sizes'])} sizes of the problem are in the page")
     told.say(f"page         {place}")
     told.finish({"command": shlex.join(["groktimizer", *arguments.words]), "kind": kind, "page": str(place)})
     return 0
-
-
-def _place(out: Path, name: str) -> Path:
-    """The file of the page; its folder is made."""
-    file = out if out.suffix == ".html" and not out.is_dir() else out / name
-    make_directory(file.parent)
-    return file

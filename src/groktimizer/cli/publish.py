@@ -10,17 +10,18 @@ from groktimizer.cli.files import write_result
 from groktimizer.results import Record, Store
 
 
-def placed(page: Path, usual: str) -> tuple[Path, str]:
-    """Read ``--page``.
+def placed(page: Path, usual: str, ending: str = ".md") -> tuple[Path, str]:
+    """Read where a page goes.
 
     Args:
-        page: A folder, or the page itself, X.md.
+        page: A folder, or the page itself.
         usual: Name of the files where it is a folder.
+        ending: Of a page.
 
     Returns:
         The folder, and the name of its files without their ending.
     """
-    if page.suffix == ".md" and not page.is_dir():
+    if page.suffix == ending and not page.is_dir():
         return page.parent, page.stem
     return page, usual
 

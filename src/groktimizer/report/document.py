@@ -21,7 +21,7 @@ from groktimizer.report.groups import CLOCK, TIMES, Cell, Group, axes_of, cell_o
 from groktimizer.report.maps import maps, plot
 from groktimizer.report.pages import data, filled, read
 from groktimizer.report.style import GREY, INK, PALE
-from groktimizer.results import RUN, Record
+from groktimizer.results import FAILURE, RUN, Record
 
 CURVES, POINTS = 1_000, 48  # runs whose curves are in the page; points of each
 PICTURES = 6  # two-clock pictures, and heat maps
@@ -43,7 +43,7 @@ def document(records: Sequence[Record], title: str, damaged: int = 0) -> bytes:
     known = [(cell, record) for record in records if (cell := cell_of(record)) is not None]
     cells = [cell for cell, _ in known]
     groups = grouped(cells)
-    failed = [record for record in records if record.kind == "failure"]
+    failed = [record for record in records if record.kind == FAILURE]
     parts = {
         "title": html.escape(title),
         "told": html.escape(_told(cells, groups, len(failed), damaged)),

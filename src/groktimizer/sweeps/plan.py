@@ -46,8 +46,7 @@ class Plan:
 
 def key_of(sweep: Sweep) -> str:
     """What a plan is filed under: the request, the defaults it is completed with, code of the user's own."""
-    first = next(iter(sweep.cells()))
-    return identity({**sweep.canonical(), "first": first.identity, "own": find_task(sweep.task).digest})
+    return identity({**sweep.canonical(), "first": sweep.first.identity, "own": find_task(sweep.task).digest})
 
 
 def pack(cells: Iterable[Cell], seconds: Callable[[Sequence[Cell]], Mapping[str, float]]) -> Plan:

@@ -167,7 +167,7 @@ class _Keeper:
     ) -> None:
         self._store, self._result, self._tell = store, result, tell
         self._records, self._finished, self._seconds = list[Record](), list[Path](), 0.0
-        self._total, self._began = len(lacking), time.monotonic()
+        self._began = time.monotonic()
         pairs = zip(plan.units, plan.seconds, strict=True)
         self._costs = {name: seconds for unit, seconds in pairs for name in unit if name in lacking}
         self._left, self._spent, self._workers = sum(self._costs.values()), 0.0, workers

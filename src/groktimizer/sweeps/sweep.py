@@ -88,11 +88,15 @@ class Sweep:
             The cells, complete and checked.
         """
         known = set[str]()
-        points = grid(self.axes) if self.sample is None else self.sample.points(self.axes)
-        for cell in self._made(points):
+        for cell in self._made(self._points()):
             if cell.identity not in known:
                 known.add(cell.identity)
                 yield cell
+
+    @property
+    def first(self) -> Cell:
+        """The first of its cells; the others are not made."""
+        return next(self._made(iter([next(self._points())])))
 
     def check(self) -> None:
         """Make a cell with every value of each list, and the ends of each range, to find what is not accepted.
@@ -114,6 +118,9 @@ class Sweep:
         sample = None if self.sample is None else vars(self.sample)
         kept = {"task": self.task, "kind": self.kind, "optimizers": list(self.optimizers), "axes": axes}
         return {"sweep": 1, **kept, "seeds": list(self.seeds), "sample": sample, "settings": dict(self.settings)}
+
+    def _points(self) -> Iterator[Options]:
+        return grid(self.axes) if self.sample is None else self.sample.points(self.axes)
 
     def _made(self, points: Iterator[Options]) -> Iterator[Cell]:
         return self._clocks(points) if self.kind == "clock" else self._runs(points)
