@@ -14,6 +14,7 @@ from groktimizer.ground.extras import require
 
 Array = NDArray[Any]
 Family = Literal["classical", "network", "ours"]
+RULE = 2  # of "auto", see `estimators.choice`: records of another one are not this method's
 
 
 class Task(NamedTuple):
@@ -165,7 +166,7 @@ def _ours(name: str, about: str, **options: Any) -> Method:
                 "interpolated": bool(model.interpolated_)}  # fmt: skip
         return Answer(model.predict(task.others), 1 + 3 * (options == {}), None, told)
 
-    return Method(name, "ours", about, fit, options, ("groktimizer.estimators",))
+    return Method(name, "ours", about, fit, options or {"rule": RULE}, ("groktimizer.estimators",))
 
 
 METHODS: Mapping[str, Method] = {

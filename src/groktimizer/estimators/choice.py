@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -12,6 +12,7 @@ from groktimizer.estimators.path import Shape, Stop, follow, outputs
 from groktimizer.estimators.table import Array, Frame, Table, frame
 from groktimizer.ground.extras import require
 
+K = TypeVar("K")
 INTERPOLATE = 0.02  # of what outputs of zero lose: the optimizer's own level
 LEVELS = (INTERPOLATE, 0.05, 0.1, 0.2, 0.4)
 FOLDS = 3
@@ -59,8 +60,8 @@ def choose(table: Table, shape: Shape, penalties: Sequence[str], levels: Sequenc
     Rows out of fold are scored by their loss: squared error, or cross-entropy after one temperature for all has been
     fitted. The level of numbers is the best. That of classes is the smallest that is not worse than the best one by
     more than a standard error of their difference over the rows: the likeliest class hardly depends on the level, and
-    rare classes suffer from high ones. The penalty is the best. With fewer than two rows of a class, or four rows,
-    nothing is chosen.
+    rare classes suffer from high ones. By the same rule the penalty is the first: few rows often prefer another by
+    chance. With fewer than two rows of a class, or four rows, nothing is chosen.
 
     Args:
         table: Rows, numbers to be met standardised.
@@ -87,18 +88,18 @@ def choose(table: Table, shape: Shape, penalties: Sequence[str], levels: Sequenc
         found |= {(penalty, level): np.concatenate(each) for level, each in said.items()}
         if penalty == penalties[0]:
             losses = [(level, _losses(table, held, found[penalty, level], shape)[0]) for level in wanted]
-            best = _smallest(losses, errors=float(shape.classes))
+            best = _first(losses, errors=float(shape.classes))
     scored = {each: _losses(table, held, said, shape) for each, said in found.items()}
     scores = {each: float(losses.mean()) for each, (losses, _) in scored.items()}
-    chosen = min(((penalty, best) for penalty in penalties), key=scores.__getitem__)
+    chosen = _first([((penalty, best), scored[penalty, best][0]) for penalty in penalties], errors=1.0)
     return Choice(*chosen, scored[chosen][1], scores)
 
 
-def _smallest(scored: list[tuple[float, Array]], errors: float) -> float:
-    """The first level that is not worse than the best by more than so many standard errors."""
+def _first(scored: list[tuple[K, Array]], errors: float) -> K:
+    """The first that is not worse than the best by more than so many standard errors."""
     _, best = min(scored, key=lambda each: float(each[1].mean()))
-    worse = ((level, losses - best) for level, losses in scored)
-    return next(level for level, more in worse if more.mean() <= errors * more.std() / math.sqrt(len(more)))
+    worse = ((name, losses - best) for name, losses in scored)
+    return next(name for name, more in worse if more.mean() <= errors * more.std() / math.sqrt(len(more)))
 
 
 def _folds(table: Table, seed: int, *, classes: bool) -> list[tuple[Array, Array]]:
