@@ -18,6 +18,7 @@ from groktimizer.sweeps.reader import read_sweep
 
 pytestmark = pytest.mark.slow
 KILLS = 10
+CLUSTER = os.environ | {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
 SWEEPS = {
     "ridge": """
 task: ridge
@@ -102,10 +103,9 @@ def head(tmp_path: Path) -> Iterator[str]:
         "--disable-usage-stats",
         "--object-store-memory=80000000",
     ]
-    environment = os.environ | {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     subprocess.run(
         [*ray, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"],
-        check=True, capture_output=True, env=environment,
+        check=True, capture_output=True, env=CLUSTER,
     )  # fmt: skip
     try:
         yield f"127.0.0.1:{port}"
@@ -118,7 +118,8 @@ def node(address: str) -> subprocess.Popen[bytes]:
     ray = Path(sys.executable).with_name("ray")
     words = [str(ray), "start", f"--address={address}", "--num-cpus=1", "--block", "--disable-usage-stats",
              "--object-store-memory=80000000"]  # fmt: skip
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(words, stdout=quiet, stderr=quiet, start_new_session=True, env=CLUSTER)
 
 
 def slain(process: subprocess.Popen[bytes]) -> None:
@@ -131,7 +132,10 @@ def slain(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def test_a_cluster_that_loses_a_node_halfway_ends_with_equal_results(tmp_path: Path, head: str):
+def test_a_cluster_that_loses_a_node_halfway_ends_with_equal_results(
+    tmp_path: Path, head: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", CLUSTER["RAY_AUTH_TOKEN"])
     file, log = tmp_path / "network.yaml", tmp_path / "log"
     file.write_text(SWEEPS["network"])
     finished(command(file, tmp_path / "local"), log)

@@ -58,7 +58,6 @@ def sweep(arguments: argparse.Namespace) -> int:
 def _executor(arguments: argparse.Namespace, workers: int) -> Any:
     if arguments.executor == "local":
         return None
-    require("ray", extra="ray")
     from groktimizer.sweeps.executors.cluster import Ray
 
     return Ray(arguments.ray_address or "local", workers, arguments.gpus)

@@ -14,7 +14,7 @@ from groktimizer.peers import find_peer, resolve
 from groktimizer.results import identity
 from groktimizer.tasks import Precision, find_task, make_task
 from groktimizer.training import check_machine
-from groktimizer.training.loop import MOST_STEPS
+from groktimizer.training.session import MOST_STEPS
 
 CODE = 2  # raised when a change of the package changes what the same specification computes
 MOST_THREADS = 1024

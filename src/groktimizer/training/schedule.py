@@ -138,6 +138,11 @@ class Batches:
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
 
+    @property
+    def whole(self) -> bool:
+        """Whether every step sees all samples."""
+        return self.size == self.samples
+
     def rows(self, step: int) -> Tensor | None:
         """Give the samples of a step.
 
@@ -147,7 +152,7 @@ class Batches:
         Returns:
             Indices, shape (batch,), or None for all samples.
         """
-        if self.size == self.samples:
+        if self.whole:
             return None
         per_epoch = -(-self.samples // self.size)
         epoch, position = divmod(step, per_epoch)

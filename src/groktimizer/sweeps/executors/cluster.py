@@ -13,6 +13,7 @@ from typing import Any
 
 from groktimizer.ground.checks import not_negative
 from groktimizer.ground.errors import UserError
+from groktimizer.ground.extras import require
 from groktimizer.ground.own import COLON
 from groktimizer.sweeps.cells import Cell, Clock, Training
 from groktimizer.sweeps.executors.protocol import Done, Job, Telling, computed
@@ -27,6 +28,9 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+TOKENS = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,9 @@ class Ray:
             tell: Not called: tasks of Ray tell nothing before they end.
         """
         del tell
-        import ray
-
         not_negative(gpus=self.gpus)
+        _prepare_environment()
+        ray = require("ray", extra="ray")
         with _staged(cell for job in jobs for cell in job.cells) as files, _connected(ray, self, files):
             task = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=RETRIES)(_work)
             queue, pending = list(reversed(jobs)), dict[Any, Job]()
@@ -69,6 +73,17 @@ class Ray:
                 for reference in ready:
                     for done in _got(ray, reference, pending.pop(reference)):
                         keep(done)
+
+
+def _prepare_environment() -> None:
+    """Set what Ray reads when it is imported; what the user has set stays.
+
+    A head node started where a token lies asks for it, while a program that joins shows it only if it is told to.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if TOKENS & os.environ.keys() or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _work(job: Job) -> list[Done]:
@@ -108,8 +123,6 @@ def _connected(ray: Any, asked: Ray, files: Path) -> Generator[None]:
     Raises:
         UserError: If the address does not answer.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
     environment = {"py_modules": [str(PACKAGE)], "working_dir": str(files), "env_vars": {"OPENBLAS_NUM_THREADS": "1"}}
     options: dict[str, Any] = {"runtime_env": environment, "log_to_driver": False, "logging_level": "error"}
     if asked.address == "local":
