@@ -130,6 +130,7 @@ def slain(process: subprocess.Popen[bytes]) -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    process.wait()
 
 
 def test_a_cluster_that_loses_a_node_halfway_ends_with_equal_results(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from groktimizer.sweeps import Progress, Result, Sweep, make_spec, planned, run_
 from groktimizer.sweeps.cells import Clock, Training, make_clock
 from groktimizer.sweeps.executors import Done, Job, Local
 from groktimizer.sweeps.executors.protocol import Telling, computed
-from groktimizer.sweeps.plan import LONG, Plan, load_plan, pack, save_plan
+from groktimizer.sweeps.plan import LONG, load_plan, pack, save_plan
+from groktimizer.sweeps.probe import Cost
 from groktimizer.sweeps.reader import parse_sweep
 from groktimizer.tasks import make_task
 from groktimizer.theory.lasso import Lasso
@@ -69,7 +70,10 @@ def fingerprint(place: Path) -> str:
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch):
     """No processes for probes: every cell takes a second, so that a unit has two."""
-    monkeypatch.setattr("groktimizer.sweeps.runner.cell_seconds", lambda cells, _: {cell.shape: 1.0 for cell in cells})
+    second = Cost(1.0)
+    monkeypatch.setattr(
+        "groktimizer.sweeps.runner.cell_costs", lambda alike, _: {some[0].shape: second for some in alike}
+    )
 
 
 def test_clocks_are_those_of_the_theory(tmp_path: Path):
@@ -209,7 +213,7 @@ def test_units_hold_equal_shapes_and_the_longest_come_first():
     cells = [*parse_sweep(CLOCKS, "x", ["seeds=50"]).cells(), *parse_sweep(CLOCKS, "x", ["n=9", "seeds=10"]).cells()]
     shapes = {cell.identity: cell.shape for cell in cells}
     long, short = dict.fromkeys(shapes.values())
-    plan = pack(cells, lambda some: {cell.shape: 0.5 if cell.shape == long else 30.0 for cell in some})
+    plan = pack(cells, lambda _: {long: Cost(0.5), short: Cost(30.0)})
     assert sorted(plan.identities) == sorted(shapes)
     assert all(len({shapes[name] for name in unit}) == 1 for unit in plan.units)
     costs = [seconds * len(unit) for unit, seconds in zip(plan.units, plan.seconds, strict=True)]
@@ -222,13 +226,13 @@ def test_units_hold_equal_shapes_and_the_longest_come_first():
 def test_a_plan_is_fixed_at_the_first_start(tmp_path: Path):
     sweep, store = parse_sweep(CLOCKS, "x"), Store(tmp_path)
     key, plan = planned(sweep, store, 1)
-    turned = Plan(plan.units[::-1], plan.seconds[::-1])
+    turned = replace(plan, units=plan.units[::-1], seconds=plan.seconds[::-1])
     save_plan(tmp_path, key, sweep, turned)
     assert planned(sweep, store, 1) == (key, turned)
     assert planned(parse_sweep(CLOCKS, "x", ["seeds=3"]), store, 1)[0] != key
     path = tmp_path / "plans" / f"{key}.json"
-    path.write_text(path.read_text().replace("one by one", "stacked"))
-    with pytest.raises(StoreError, match="engine 'stacked'"):
+    path.write_text(path.read_text().replace("one by one", "warp"))
+    with pytest.raises(StoreError, match="engines of another version"):
         load_plan(tmp_path, key)
     path.write_text(path.read_text()[:50])
     with pytest.raises(StoreError, match=f"damaged plan {path}"):

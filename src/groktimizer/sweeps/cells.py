@@ -1,6 +1,6 @@
 """What a sweep computes: one record a cell, a trained run or exact clocks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,9 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import convert_all
 from groktimizer.results import PREDICTION, Record, identity, provenance
 from groktimizer.sweeps.spec import CODE, RunSpec
-from groktimizer.sweeps.work import Reporter, record_of, run_spec
+from groktimizer.sweeps.work import STACKED, Reporter, record_of, run_spec, run_stack
 from groktimizer.tasks import find_task, make_task
+from groktimizer.training import Run
 
 Momentum = float | Literal["critical"]
 TIMES = ("memorised", "memorised_settled", "generalised", "settled", "delay")
@@ -89,9 +90,34 @@ class Training:
     def compute(self, checkpoint: Path, every: int | None, report: Reporter) -> Record | str:
         """Train it, from its saved state if there is one."""
         run = run_spec(self.spec, checkpoint=checkpoint, checkpoint_every=every, on_event=report)
-        if run.interrupted:
-            return f"stopped at step {run.steps}; its state is saved"
-        return record_of(self.spec, run)
+        return _stopped(run) if run.interrupted else record_of(self.spec, run)
+
+
+def compute_together(
+    cells: Sequence[Training], checkpoints: Sequence[Path], every: int | None, report: Reporter
+) -> Iterator[tuple[Training, Record | str | Exception, float]]:
+    """Train cells of one shape side by side in this process.
+
+    Args:
+        cells: They.
+        checkpoints: File of the saved state of each.
+        every: Steps between saves, None for the loop's default.
+        report: Called with the progress of one of them.
+
+    Yields:
+        Each cell as it ends: its record, what became of it when it was asked to stop, or what went wrong; and its
+        share of the seconds.
+    """
+    for place, run in run_stack([cell.spec for cell in cells], checkpoints, every, report):
+        cell = cells[place]
+        if isinstance(run, Run):
+            yield cell, _stopped(run) if run.interrupted else record_of(cell.spec, run, STACKED), run.seconds
+        else:
+            yield cell, run, 0.0
+
+
+def _stopped(run: Run) -> str:
+    return f"stopped at step {run.steps}; its state is saved"
 
 
 @dataclass(frozen=True)

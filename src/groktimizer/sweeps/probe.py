@@ -4,19 +4,27 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from groktimizer.ground.errors import FAILURES
 from groktimizer.results import Record, Store
 from groktimizer.sweeps.cells import Cell, Training
 from groktimizer.sweeps.executor import execute
-from groktimizer.sweeps.executors import default_workers
+from groktimizer.sweeps.executors import Job, Local, default_workers
 from groktimizer.sweeps.spec import RunSpec
+from groktimizer.sweeps.work import ALONE, STACKED, stackable
 from groktimizer.tasks import make_task
 
 PROBED = 4  # evaluations of a run whose time is taken, after one that warms up
 SHAPES = 8  # that are probed; others cost as much as the dearest of them
+FEWEST = 8  # runs of one shape that are worth stacking, and so many are checked
+PROBED_RUNS = 16  # that are timed side by side
+CHECKED, EXACT = 6, 1e-12  # steps and difference of the check in float64
+WORTH = 10.0  # seconds of all runs of a shape, below which nobody looks whether a stack is faster
+GAIN = 1.25  # times faster that a stack has to be
 LEAST = 1e-3  # seconds that a cell takes at least
 
 
@@ -55,28 +63,96 @@ def _per_step(record: Record, every: int) -> float:
     return float(seconds[-1] - seconds[1]) / (every * (len(seconds) - 2)) if len(seconds) > 2 else math.nan
 
 
-def cell_seconds(cells: Sequence[Cell], workers: int | None = None) -> dict[str, float]:
-    """Measure what cells take at most.
+@dataclass(frozen=True)
+class Cost:
+    """What a cell takes.
+
+    Attributes:
+        seconds: At most.
+        engine: How a process computes several of them, `ALONE` or `STACKED`.
+    """
+
+    seconds: float
+    engine: str = ALONE
+
+
+def cell_costs(alike: Sequence[Sequence[Cell]], workers: int | None = None) -> dict[str, Cost]:
+    """Measure what cells take at most, and whether runs are faster side by side in one process.
 
     Args:
-        cells: One of each shape.
+        alike: All cells of each shape.
         workers: Processes at a time, None for one per core.
 
     Returns:
-        Seconds by shape: of a run with all its steps, of exact clocks of one; 0 where no probe told.
+        Cost by shape: of a run with all its steps, of exact clocks; shapes beyond the probed ones as the dearest.
     """
-    chosen = cells[:: max(1, math.ceil(len(cells) / SHAPES))]
-    runs = [cell for cell in chosen if isinstance(cell, Training)]
-    found: dict[str, float] = {}
+    chosen = alike[:: max(1, math.ceil(len(alike) / SHAPES))]
+    runs = [(some[0], some) for some in chosen if isinstance(some[0], Training)]
+    found: dict[str, Cost] = {}
     if runs:
-        per_step, start = step_seconds([cell.spec for cell in runs], workers)
-        for cell, seconds in zip(runs, per_step, strict=True):
-            found[cell.shape] = start + seconds * cell.spec.steps if math.isfinite(seconds) else 0.0
-    for cell in chosen:
-        if not isinstance(cell, Training):
-            found[cell.shape] = _timed(cell)
-    dearest = max(found.values(), default=0.0)
-    return {cell.shape: max(found.get(cell.shape, dearest), LEAST) for cell in cells}
+        per_step, start = step_seconds([cell.spec for cell, _ in runs], workers)
+        for (cell, some), seconds in zip(runs, per_step, strict=True):
+            if math.isfinite(seconds):
+                alone = Cost(start + seconds * cell.spec.steps)
+                worth = alone.seconds * len(some) >= WORTH
+                stacked = Cost(stack_seconds(some) * cell.spec.steps, STACKED) if worth else alone
+                found[cell.shape] = stacked if stacked.seconds * GAIN <= alone.seconds else alone
+    for some in chosen:
+        if not isinstance(some[0], Training):
+            found[some[0].shape] = Cost(_timed(some[0]))
+    dearest = Cost(max((cost.seconds for cost in found.values()), default=0.0))
+    costs = {some[0].shape: found.get(some[0].shape, dearest) for some in alike}
+    return {shape: replace(cost, seconds=max(cost.seconds, LEAST)) for shape, cost in costs.items()}
+
+
+def stack_seconds(cells: Sequence[Cell]) -> float:
+    """Measure a few steps of runs side by side in one process, if their numbers are those of single runs.
+
+    Args:
+        cells: Of one shape.
+
+    Returns:
+        Seconds of a step of each, evaluations included; infinite where they are few, cannot be stacked, or differ by
+        more than 1e-12 in float64.
+    """
+    specs = [cell.spec for cell in cells if isinstance(cell, Training)]
+    if len(specs) < FEWEST or not stackable(specs[0]):
+        return math.inf
+    specs = [_short(spec) for spec in specs[:: max(1, len(specs) // PROBED_RUNS)][:PROBED_RUNS]]
+    exact = [replace(spec, precision="fp64", steps=CHECKED, every=CHECKED // 2) for spec in specs[:FEWEST]]
+    with tempfile.TemporaryDirectory() as place:
+        jobs = [_job(exact, place, stacked=False), _job(exact, place, stacked=True), _job(specs, place, stacked=True)]
+        # The checkpoints of the first are not those of the second.
+        one, other, timed = (_computed(job) for job in jobs)
+    if None in (*one, *other, *timed) or not all(map(_equal, one, other)):
+        return math.inf
+    return sum(_per_step(record, int(record.spec["every"])) for record in timed if record is not None) / len(specs)
+
+
+def _job(specs: Sequence[RunSpec], place: str, *, stacked: bool) -> Job:
+    folder = Path(tempfile.mkdtemp(dir=place))
+    cells = tuple(Training(spec) for spec in specs)
+    return Job(cells, tuple(folder / cell.identity for cell in cells), stacked=stacked)
+
+
+def _computed(job: Job) -> list[Record | None]:
+    """The records of a job in its order, computed in a process of its own."""
+    found: dict[str, Record | None] = {}
+    Local(1).run([job], lambda done: found.update({done.cell.identity: done.record}), lambda *_: None)
+    return [found.get(cell.identity) for cell in job.cells]
+
+
+def _equal(one: Record | None, other: Record | None) -> bool:
+    """Whether two histories are the same up to rounding in float64, times aside."""
+    assert one is not None
+    assert other is not None
+    for name, column in one.history.items():
+        twin = other.history[name]
+        if column.shape != twin.shape or not (
+            name == "seconds" or np.allclose(column, twin, rtol=EXACT, atol=EXACT, equal_nan=True)
+        ):
+            return False
+    return True
 
 
 def _timed(cell: Cell) -> float:

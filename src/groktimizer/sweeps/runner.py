@@ -10,8 +10,9 @@ from groktimizer.results import FAILURE, Record, Store, identity, make_directory
 from groktimizer.sweeps.cells import Cell
 from groktimizer.sweeps.executors import Done, Executor, Job, Local
 from groktimizer.sweeps.plan import Plan, fitting, key_of, load_plan, pack, save_plan
-from groktimizer.sweeps.probe import cell_seconds
+from groktimizer.sweeps.probe import cell_costs
 from groktimizer.sweeps.sweep import Sweep
+from groktimizer.sweeps.work import STACKED
 from groktimizer.training import Event
 
 KEEP_SECONDS, KEEP_CELLS = 2.0, 512  # of computation that a kill can cost; cells of a shard
@@ -83,7 +84,7 @@ def planned(sweep: Sweep, store: Store, workers: int, *, yes: bool = False) -> t
     key = key_of(sweep)
     plan = load_plan(store.directory, key)
     if plan is None:
-        plan = pack(sweep.cells(), lambda some: cell_seconds(some, workers))
+        plan = pack(sweep.cells(), lambda alike: cell_costs(alike, workers), workers)
         save_plan(store.directory, key, sweep, plan)
     return key, plan
 
@@ -126,7 +127,7 @@ def run_sweep(
     result.recorded = len(names) - len(lacking) - len(result.failures)
     if lacking:
         cells = {cell.identity: cell for cell in sweep.cells() if cell.identity in lacking}
-        processes = fitting({cell.shape: cell for cell in cells.values()}.values(), workers)
+        processes = fitting({cell.shape: cell for cell in cells.values()}.values(), workers, plan.stack)
         keeper = _Keeper(store, plan, lacking, result, processes, on_event)
         jobs = _jobs(plan, cells, store, checkpoint_every)
         if fresh:
@@ -144,8 +145,12 @@ def run_sweep(
 
 def _jobs(plan: Plan, cells: Mapping[str, Cell], store: Store, every: int | None) -> list[Job]:
     folder = make_directory(store.directory / "checkpoints")
-    units = ([cells[name] for name in unit if name in cells] for unit in plan.units)
-    return [Job(tuple(unit), tuple(folder / f"{cell.identity}.pt" for cell in unit), every) for unit in units if unit]
+    jobs: list[Job] = []
+    for names, engine in zip(plan.units, plan.engines, strict=True):
+        unit = tuple(cells[name] for name in names if name in cells)
+        files = tuple(folder / f"{cell.identity}.pt" for cell in unit)
+        jobs += [Job(unit, files, every, engine == STACKED)] if unit else []
+    return jobs
 
 
 def _failure(name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One specification run here: the bridge from training to records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,13 @@ from groktimizer.results import DamagedRecord, Record, Store, StoreError, proven
 from groktimizer.sweeps.measure import measured
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.tasks import make_task
-from groktimizer.training import CheckpointError, Event, Run, train
+from groktimizer.training import CheckpointError, Event, Run, train, train_stack
 from groktimizer.training.checkpoint import load_checkpoint
 from groktimizer.training.run import Times
+from groktimizer.training.session import Asked
 
 Reporter = Callable[[Event], None]
+ALONE, STACKED = "one by one", "stacked"  # engines: how a process computes several runs
 # What `record_of` writes, and what is read again from records.
 SUMMARY = {"advice", *(field.name for field in fields(Run))} - {"history", "measured"}
 TIMES = {field.name for field in fields(Times)}
@@ -63,6 +65,44 @@ def run_spec(
     )
 
 
+def stackable(spec: RunSpec) -> bool:
+    """Whether a run may be trained side by side with others that differ in their seed and the optimizer's numbers."""
+    plain = spec.precision != "bf16" and not spec.compile and not spec.measure
+    return plain and spec.device == "cpu" and spec.threads == 1
+
+
+def run_stack(
+    specs: Sequence[RunSpec], checkpoints: Sequence[Path], checkpoint_every: int | None, on_event: Reporter
+) -> Iterator[tuple[int, Run | Exception]]:
+    """Train what specifications say side by side in this process.
+
+    Args:
+        specs: stackable ones of one task, budget and precision.
+        checkpoints: files of the saved states.
+        checkpoint_every: steps between saves, None for the loop's default.
+        on_event: called with the progress of one of them.
+
+    Yields:
+        The place of each and its run, or what went wrong, as they end.
+    """
+    first = specs[0]
+    asked = [
+        Asked(partial(_build, spec), spec.seed, spec.identity, path)
+        for spec, path in zip(specs, checkpoints, strict=True)
+    ]
+    yield from train_stack(
+        make_task(first.task, first.task_options),
+        asked,
+        steps=first.steps,
+        every=first.every,
+        threads=first.threads,
+        precision="fp64" if first.precision == "fp64" else "fp32",
+        stop_on_settled=first.stop_on_settled,
+        checkpoint_every=checkpoint_every,
+        on_event=on_event,
+    )
+
+
 def _build(spec: RunSpec, model: nn.Module) -> Optimizer:
     made = find_peer(spec.optimizer).build(model, spec.optimizer_options)
     if not isinstance(made, Optimizer):
@@ -70,12 +110,13 @@ def _build(spec: RunSpec, model: nn.Module) -> Optimizer:
     return made
 
 
-def record_of(spec: RunSpec, run: Run) -> Record:
+def record_of(spec: RunSpec, run: Run, engine: str = ALONE) -> Record:
     """Turn a finished run into the record that is kept.
 
     Args:
         spec: what was asked.
         run: what came out.
+        engine: how it was trained, `ALONE` or `STACKED`; part of where the record comes from.
 
     Returns:
         The record: history as arrays; status, times and costs as the summary.
@@ -83,7 +124,7 @@ def record_of(spec: RunSpec, run: Run) -> Record:
     summary = {key: value for key, value in vars(run).items() if key not in {"history", "times", "status", "measured"}}
     summary |= {"status": run.status.value, "advice": run.status.advice, "times": run.times.content()}
     summary |= {"measured": run.measured} if run.measured else {}
-    return Record(spec.canonical(), run.history, summary, provenance(spec.threads))
+    return Record(spec.canonical(), run.history, summary, {**provenance(spec.threads), "engine": engine})
 
 
 def recorded(spec: RunSpec, store: Store) -> Record:

@@ -284,14 +284,16 @@ class _Alone:
             losses: Shape (1,).
             slopes: Gradients by name, shape (1, …).
         """
-        session, model, first = self._session, self._session.problem.model, True
+        session, model, fresh = self._session, self._session.problem.model, True
+        params = dict(model.named_parameters())
+        before = [param._version for param in params.values()]
 
         def closure() -> Any:
-            nonlocal first
-            if not first:
+            nonlocal fresh
+            fresh, known = False, fresh and before == [param._version for param in params.values()]
+            if not known:
                 return session.descend(model)
-            first = False
-            for name, param in model.named_parameters():
+            for name, param in params.items():
                 slope = slopes.get(name)
                 param.grad = None if slope is None else slope[0]
             session.passes += 1
@@ -324,7 +326,7 @@ class _Fleet:
                 kept = torch.stack([state[key] for state in states]) if alike else copy.deepcopy(value)
                 self._optimizer.state[leaf][key] = kept
 
-    def _paired(self) -> Iterator[tuple[Session, dict[str, Tensor]]]:
+    def _paired(self) -> Iterator[tuple[Session, dict[str, nn.Parameter]]]:
         return zip(self._sessions, self._params, strict=True)
 
     def step(self, losses: Tensor, slopes: Mapping[str, Tensor | None]) -> None:

@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def _work(job: Job) -> list[Done]:
     with tempfile.TemporaryDirectory() as folder:
         shared = all(path.parent.is_dir() for path in job.checkpoints)
         files = job.checkpoints if shared else tuple(Path(folder) / path.name for path in job.checkpoints)
-        return list(computed(Job(job.cells, files, job.every), lambda _: None))
+        return list(computed(replace(job, checkpoints=files), lambda _: None))
 
 
 def _got(ray: Any, reference: Any, job: Job) -> Iterator[Done]:

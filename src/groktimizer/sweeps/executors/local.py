@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
+from groktimizer.sweeps.cells import Cell
 from groktimizer.sweeps.executors.protocol import Done, Job, Telling, computed
 from groktimizer.training import Event
 from groktimizer.training.environment import ENDINGS
@@ -38,8 +39,16 @@ class _Running:
     job: Job
     process: BaseProcess
     pipe: Pipe
-    done: int = 0
+    left: list[Cell]
     ended: bool = False
+
+    @property
+    def rest(self) -> list[Job]:
+        """What is to be begun anew once it has ended; of a stack in halves, to find the run that kills its process."""
+        if not self.left:
+            return []
+        middle = len(self.left) // 2 if self.job.stacked else 0
+        return [self.job.of(part) for part in (self.left[:middle], self.left[middle:]) if part]
 
 
 @dataclass(frozen=True)
@@ -73,12 +82,11 @@ class Local:
                     for done in _receive(running[pipe], tell):
                         deaths[done.cell.identity] += done.lost
                         if done.lost and deaths[done.cell.identity] < self.attempts:
-                            running[pipe].done -= 1  # it is begun once more
+                            running[pipe].left.insert(0, done.cell)  # it is begun once more
                         else:
                             keep(done)
                     if running[pipe].ended:
-                        ended = running.pop(pipe)
-                        queue += [rest] if (rest := ended.job.after(ended.done)).cells else []
+                        queue += running.pop(pipe).rest
         finally:
             _stop(list(running.values()), keep)
 
@@ -129,7 +137,7 @@ def _start(context: Context, job: Job) -> _Running:
     with _clean_start():
         process.start()
     there.close()
-    return _Running(job, process, here)
+    return _Running(job, process, here, list(job.cells))
 
 
 def _receive(running: _Running, tell: Telling) -> Iterator[Done]:
@@ -147,23 +155,24 @@ def _receive(running: _Running, tell: Telling) -> Iterator[Done]:
     except (EOFError, ConnectionError):
         content = None
     if isinstance(content, Event):
-        tell(running.job.cells[running.done], content)
+        tell(running.left[0], content)
         return
     if isinstance(content, Done):
-        running.done += 1
         # The cell that was asked for, not its copy.
-        yield replace(content, cell=running.job.cells[running.done - 1])
-        if running.done < len(running.job.cells) and not content.lost:
+        cell = next(cell for cell in running.left if cell.identity == content.cell.identity)
+        running.left.remove(cell)
+        goes_on = bool(running.left) and (running.job.stacked or not content.lost)
+        yield replace(content, cell=cell)
+        if goes_on:
             return
     running.process.join()
     running.pipe.close()
     running.ended = True
-    if content is None:
+    if content is None and (len(running.left) == 1 or not running.job.stacked):
         code = running.process.exitcode
         cause = f"killed by signal {-code}; out of memory?" if code is not None and code < 0 else f"exit code {code}"
-        running.done += 1
         error = f"its process ended without a result ({cause})"
-        yield Done(running.job.cells[running.done - 1], None, error, lost=True)
+        yield Done(running.left.pop(0), None, error, lost=True)
 
 
 def _stop(running: Sequence[_Running], keep: Callable[[Done], None]) -> None:

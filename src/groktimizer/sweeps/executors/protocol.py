@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from groktimizer.ground.errors import FAILURES, MissingExtra, UserError, place
 from groktimizer.ground.own import FILES
 from groktimizer.results import Record
-from groktimizer.sweeps.cells import Cell
+from groktimizer.sweeps.cells import Cell, Training, compute_together
 from groktimizer.training import Event
 
 Telling = Callable[[Cell, Event], None]
@@ -17,21 +17,26 @@ Telling = Callable[[Cell, Event], None]
 
 @dataclass(frozen=True)
 class Job:
-    """Cells that one process computes one after the other.
+    """Cells that one process computes.
 
     Attributes:
         cells: At least one.
         checkpoints: File of the saved state of each.
         every: Steps between saves of a run, None for the loop's default.
+        stacked: Whether they are runs of one shape that are trained side by side, not one after the other.
     """
 
     cells: tuple[Cell, ...]
     checkpoints: tuple[Path, ...]
     every: int | None = None
+    stacked: bool = False
 
-    def after(self, count: int) -> "Job":
-        """The same without the first cells."""
-        return Job(self.cells[count:], self.checkpoints[count:], self.every)
+    def of(self, left: Sequence[Cell]) -> "Job":
+        """The same for some of its cells."""
+        names = {cell.identity for cell in left}
+        pairs = [pair for pair in zip(self.cells, self.checkpoints, strict=True) if pair[0].identity in names]
+        cells, checkpoints = zip(*pairs, strict=True)
+        return replace(self, cells=cells, checkpoints=checkpoints)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Executor(Protocol):
 
 
 def computed(job: Job, tell: Callable[[Event], None]) -> Iterator[Done]:
-    """Compute the cells of a job here, one after the other; a mistake in one leaves the others alone.
+    """Compute the cells of a job here; a mistake in one leaves the others alone.
 
     Args:
         job: It.
@@ -77,6 +82,9 @@ def computed(job: Job, tell: Callable[[Event], None]) -> Iterator[Done]:
     Yields:
         Each cell, when it is finished; none after one that was stopped.
     """
+    if job.stacked:
+        yield from _together(job, tell)
+        return
     for cell, checkpoint in zip(job.cells, job.checkpoints, strict=True):
         began = time.perf_counter()
         stopped = False
@@ -92,6 +100,22 @@ def computed(job: Job, tell: Callable[[Event], None]) -> Iterator[Done]:
         yield Done(cell, None, found, stopped, seconds)
         if stopped:
             return
+
+
+def _together(job: Job, tell: Callable[[Event], None]) -> Iterator[Done]:
+    left = [cell for cell in job.cells if isinstance(cell, Training)]
+    try:
+        for cell, found, seconds in compute_together(tuple(left), job.checkpoints, job.every, tell):
+            left.remove(cell)
+            if isinstance(found, Record):
+                yield Done(cell, found, seconds=seconds)
+            elif isinstance(found, str):
+                yield Done(cell, None, found, lost=True, seconds=seconds)
+            else:
+                yield Done(cell, None, told(found))
+    except FAILURES as error:  # of what they have in common
+        for cell in left:
+            yield Done(cell, None, told(error))
 
 
 def told(error: Exception) -> str:
