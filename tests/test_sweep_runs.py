@@ -1,6 +1,7 @@
 """Sweeps that are stopped, killed and go on: the final store is that of an undisturbed one."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,10 +17,12 @@ from groktimizer.results import FAILURE, RUN, Record, Store, StoreError, query
 from groktimizer.sweeps import Progress, Result, Sweep, make_spec, planned, run_or_reuse, run_sweep
 from groktimizer.sweeps.cells import Clock, Training, make_clock
 from groktimizer.sweeps.executors import Done, Job, Local
+from groktimizer.sweeps.executors.local import halves
 from groktimizer.sweeps.executors.protocol import Telling, computed
 from groktimizer.sweeps.plan import LONG, load_plan, pack, save_plan
-from groktimizer.sweeps.probe import Cost
+from groktimizer.sweeps.probe import Cost, stack_seconds
 from groktimizer.sweeps.reader import parse_sweep
+from groktimizer.sweeps.work import STACKED
 from groktimizer.tasks import make_task
 from groktimizer.theory.lasso import Lasso
 from groktimizer.theory.ridge import Ridge
@@ -274,6 +277,82 @@ def test_a_cell_whose_process_dies_is_begun_again_and_its_neighbours_are_kept(tm
     ]
     assert "signal 9" in (found[2].error or "")
     assert [len(list(tmp_path.glob(f"{number}-*"))) for number in deaths] == [1, 2, 3, 1]
+
+
+STACKED_SWEEP = """
+task: modular-addition
+optimizer: [adamw, groktimizer]
+set: {p: 11, width: 16, batch_size: 32, lr: [0.003, 0.01]}
+seeds: 5
+steps: 40
+every: 5
+"""
+
+
+@pytest.fixture
+def stacks(monkeypatch: pytest.MonkeyPatch):
+    """Every cell takes a tenth of a second, side by side."""
+    cost = Cost(0.1, STACKED)
+    monkeypatch.setattr(
+        "groktimizer.sweeps.runner.cell_costs", lambda alike, _: {some[0].shape: cost for some in alike}
+    )
+
+
+@pytest.mark.usefixtures("stacks")
+@pytest.mark.parametrize("stop", [3, 10, 17])
+def test_a_stack_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path, stop: int):
+    sweep = parse_sweep(STACKED_SWEEP, "x")
+    whole = done(sweep, tmp_path / "whole")
+    _, plan = planned(sweep, Store(tmp_path / "whole"), 1)
+    assert whole.done == 20 and [len(unit) for unit in plan.units] == [10, 10] and set(plan.engines) == {STACKED}
+    with pytest.raises(KeyboardInterrupt):
+        done(sweep, tmp_path / "cut", Here(stop))
+    result = done(sweep, tmp_path / "cut")
+    assert (result.recorded, result.done) == (stop, 20 - stop)
+    assert fingerprint(tmp_path / "cut") == fingerprint(tmp_path / "whole")
+    kept = Store(tmp_path / "cut").load(plan.identities[0])
+    assert kept.provenance["engine"] == STACKED
+
+
+@pytest.mark.usefixtures("stacks")
+def test_a_stack_in_a_process_is_the_stack_here_and_one_wrong_run_is_told(tmp_path: Path):
+    sweep = parse_sweep(STACKED_SWEEP, "x", ["optimizer=adamw", "lr=0.01,1e18", "precision=fp64", "seeds=4"])
+    here, there = done(sweep, tmp_path / "here"), done(sweep, tmp_path / "there", Local(2))
+    assert here.done == there.done == 8 and here.failures == there.failures
+    assert fingerprint(tmp_path / "here") == fingerprint(tmp_path / "there")
+
+
+def test_a_stack_is_halved_until_the_run_that_kills_its_process_is_alone(tmp_path: Path):
+    cells = tuple(Deadly(tmp_path, number, 9) for number in range(5))
+    job = Job(cells, tuple(tmp_path / cell.identity for cell in cells), stacked=True)
+    begun: list[str] = []
+    queue = [job]
+    while queue:
+        one = queue.pop()
+        begun.append("".join(cell.identity[-1] for cell in one.cells))
+        dies = "2" in begun[-1] and len(begun[-1]) > 1
+        queue += halves(one, one.cells) if dies else []
+    assert begun == ["01234", "234", "34", "2", "01"]
+    alone = replace(job, stacked=False)
+    assert [one.cells for one in halves(alone, cells[1:])] == [cells[1:]]
+    assert halves(job, []) == []
+
+
+@pytest.mark.parametrize(("given", "stacked"), [("bits", True), ("device", False), ("measure", False)])
+def test_the_probe_stacks_only_what_keeps_every_bit(monkeypatch: pytest.MonkeyPatch, given: str, stacked: bool):
+    sweep = parse_sweep(STACKED_SWEEP, "x", ["optimizer=adamw"])
+    cells = [cell for cell in sweep.cells() if isinstance(cell, Training)]
+    if given == "measure":
+        cells = [Training(replace(cell.spec, measure="norm-gap")) for cell in cells]
+    if given == "device":
+        cells = [Training(replace(cell.spec, device="cuda")) for cell in cells]
+    assert math.isfinite(stack_seconds(cells)) == stacked
+    assert stack_seconds(cells[:3]) == math.inf
+
+
+def test_a_stack_whose_numbers_differ_is_refused():
+    cells = list(parse_sweep(STACKED_SWEEP, "x", ["optimizer=lbfgs"]).cells())
+    assert stack_seconds(cells) == math.inf  # hundreds of passes a step amplify the last digit
 
 
 def test_the_command_says_what_it_does_and_its_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

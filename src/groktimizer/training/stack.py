@@ -169,8 +169,8 @@ class _Rows:
         """Stack what has one name, and put the rows in the place of what was there."""
         stacks: dict[str, Tensor] = {}
         for name, first in parts[0].items():
-            stacks[name] = torch.stack([part[name].detach() for part in parts])
-            for part, row in zip(parts, stacks[name], strict=True):
+            stacks[name] = _stack([part[name].detach() for part in parts])
+            for part, row in zip(parts, stacks[name], strict=False):
                 part[name].data = row
             stacks[name].requires_grad_(first.requires_grad)
         return stacks
@@ -225,7 +225,7 @@ class _Rows:
         if self._whole is not None:
             return self._whole
         parts = [session.batch() for session in self._sessions]
-        stacked = torch.stack([inputs for inputs, _ in parts]), torch.stack([targets for _, targets in parts])
+        stacked = _stack([inputs for inputs, _ in parts]), _stack([targets for _, targets in parts])
         if self._sessions[0].batches.whole:
             self._whole = stacked
         return stacked
@@ -248,10 +248,10 @@ class _Rows:
         sets.append([problem.test.inputs for problem in problems if problem.test is not None])
         known: list[dict[int, Tensor]] = [{} for _ in problems]
         for batches in filter(None, sets):
-            inputs = torch.stack(batches)
+            inputs = _stack(batches)
             with torch.no_grad(), evaluating(self._network):
                 outputs = vmap(self._outputs, chunk_size=_chunk(inputs))(self._params, self._buffers, inputs)
-            for answers, batch, row in zip(known, batches, outputs, strict=True):
+            for answers, batch, row in zip(known, batches, outputs, strict=False):
                 answers[id(batch)] = row
         for model, answers in zip(self._models, known, strict=True):
             model.forward = _remembering(model.forward, answers)
@@ -318,6 +318,8 @@ class _Fleet:
         self._params = [dict(session.problem.model.named_parameters()) for session in sessions]
         own = {id(param): self._leaves[name] for name, param in self._params[0].items()}
         self._optimizer = copy.deepcopy(sessions[0].optimizer, own)
+        for group in self._optimizer.param_groups:  # a fused kernel rounds the last entries of a tensor in another way
+            group.update({"foreach": True, "fused": False} if "foreach" in group else {})
         self._shared = False
         for name, leaf in self._leaves.items():
             states = [session.optimizer.state.get(param[name], {}) for session, param in self._paired()]
@@ -365,8 +367,17 @@ def _settings(member: _Member) -> str:
     return repr([sorted((key, value) for key, value in group.items() if key != "params") for group in groups])
 
 
+def _stack(parts: Sequence[Tensor]) -> Tensor:
+    """One row each, never a single one: products of one matrix are summed in another order than those of several."""
+    return torch.stack([*parts, parts[0]] if len(parts) == 1 else list(parts))
+
+
 def _chunk(inputs: Tensor) -> int:
-    return max(1, CHUNK // max(1, inputs.shape[1]))
+    """Rows of one pass, so that none is left alone."""
+    size = max(2, CHUNK // max(1, inputs.shape[1]))
+    while len(inputs) % size == 1:
+        size += 1
+    return size
 
 
 def _remembering(forward: Callable[[Tensor], Tensor], answers: Mapping[int, Tensor]) -> Callable[[Tensor], Tensor]:

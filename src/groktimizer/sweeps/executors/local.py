@@ -42,14 +42,6 @@ class _Running:
     left: list[Cell]
     ended: bool = False
 
-    @property
-    def rest(self) -> list[Job]:
-        """What is to be begun anew once it has ended; of a stack in halves, to find the run that kills its process."""
-        if not self.left:
-            return []
-        middle = len(self.left) // 2 if self.job.stacked else 0
-        return [self.job.of(part) for part in (self.left[:middle], self.left[middle:]) if part]
-
 
 @dataclass(frozen=True)
 class Local:
@@ -86,9 +78,24 @@ class Local:
                         else:
                             keep(done)
                     if running[pipe].ended:
-                        queue += running.pop(pipe).rest
+                        ended = running.pop(pipe)
+                        queue += halves(ended.job, ended.left)
         finally:
             _stop(list(running.values()), keep)
+
+
+def halves(job: Job, left: Sequence[Cell]) -> list[Job]:
+    """What is to be begun anew of a job whose process has ended.
+
+    Args:
+        job: It.
+        left: Cells that are not done.
+
+    Returns:
+        A stack as two, to find the run that kills its process; else one job, none where nothing is left.
+    """
+    middle = len(left) // 2 if job.stacked else 0
+    return [job.of(part) for part in (left[:middle], left[middle:]) if part]
 
 
 def warm_up() -> None:
