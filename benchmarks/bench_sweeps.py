@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 from measuring import Ratio, Table
 
+from groktimizer.peers import find_peer
 from groktimizer.results import FIT, Record, Store, provenance, query
 from groktimizer.sweeps import Reporter, Sweep, planned, run_sweep
 from groktimizer.sweeps.cells import Clock
 from groktimizer.sweeps.executors import Done, Job, Local
 from groktimizer.sweeps.executors.protocol import Telling
 from groktimizer.sweeps.reader import parse_sweep
+from groktimizer.tasks import make_task
+from groktimizer.training import Asked, train, train_stack
 
 MANY, LISTED, LONG = 10_000, 100_000, 10.0
 NOTHING = {"memorised": 1, "memorised_settled": 1, "generalised": 2, "settled": 2, "delay": 1}
@@ -137,6 +140,32 @@ def test_two_processes_against_one_and_ray(tmp_path: Path, table: Table) -> None
     start = time.perf_counter() - began
     ray = _seconds(Ray("local", 2), 6, LONG, tmp_path) - start
     table.add(Ratio(f"Ray on two cores over local, its start ({start:.1f} s) aside", ray / two, 1.1))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "groktimizer"])
+def test_runs_side_by_side(optimizer: str, table: Table) -> None:
+    """One core, as it is evaluated by default; the same 500 steps."""
+    task, peer = make_task("modular-addition", {"p": 23, "width": 32, "batch_size": 64}), find_peer(optimizer)
+    options: dict[str, Any] = {"steps": 500, "stop_on_settled": False}
+    runs = [Asked(lambda model: peer.build(model, peer.options({})), seed) for seed in range(64)]
+
+    def alone(some: Sequence[Asked], steps: int) -> float:
+        began = time.perf_counter()
+        for one in some:
+            train(task, one.build_optimizer, seed=one.seed, **options | {"steps": steps})
+        return (time.perf_counter() - began) / len(some)
+
+    def stacked(some: Sequence[Asked], steps: int) -> float:
+        began = time.perf_counter()
+        assert len(dict(train_stack(task, some, **options | {"steps": steps}))) == len(some)
+        return (time.perf_counter() - began) / len(some)
+
+    alone(runs[:1], 20)
+    stacked(runs[:4], 20)
+    each = [alone(runs[:4], 500), stacked(runs, 500), alone(runs[4:8], 500)]
+    table.add(
+        Ratio(f"{optimizer}: one by one over 64 side by side", (each[0] + each[2]) / 2 / each[1], 3.0, at_least=True)
+    )
 
 
 def test_the_report_of_a_thousand_runs(tmp_path: Path, table: Table) -> None:

@@ -158,7 +158,9 @@ def test_every_value_is_checked_before_anything_starts(text: str, said: str):
 
 
 def test_the_files_of_the_documentation_are_sweeps():
-    text = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text()
+    docs = Path(__file__).parents[1] / "docs"
+    text = (docs / "sweeps.md").read_text()
+    assert f"```yaml\n{(docs / 'ridge.yaml').read_text()}```" in text
     found = [parse_sweep(block, "docs/sweeps.md") for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     assert [sweep.count for sweep in found] == [1_000, 60]
     assert set(re.findall(r"`([a-z]+)`", "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)))) == set(WANTED)

@@ -16,8 +16,7 @@ from torch.optim import Optimizer
 
 from groktimizer.peers import find_peer
 from groktimizer.tasks import Problem, Task, make_task
-from groktimizer.training import Event, Run, train, train_stack
-from groktimizer.training.session import Asked
+from groktimizer.training import Asked, Event, Run, train, train_stack
 
 SMALL = {"p": 11, "width": 16, "batch_size": 32}
 

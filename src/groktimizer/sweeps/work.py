@@ -14,10 +14,9 @@ from groktimizer.results import DamagedRecord, Record, Store, StoreError, proven
 from groktimizer.sweeps.measure import measured
 from groktimizer.sweeps.spec import RunSpec
 from groktimizer.tasks import make_task
-from groktimizer.training import CheckpointError, Event, Run, train, train_stack
+from groktimizer.training import Asked, CheckpointError, Event, Run, train, train_stack
 from groktimizer.training.checkpoint import load_checkpoint
 from groktimizer.training.run import Times
-from groktimizer.training.session import Asked
 
 Reporter = Callable[[Event], None]
 ALONE, STACKED = "one by one", "stacked"  # engines: how a process computes several runs

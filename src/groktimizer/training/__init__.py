@@ -4,6 +4,7 @@ from groktimizer.training.checkpoint import CheckpointError
 from groktimizer.training.loop import train
 from groktimizer.training.machine import check_machine
 from groktimizer.training.run import Event, Run
+from groktimizer.training.session import Asked
 from groktimizer.training.stack import train_stack
 
-__all__ = ["CheckpointError", "Event", "Run", "check_machine", "train", "train_stack"]
+__all__ = ["Asked", "CheckpointError", "Event", "Run", "check_machine", "train", "train_stack"]
