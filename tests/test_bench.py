@@ -19,6 +19,7 @@ from groktimizer.benches.sets import SETS, DataSet, folds, own_set
 from groktimizer.cli import main
 from groktimizer.ground.errors import UserError
 from groktimizer.measures import corrected_interval
+from groktimizer.report import small_data as page
 from groktimizer.results import Store
 
 
@@ -183,6 +184,20 @@ def test_what_is_recorded_is_not_done_again(table: Path, tmp_path: Path, monkeyp
     assert benches.forecast(units, store, 1, lambda _: None) == (0, 0.0)
     benches.bench(units, store, workers=1, fresh=True)
     assert len(called) == 6
+
+
+@pytest.mark.parametrize("chosen", ["linear-l2", "linear-l2,adam"])
+def test_methods_that_nothing_is_compared_with_are_drawn_by_their_scores(table: Path, tmp_path: Path, chosen: str):
+    words = ["--data", str(table), "--target", "y", "--n-train", "6", "--splits", "2", "--methods", chosen]
+    assert main(["bench", "small-data", *words, "--workers", "1", "--out", str(tmp_path)]) == 0
+    (record,) = [Store(tmp_path).load(name) for name in Store(tmp_path).identities()
+                 if Store(tmp_path).load(name).kind == "comparison"]  # fmt: skip
+    frame = record.summary["frame"]
+    axes = page.plot(frame).axes
+    assert [len(one.lines) for one in axes] == [chosen.count(",") + 1]
+    assert [float(line.get_xdata()[0]) for line in axes[0].lines] == [
+        100 * frame["means"][name]["own"] for name in chosen.split(",")
+    ]
 
 
 def test_units_go_division_by_division():

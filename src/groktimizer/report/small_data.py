@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from groktimizer.ground.extras import require
-from groktimizer.report.style import BLUE, GREY, INK, headline, house_style, panels_below
+from groktimizer.report.style import BLUE, GREY, INK, headline, house_style, look, panels_below
 from groktimizer.report.tables import markdown
 
 FEWEST = 3  # sets and methods from which ranks can be compared
@@ -151,7 +151,7 @@ def frame(content: Content, title: str) -> dict[str, Any]:
 
 
 def plot(picture: Mapping[str, Any]) -> Figure:
-    """Draw mean ranks with what no test tells apart, and below the paired differences on each set.
+    """Draw mean ranks with what no test tells apart, and below the paired differences on each set; else the scores.
 
     Args:
         picture: From `frame`.
@@ -163,9 +163,10 @@ def plot(picture: Mapping[str, Any]) -> Figure:
     sets = list(next(iter(picture["means"].values())))
     ranked = len(sets) >= FEWEST and len(picture["means"]) >= FEWEST
     with house_style():
-        figure = panels_below(11, 2.0 + 3.2 * ranked + (0.36 * len(sets) + 1.0) * bool(pairs))
+        lower = bool(pairs) or not ranked
+        figure = panels_below(11, 2.0 + 3.2 * ranked + (0.36 * len(sets) + 1.0) * lower)
         parts = figure.subfigures(
-            ranked + bool(pairs), squeeze=False, height_ratios=[3.2] * ranked + [0.36 * len(sets) + 1.0] * bool(pairs)
+            ranked + lower, squeeze=False, height_ratios=[3.2] * ranked + [0.36 * len(sets) + 1.0] * lower
         )
         if ranked:
             _ranks(parts[0, 0].subplots(), picture)
@@ -173,6 +174,8 @@ def plot(picture: Mapping[str, Any]) -> Figure:
             row = parts[-1, 0].subplots(1, len(pairs), sharey=True, squeeze=False)[0]
             for axes, pair in zip(row, pairs, strict=True):
                 _differences(axes, pair, sets)
+        elif not ranked:
+            _scores(parts[0, 0].subplots(), picture["means"], sets)
         headline(figure, picture["title"], picture["sentence"])
     return figure
 
@@ -190,6 +193,16 @@ def _ranks(axes: Axes, picture: Mapping[str, Any]) -> None:
         )
     axes.set_title("mean rank over the sets (1 is best); bars join what Nemenyi's test cannot tell apart", fontsize=10)
     axes.grid(visible=False)
+
+
+def _scores(axes: Axes, means: Mapping[str, Mapping[str, float]], sets: Sequence[str]) -> None:
+    for name, scores in means.items():
+        colour, marker = look(name)
+        at = [100 * scores[which] for which in sets]
+        axes.plot(at, range(len(sets)), marker, color=colour, label=name)
+    axes.set_yticks(range(len(sets)), sets)
+    axes.set(ylim=(len(sets) - 0.5, -0.5), xlabel="score × 100, mean over the divisions")
+    axes.legend()
 
 
 def _differences(axes: Axes, pair: Content, sets: Sequence[str]) -> None:
