@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration
@@ -84,6 +86,7 @@ def _made(name: str, figure: str, make: Maker, effort: Effort, store: Store) -> 
     spec = {"paper": name, "figure": figure, **asked, "code": CODE, "papers": claims.version()}
     if not effort.fresh and store.has(identity(spec)):
         return store.load(identity(spec)), True
+    torch.set_num_threads(1)  # the operations are small, and threads would wait for each other; networks train so too
     made = make(effort)
     content = asdict(made)
     held = sum(check.passed for check in made.checks)
