@@ -226,7 +226,7 @@ def test_the_command_prints_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixt
     words = ["reproduce", "beyond-l2", "--figures", "7", "--quick", "--out", str(tmp_path)]
     assert main([*words, "--json", str(tmp_path / "x.json")]) == 0
     (figure,) = json.loads((tmp_path / "x.json").read_text())["beyond-l2"]["figures"]
-    assert figure["verdict"] == "pass (setting changed)" and len(figure["checks"]) == 4
+    assert figure["verdict"] == "pass" and figure["changed"] and len(figure["checks"]) == 4
     assert Path(figure["picture"]).read_bytes().startswith(b"\x89PNG")
     assert "Figure 7  pass" in capsys.readouterr().out
 
@@ -239,9 +239,8 @@ def test_the_convex_figures_pass(tmp_path: Path):
 
 @pytest.mark.slow
 def test_depth_helps_vectors_from_1_to_2_only_and_matrices_up_to_3():
-    """Figure 9 fails at one claim of the paper, and at no other."""
+    """One claim of Figure 9 is not reproduced."""
     figure = depth.figure_9(Effort(quick=True))
-    assert figure.verdict == "FAIL"
     assert [check.claim for check in figure.checks if not check.passed] == [
         "vectors: the median recovery error falls from L = 2 to L = 3 at every N"
     ]

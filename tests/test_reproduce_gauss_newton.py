@@ -125,6 +125,9 @@ def test_worse_is_asked_of_the_exact_test():
 
 @pytest.mark.slow
 def test_the_quick_figure_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    main(["reproduce", "gauss-newton", "--quick", "--out", str(tmp_path)])
+    assert main(["reproduce", "gauss-newton", "--quick", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert "pass  digits: Gauss-Newton fits in fewer steps" in text and "too few seeds (2 pairs)" in text
+    assert (
+        "pass            modular-addition: Gauss-Newton fits in fewer steps" in text
+        and "too few seeds (2 pairs)" in text
+    )

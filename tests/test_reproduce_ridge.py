@@ -8,7 +8,7 @@ import pytest
 
 from groktimizer.cli import main
 from groktimizer.papers import ridge, ridge_networks
-from groktimizer.papers.reproduction import Check, Effort, Reproduced, count, level, near, rising, slope
+from groktimizer.papers.reproduction import Effort, count, level, near, rising, slope
 from groktimizer.papers.ridge_features import Setting, relu_problem
 from groktimizer.results import Store
 from groktimizer.tasks import RidgeTask
@@ -26,13 +26,6 @@ def test_a_missing_time_fails_every_claim():
     assert not near("x", np.nan, 1.0, 0.1).passed
     assert not rising("x", [1, np.nan]).passed
     assert not level("x", [1.0, np.nan], 2.0).passed
-
-
-def test_the_verdict_names_a_failure_and_a_changed_setting():
-    good, bad = Check("a", "1", True), Check("b", "2", False)
-    assert Reproduced("F", "t", (), (good,)).verdict == "pass"
-    assert Reproduced("F", "t", (), (good,), ("1 seed",)).verdict == "pass (setting changed)"
-    assert Reproduced("F", "t", (), (good, bad), ("1 seed",)).verdict == "FAIL"
 
 
 def test_a_cell_is_the_paper_s_default():

@@ -183,8 +183,9 @@ def _descent(parser: argparse.ArgumentParser, weight: float) -> None:
 
 def _reproduce(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Redo a paper's figures: curves as PNG, and for each claim what was measured and whether it passed. Exit 1 if "
-        "a claim failed. Trained networks are records in OUT and are not trained twice."
+        "Redo a paper's figures: curves as PNG, and a table of all claims with what was measured. Exit 1 if a claim "
+        "fails that is not known as not reproduced, or if a known one is missing. Figures and networks are records in "
+        "OUT and are not made twice, so the same command goes on where it was stopped."
     )
     parser.allow_abbrev = False
     add = parser.add_argument
@@ -193,7 +194,7 @@ def _reproduce(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="fewer seeds, runs and cells, marked as such: minutes")
     add("--full", action="store_true", help="the papers' whole grids of networks: days, not hours")
     add("--workers", type=whole(1), metavar="N", help="processes that train at a time (default: one per core)")
-    add("--fresh", action="store_true", help="train again even where a record exists")
+    add("--fresh", action="store_true", help="make everything again, even where a record exists")
     _common(parser)
 
 

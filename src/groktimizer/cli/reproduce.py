@@ -1,19 +1,24 @@
-"""``groktimizer reproduce``: a paper's figures, with a verdict for each claim."""
+"""``groktimizer reproduce``: papers' figures, and at the end one table of their claims with a verdict for each."""
 
 import argparse
 import shlex
 import time
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
+
+import torch
 
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
 from groktimizer.cli.progress import Bars, duration
 from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
-from groktimizer.papers import PAPERS
-from groktimizer.papers.reproduction import Effort, Reproduced
-from groktimizer.results import FIGURE, Record, Store, provenance
+from groktimizer.papers import PAPERS, claims
+from groktimizer.papers.claims import Claim
+from groktimizer.papers.reproduction import Check, Effort, Maker
+from groktimizer.results import FIGURE, Record, Store, identity, provenance
+from groktimizer.sweeps.spec import CODE
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
@@ -23,20 +28,16 @@ def reproduce(arguments: argparse.Namespace) -> int:
         arguments: From the parser.
 
     Returns:
-        0 if every claim held, 1 otherwise.
+        0 if every claim passed or is known as not reproduced, 1 otherwise.
 
     Raises:
         UserError: If ``--figures`` names none.
     """
-    if arguments.name != "all":
-        lookup("reproduction", arguments.name, {**PAPERS, "all": None})
-    if arguments.figures == []:
-        raise UserError("--figures is empty: name some, such as 2,4, or leave the option out for all")
-    chosen = PAPERS if arguments.name == "all" else {arguments.name: PAPERS[arguments.name]}
+    chosen = _chosen(arguments.name, arguments.figures)
     check_json(arguments.json)
-    store = Store(arguments.out)
+    store, began = Store(arguments.out), time.monotonic()
     content: dict[str, Any] = {"command": shlex.join(["groktimizer", *arguments.words]), "provenance": provenance(1)}
-    whole = True
+    judged: list[Claim] = []
     with Bars() as bars:
         effort = Effort(
             arguments.seed,
@@ -47,49 +48,87 @@ def reproduce(arguments: argparse.Namespace) -> int:
             say=bars.say,
             store=store,
         )
-        for name, paper in chosen.items():
-            began = time.monotonic()
-            figures = [make(effort) for make in paper.chosen(arguments.figures or [])]
-            pictures = [_keep(figure, name, paper.reference, effort, store) for figure in figures]
-            seconds = time.monotonic() - began
-            told = [
-                {**figure.content(), "picture": str(picture)} for figure, picture in zip(figures, pictures, strict=True)
-            ]
-            content[name] = {"paper": paper.reference, "seconds": seconds, "quick": arguments.quick, "figures": told}
-            _tell(paper.reference, figures, pictures, seconds)
-            whole &= all(figure.verdict != "FAIL" for figure in figures)
+        papers = () if arguments.name == "all" else (arguments.name,)
+        known = claims.known(effort, papers, arguments.figures or ())
+        for name, figures in chosen.items():
+            started, reference = time.monotonic(), PAPERS[name].reference
+            line(reference)
+            told: list[dict[str, Any]] = []
+            for figure, make in figures.items():
+                record, recorded = _made(name, figure, make, effort, store)
+                found = [Check(**check) for check in record.content["checks"]]
+                of_figure = claims.judge(name, figure, found, known)
+                judged += of_figure
+                told.append({**_content(record, claims.worst(of_figure), store), "recorded": recorded})
+                _tell(told[-1])
+            seconds = time.monotonic() - started
+            content[name] = {"paper": reference, "seconds": seconds, "quick": arguments.quick, "figures": told}
+    judged += claims.gone(chosen, known)
+    content |= {"effort": effort.pick(*claims.EFFORTS), "claims": [claim.content() for claim in judged]}
     write_result(arguments.json, content)
-    return 0 if whole else 1
+    _table(judged, time.monotonic() - began)
+    return int(claims.worst(judged) == claims.FAIL)
 
 
-def _keep(figure: Reproduced, name: str, paper: str, effort: Effort, store: Store) -> Path | None:
-    """Record a figure and draw it from its record."""
-    from groktimizer.report import pictures
+def _chosen(name: str, only: Sequence[str] | None) -> dict[str, dict[str, Maker]]:
+    """What makes the figures that were asked for, by paper and figure."""
+    if name != "all":
+        lookup("reproduction", name, {**PAPERS, "all": None})
+    if only == []:
+        raise UserError("--figures is empty: name some, such as 2,4, or leave the option out for all")
+    papers = PAPERS if name == "all" else {name: PAPERS[name]}
+    return {paper: found.chosen(only or []) for paper, found in papers.items()}
 
-    held = sum(check.passed for check in figure.checks)
-    content = figure.content()
+
+def _made(name: str, figure: str, make: Maker, effort: Effort, store: Store) -> tuple[Record, bool]:
+    """The record of a figure, and whether it was there already, made by the same code."""
+    asked = {"seed": effort.seed, "quick": effort.quick, "full": effort.full}
+    spec = {"paper": name, "figure": figure, **asked, "code": CODE, "papers": claims.version()}
+    if not effort.fresh and store.has(identity(spec)):
+        return store.load(identity(spec)), True
+    torch.set_num_threads(1)  # the operations are small, and threads would wait for each other; networks train so too
+    made = make(effort)
+    content = asdict(made)
+    held = sum(check.passed for check in made.checks)
     frame = {
         "painter": "panels",
-        "title": f"{figure.name}: {figure.title}",
-        "sentence": f"{paper.partition(',')[0]}: {held} of {len(figure.checks)} claims hold",
+        "title": f"{made.name}: {made.title}",
+        "sentence": f"{PAPERS[name].reference.partition(',')[0]}: {held} of {len(made.checks)} claims hold",
         "panels": content.pop("panels"),
     }
     marks = "-quick" * effort.quick + "-full" * effort.full + f"-seed-{effort.seed}" * (effort.seed != 0)
-    file = f"{name}-{figure.name.lower().replace(' ', '-')}{marks}"
-    spec = {"paper": name, "figure": figure.name, "seed": effort.seed, "quick": effort.quick, "full": effort.full}
+    file = f"{name}-{made.name.lower().replace(' ', '-')}{marks}"
     record = Record.of(FIGURE, spec, {**content, "file": file, "frame": frame}, provenance(1))
     store.save(record)
-    return pictures.draw(record, store.directory)
+    return record, False
 
 
-def _tell(paper: str, figures: list[Reproduced], pictures: list[Path | None], seconds: float) -> None:
-    line(paper)
-    for figure, picture in zip(figures, pictures, strict=True):
-        line(f"{figure.name}  {figure.verdict}: {figure.title}")
-        for check in figure.checks:
-            line(f"    {'pass' if check.passed else 'FAIL'}  {check.claim} — {check.measured}")
-        for change in figure.changed:
-            line(f"    changed: {change}")
-        line(f"    picture {picture}")
-    good = sum(figure.verdict != "FAIL" for figure in figures)
-    line(f"{good} of {len(figures)} figures pass, {duration(seconds)}")
+def _content(record: Record, verdict: str, store: Store) -> dict[str, Any]:
+    """A figure as the JSON file has it; its picture is drawn from its record."""
+    from groktimizer.report import pictures
+
+    content = record.content
+    frame = content.pop("frame")
+    del content["file"]
+    picture = pictures.draw(record, store.directory)
+    return {**content, "panels": frame["panels"], "verdict": verdict, "picture": str(picture)}
+
+
+def _tell(figure: Mapping[str, Any]) -> None:
+    """A figure without its claims: they are in the table."""
+    marks = " (setting changed)" * bool(figure["changed"]) + " (recorded)" * figure["recorded"]
+    line(f"{figure['name']}  {figure['verdict']}{marks}: {figure['title']}")
+    for change in figure["changed"]:
+        line(f"    changed: {change}")
+    line(f"    picture {figure['picture']}")
+
+
+def _table(judged: Sequence[Claim], seconds: float) -> None:
+    """Every claim in a line, and how many there are of each verdict."""
+    rows = [("paper", "figure", "verdict", "claim — value")]
+    rows += [(claim.paper, claim.figure, claim.verdict, claim.told) for claim in judged]
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
+    line("")
+    for *cells, told in rows:
+        line("  ".join([*(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)), told]))
+    line(f"{claims.totals(judged)}; {duration(seconds)}")

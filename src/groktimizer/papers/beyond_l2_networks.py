@@ -28,6 +28,7 @@ CORNERS: Mapping[str, tuple[tuple[float, float], ...]] = {
     "l2": ((1e-2, 1e-5), (1e-2, 5e-6), (1e-3, 1e-5)),
     "nuclear": ((1e-2, 1e-4), (1e-2, 5e-5), (1e-3, 1e-4)),
 }
+OWN_WAY = ("l1", CORNERS["l1"][0])  # the cell whose norms are looked at to the end
 TWICE = 2
 Cell = tuple[tuple[float, float], Sequence[Record]]
 OTHER_NETWORK = "one embedding table, entrywise product, width 128, full batches (Figure 1 of the authors' note)"
@@ -63,13 +64,15 @@ def proximal_groktimizer(
 
 def figure_30(effort: Effort) -> Reproduced:
     """Each complexity groks; smaller lr times weight later; under ℓ1 the ℓ2 norm goes its own way."""
-    steps, seeds = effort.pick(4_000, 20_000, 100_000), effort.seeds(1, 2)
+    steps, seeds = effort.pick(3_000, 20_000, 100_000), effort.seeds(1, 2)
     chosen = {
         penalty: tuple((lr, weight) for lr in RATES for weight in WEIGHTS[penalty]) if effort.full else cells
         for penalty, cells in CORNERS.items()
     }
     specs = {
-        (penalty, cell): [subgradient(penalty, cell, seed, steps, stop=False) for seed in seeds]
+        (penalty, cell): [
+            subgradient(penalty, cell, seed, steps, stop=effort.quick and (penalty, cell) != OWN_WAY) for seed in seeds
+        ]
         for penalty, cells in chosen.items()
         for cell in cells
     }
@@ -81,10 +84,11 @@ def figure_30(effort: Effort) -> Reproduced:
         panels.append(_accuracies(penalty, runs))
         checks.append(memorises_first(SYMBOLS[penalty], runs[fast]))
         checks += [later(SYMBOLS[penalty], (fast, runs[fast]), (cell, runs[cell])) for cell in slow]
-    sparse = found["l1", CORNERS["l1"][0]]
+    sparse = found[OWN_WAY]
     checks.append(own_way(sparse))
     panels.append(_norms(sparse[0]))
     changed = [OTHER_NETWORK, f"{steps:,} steps at most"] + ([] if effort.full else ["three cells a penalty"])
+    changed += effort.shorter("1 seed; a network ends once it has settled, but for the one whose norms are shown")
     return Reproduced("Figure 30", "modular addition beyond ℓ2", tuple(panels), tuple(checks), tuple(changed))
 
 
@@ -177,8 +181,9 @@ def against_groktimizer(effort: Effort) -> Reproduced:
                 all(reached),
             ),
             Check(
-                f"{name}: in fewer steps than Adam + subgradient at its best cell (α = {best[0]:g}, β = {best[1]:g})",
-                "; ".join(f"{step_text(a)} against {step_text(b)}" for a, b in pairs),
+                f"{name}: in fewer steps than Adam + subgradient at its best cell",
+                "; ".join(f"{step_text(a)} against {step_text(b)}" for a, b in pairs)
+                + f"; the cell is α = {best[0]:g}, β = {best[1]:g}",
                 all(a < b for a, b in pairs),
             ),
         ]

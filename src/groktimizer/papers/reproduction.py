@@ -1,7 +1,7 @@
 """What a reproduction consists of: figures as values, and claims that were checked. `report` draws, `cli` prints."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -95,17 +95,6 @@ class Reproduced:
     checks: tuple[Check, ...]
     changed: tuple[str, ...] = ()
 
-    @property
-    def verdict(self) -> str:
-        """pass, FAIL, or pass with the mark of a changed setting."""
-        if not all(check.passed for check in self.checks):
-            return "FAIL"
-        return "pass (setting changed)" if self.changed else "pass"
-
-    def content(self) -> dict[str, Any]:
-        """Everything as plain values."""
-        return asdict(self) | {"verdict": self.verdict}
-
 
 @dataclass(frozen=True)
 class Effort:
@@ -114,7 +103,7 @@ class Effort:
     Attributes:
         seed: First seed.
         quick: Fewer runs and cells.
-        fresh: Train again even where a record exists.
+        fresh: Make everything again, even where a record exists.
         full: The paper's whole grids where a part is the default.
         workers: Processes that train at a time, None for one per core.
         say: Called with a line of progress.
@@ -157,14 +146,14 @@ class Paper:
     reference: str
     figures: Mapping[str, Maker]
 
-    def chosen(self, only: Sequence[str]) -> list[Maker]:
+    def chosen(self, only: Sequence[str]) -> dict[str, Maker]:
         """The figures that were asked for.
 
         Args:
             only: Names, such as "4"; empty for all.
 
         Returns:
-            Makers, in their order.
+            Their makers by name, in their order.
 
         Raises:
             UserError: If a name is unknown.
@@ -172,7 +161,7 @@ class Paper:
         for name in only:
             if name not in self.figures:
                 raise UserError(f"--figures {name}: expected some of {', '.join(self.figures)}")
-        return [make for name, make in self.figures.items() if not only or name in only]
+        return {name: make for name, make in self.figures.items() if not only or name in only}
 
 
 def train(cells: Mapping[K, Sequence[RunSpec]], effort: Effort, what: str) -> dict[K, list[Record]]:

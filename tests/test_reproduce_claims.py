@@ -1,0 +1,184 @@
+"""`groktimizer reproduce`: claims beside the committed table, the table at the end, figures that are recorded."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import claims_table
+from groktimizer.cli import main
+from groktimizer.papers import PAPERS, claims
+from groktimizer.papers.claims import Claim
+from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Paper, Reproduced
+
+PANEL = Panel("t", "x", "y", (Line("a", np.array([1.0, 2.0]), np.array([1.0, np.nan])),))
+KNOWN = {
+    "1": {"holds": "pass", "known to fail": "not reproduced", "breaks": "pass", "removed": "pass"},
+    "2": {"mended": "not reproduced", "also holds": "pass"},
+}
+Table = Callable[[dict[str, dict[str, str]]], None]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The figures of the paper "fake" that were computed, in the order in which they were."""
+    order: list[str] = []
+
+    def first(effort: Effort) -> Reproduced:
+        order.append("1")
+        checks = (Check("holds", "1", True), Check("known to fail", "0.3", False), Check("breaks", "7", False))
+        return Reproduced("Figure 1", "one", (PANEL,), checks, effort.shorter("2 seeds"))
+
+    def second(effort: Effort) -> Reproduced:
+        order.append("2")
+        checks = (Check("mended", "2", True), Check("also holds", "3", True), Check("unheard of", "4", True))
+        return Reproduced("Figure 2", "two", (PANEL,), checks)
+
+    monkeypatch.setitem(PAPERS, "fake", Paper("arXiv 0, Nothing", {"1": first, "2": second}))
+    return order
+
+
+@pytest.fixture
+def tabled(monkeypatch: pytest.MonkeyPatch) -> Table:
+    """Sets the table of the paper "fake"."""
+
+    def write(content: dict[str, dict[str, str]]) -> None:
+        rows = [
+            Claim("fake", figure, claim, verdict, "was so")
+            for figure, found in content.items()
+            for claim, verdict in found.items()
+        ]
+        monkeypatch.setattr(claims, "table", lambda: {"quick": rows})
+
+    write(KNOWN)
+    return write
+
+
+def reproduce(out: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    code = main(["reproduce", "fake", "--quick", "--out", str(out), "--json", str(out / "x.json"), *words])
+    return code, json.loads((out / "x.json").read_text())
+
+
+@pytest.mark.usefixtures("made", "tabled")
+def test_each_claim_has_its_verdict_once_in_the_table_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code, content = reproduce(tmp_path)
+    *before, totals = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert totals.startswith("7 claims: 4 pass, 1 not reproduced, 1 failed, 1 missing; ")
+    rows = [tuple(line.split(maxsplit=2)) for line in before[before.index("") + 1 :]]
+    assert rows == [
+        ("paper", "figure", "verdict         claim — value"),
+        ("fake", "1", "pass            holds — 1"),
+        ("fake", "1", "not reproduced  known to fail — 0.3"),
+        ("fake", "1", "FAIL            breaks — 7 (was pass)"),
+        ("fake", "1", "missing         removed — was so"),
+        ("fake", "2", "pass            mended — 2 (was not reproduced)"),
+        ("fake", "2", "pass            also holds — 3"),
+        ("fake", "2", "pass            unheard of — 4 (not in the table)"),
+    ]
+    assert "Figure 1  FAIL (setting changed): one" in before and "Figure 2  pass: two" in before
+    assert not any("known to fail" in line for line in before[: before.index("")])
+    assert [figure["verdict"] for figure in content["fake"]["figures"]] == ["FAIL", "pass"]
+    assert [row["verdict"] for row in content["claims"]][:3] == ["pass", "not reproduced", "FAIL"]
+
+
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize(
+    ("figure", "known", "code"),
+    [
+        ("1", {"holds": "pass", "known to fail": "not reproduced", "breaks": "not reproduced"}, 0),
+        ("1", {"holds": "pass", "known to fail": "not reproduced", "breaks": "pass"}, 1),
+        ("1", {"holds": "pass", "known to fail": "not reproduced"}, 1),  # not in the table: judged by itself
+        ("2", {"mended": "not reproduced"}, 0),
+        ("2", {"mended": "pass", "removed": "not reproduced"}, 1),
+        ("2", {}, 0),
+    ],
+)
+def test_only_what_the_table_knows_is_excused(
+    figure: str, known: dict[str, str], code: int, tmp_path: Path, tabled: Table
+):
+    tabled({figure: known, "3": {"of a figure that is gone": "pass"}})
+    assert reproduce(tmp_path, "--figures", figure)[0] == code
+    assert reproduce(tmp_path, "--figures", figure, "--seed", "5")[0] == code  # the same table on every seed
+
+
+@pytest.mark.usefixtures("made")
+def test_a_figure_that_is_gone_is_missed_where_all_were_asked_for(tmp_path: Path, tabled: Table):
+    held = {"holds": "pass", "known to fail": "not reproduced", "breaks": "not reproduced"}
+    tabled({"1": held})
+    assert reproduce(tmp_path)[0] == 0
+    tabled({"1": held, "3": {"lost": "not reproduced"}})
+    code, content = reproduce(tmp_path)
+    assert code == 1 and content["claims"][-1] == {
+        "paper": "fake", "figure": "3", "claim": "lost", "verdict": "missing", "value": "was so",
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("tabled")
+def test_a_finished_figure_is_made_once(
+    tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    reproduce(tmp_path, "--figures", "1")
+    first = reproduce(tmp_path)[1]
+    assert made == ["1", "2"] and "Figure 1  FAIL (setting changed) (recorded): one" in capsys.readouterr().out
+    again = reproduce(tmp_path)[1]
+    assert made == ["1", "2"] and again["claims"] == first["claims"]
+    assert [figure["recorded"] for figure in again["fake"]["figures"]] == [True, True]
+    assert all(Path(figure["picture"]).read_bytes().startswith(b"\x89PNG") for figure in again["fake"]["figures"])
+    reproduce(tmp_path, "--fresh")
+    assert made == ["1", "2"] * 2
+    reproduce(tmp_path, "--seed", "1")
+    assert made == ["1", "2"] * 3
+    for place, name, other in (("groktimizer.cli.reproduce", "CODE", -1), (claims.__name__, "version", lambda: "x")):
+        monkeypatch.setattr(f"{place}.{name}", other)
+        reproduce(tmp_path)
+    assert made == ["1", "2"] * 5
+
+
+@pytest.mark.usefixtures("tabled")
+def test_a_killed_reproduction_goes_on_at_the_figure_where_it_was(
+    tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    figures = dict(PAPERS["fake"].figures)
+
+    def killed(effort: Effort) -> Reproduced:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PAPERS, "fake", replace(PAPERS["fake"], figures={**figures, "2": killed}))
+    assert main(["reproduce", "fake", "--quick", "--out", str(tmp_path)]) == 130
+    monkeypatch.setitem(PAPERS, "fake", replace(PAPERS["fake"], figures=figures))
+    reproduce(tmp_path)
+    assert made == ["1", "2"]
+
+
+def test_a_wrong_figure_of_one_paper_is_refused_before_another_is_made(tmp_path: Path, made: list[str], refused: Any):
+    words = ["reproduce", "all", "--figures", "1", "--out", str(tmp_path)]
+    assert "--figures 1: expected some of " in refused(words)
+    assert made == []
+
+
+@pytest.mark.usefixtures("made", "tabled")
+def test_a_result_becomes_the_table(tmp_path: Path):
+    content = reproduce(tmp_path)[1]
+    found, wrong = claims_table.updated({"quick": claims.table()["quick"], "usual": []}, content)
+    assert [row.claim for row in wrong] == ["breaks", "removed"]
+    kept = json.loads(claims_table.as_json(found))
+    assert [row["verdict"] for row in kept["quick"]] == ["pass", "not reproduced", "not reproduced", *["pass"] * 3]
+    assert [Claim(**row) for row in kept["quick"]] == found["quick"]
+
+
+def test_the_committed_table_is_of_the_figures_that_exist_and_is_what_the_page_shows():
+    content = claims.table()
+    assert {row.paper for row in content["quick"]} == PAPERS.keys()
+    for rows in content.values():
+        assert {row.verdict for row in rows} <= {claims.PASS, claims.NOT_REPRODUCED}
+        assert len({(row.paper, row.figure, row.claim) for row in rows}) == len(rows)
+        figures = {(row.paper, row.figure) for row in rows}
+        assert figures <= {(name, figure) for name, paper in PAPERS.items() for figure in paper.figures}
+    assert {row.figure for row in content["quick"] if row.paper == "ridge"} == PAPERS["ridge"].figures.keys()
+    assert claims_table.TABLE.read_text("utf-8") == claims_table.as_json(content)
+    assert claims_table.PAGE.read_text("utf-8").endswith(claims_table.MARK + claims_table.as_page(content["quick"]))
