@@ -146,18 +146,17 @@ def test_two_processes_against_one_and_ray(tmp_path: Path, table: Table) -> None
 def test_runs_side_by_side(optimizer: str, table: Table) -> None:
     """One core, as it is evaluated by default; the same 500 steps."""
     task, peer = make_task("modular-addition", {"p": 23, "width": 32, "batch_size": 64}), find_peer(optimizer)
-    options: dict[str, Any] = {"steps": 500, "stop_on_settled": False}
     runs = [Asked(lambda model: peer.build(model, peer.options({})), seed) for seed in range(64)]
 
     def alone(some: Sequence[Asked], steps: int) -> float:
         began = time.perf_counter()
         for one in some:
-            train(task, one.build_optimizer, seed=one.seed, **options | {"steps": steps})
+            train(task, one.build_optimizer, seed=one.seed, steps=steps, stop_on_settled=False)
         return (time.perf_counter() - began) / len(some)
 
     def stacked(some: Sequence[Asked], steps: int) -> float:
         began = time.perf_counter()
-        assert len(dict(train_stack(task, some, **options | {"steps": steps}))) == len(some)
+        assert len(dict(train_stack(task, some, steps=steps, stop_on_settled=False))) == len(some)
         return (time.perf_counter() - began) / len(some)
 
     alone(runs[:1], 20)

@@ -195,7 +195,7 @@ def test_methods_that_nothing_is_compared_with_are_drawn_by_their_scores(table: 
     frame = record.summary["frame"]
     axes = page.plot(frame).axes
     assert [len(one.lines) for one in axes] == [chosen.count(",") + 1]
-    assert [float(line.get_xdata()[0]) for line in axes[0].lines] == [
+    assert [float(np.asarray(line.get_xdata())[0]) for line in axes[0].lines] == [
         100 * frame["means"][name]["own"] for name in chosen.split(",")
     ]
 

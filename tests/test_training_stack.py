@@ -103,7 +103,7 @@ def _descent(decay: float, model: nn.Module) -> Optimizer:
 def test_runs_end_when_they_settle_and_the_others_go_on():
     task = make_task("ridge", {"n": 20, "m": 200})
     runs = [Asked(partial(_descent, 0.01 * (1 + seed)), seed) for seed in range(3)]
-    options = {"steps": 1_500, "every": 5, "precision": "fp64"}
+    options: dict[str, Any] = {"steps": 1_500, "every": 5, "precision": "fp64"}
     found = together(task, runs, **options)
     lengths = [run.steps for run in found]
     assert len(set(lengths)) == 3 and max(lengths) < 1_500
@@ -112,7 +112,8 @@ def test_runs_end_when_they_settle_and_the_others_go_on():
 
 
 def test_stopped_it_goes_on_to_the_bit_also_from_different_steps(tmp_path: Path):
-    task, options = make_task("modular-addition", SMALL), {"steps": 40, "every": 5, "checkpoint_every": 8}
+    task = make_task("modular-addition", SMALL)
+    options: dict[str, Any] = {"steps": 40, "every": 5, "checkpoint_every": 8}
     for kind in ("groktimizer", "adamw"):
         runs = asked(kind, range(3))
         whole = together(task, runs, **options)
@@ -160,7 +161,8 @@ def followed_by(monkeypatch: pytest.MonkeyPatch, layer: Callable[[], nn.Module])
 
 def test_running_statistics_are_each_runs_own(monkeypatch: pytest.MonkeyPatch):
     task = followed_by(monkeypatch, lambda: nn.BatchNorm1d(SMALL["p"], dtype=torch.float64))
-    runs, options = asked("sgd", range(3)), {"steps": 20, "every": 3, "precision": "fp64"}
+    runs = asked("sgd", range(3))
+    options: dict[str, Any] = {"steps": 20, "every": 3, "precision": "fp64"}
     for run, one in zip(together(task, runs, **options), runs, strict=True):
         assert difference(run, train(task, one.build_optimizer, seed=one.seed, **options)) <= 1e-12
 
