@@ -27,7 +27,7 @@ def _listed(arguments: argparse.Namespace) -> int:
     store = query.check_readable(arguments.out)
     found = query.select(query.table_of(store), arguments.filters)
     shown = found if arguments.limit == 0 else found.head(arguments.limit)
-    columns = shown.select([query.value_of(key).alias(key) for key in SHOWN])
+    columns = shown.select([query.value_of(shown, key).alias(key) for key in SHOWN])
     told = Told(None)
     if len(shown):
         told.table([SHOWN, *(["-" if cell is None else _short(cell) for cell in row] for row in columns.iter_rows())])

@@ -23,7 +23,7 @@ def provenance(threads: int | None) -> dict[str, object]:
     """
     commit, dirty = _checkout()
     return {
-        "versions": _versions(),
+        "versions": dict(_versions()),
         "python": platform.python_version(),
         "threads": threads,
         "commit": commit,
@@ -33,6 +33,7 @@ def provenance(threads: int | None) -> dict[str, object]:
     }
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in PACKAGES:

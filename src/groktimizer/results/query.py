@@ -47,10 +47,11 @@ def table_of(store: Store) -> Any:
     return whole.sort("created", maintain_order=True).unique("identity", keep="last").sort("identity")
 
 
-def value_of(key: str) -> Any:
+def value_of(table: Any, key: str) -> Any:
     """What a short key means in a record, as a text column.
 
     Args:
+        table: From `table_of`.
         key: Such as "task", "lr", "seed", "settled", or a path such as "spec.task.options.p".
 
     Returns:
@@ -61,8 +62,13 @@ def value_of(key: str) -> Any:
         return polars.col(key)
     root, dot, rest = key.partition(".")
     places = [(root, rest)] if dot and root in {"spec", "summary"} else [(c, way.format(key)) for c, way in PLACES]
-    found = [polars.col(column).str.json_path_match(f"$.{way}") for column, way in places]
-    return polars.coalesce(*found) if len(found) > 1 else found[0]
+    found = [polars.col(column).str.json_path_match(f"$.{way}") for column, way in places if _named(table, column, way)]
+    return polars.coalesce(*found) if found else polars.lit(None, polars.String)
+
+
+def _named(table: Any, column: str, way: str) -> bool:
+    """Whether any text of a column has all the names of a path: to look for a name is cheaper than to read JSON."""
+    return all(table[column].str.contains(f'"{name}"', literal=True).any() for name in way.split("."))
 
 
 def select(table: Any, filters: Sequence[str]) -> Any:
@@ -84,7 +90,7 @@ def select(table: Any, filters: Sequence[str]) -> Any:
         if found is None or not found[3]:
             raise UserError(f"{text!r}: expected key=value, such as task=ridge, lr=1e-3 or settled<500")
         key, sign, wanted = found.groups()
-        column, number = value_of(key), _number(wanted)
+        column, number = value_of(table, key), _number(wanted)
         values = column.cast(polars.Float64, strict=False) if number is not None else column
         right = wanted if number is None else number
         if number is None and sign not in {"=", "!="}:
