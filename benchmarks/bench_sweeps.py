@@ -130,8 +130,11 @@ def _seconds(executor: Any, cells: int, seconds: float, place: Path) -> float:
 
 
 def test_two_processes_against_one_and_ray(tmp_path: Path, table: Table) -> None:
+    from ray import cloudpickle
+
     from groktimizer.sweeps.executors.cluster import Ray
 
+    cloudpickle.register_pickle_by_value(sys.modules[Busy.__module__])  # the cluster does not have this file
     _seconds(Local(2), 2, 0.1, tmp_path)  # the server of processes is there
     two = _seconds(Local(2), 6, LONG, tmp_path)
     one = _seconds(Local(1), 6, LONG, tmp_path)
