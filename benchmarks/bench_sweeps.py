@@ -129,6 +129,9 @@ def _seconds(executor: Any, cells: int, seconds: float, place: Path) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # of Ray's own
 def test_two_processes_against_one_and_ray(tmp_path: Path, table: Table) -> None:
     from ray import cloudpickle
 
