@@ -47,7 +47,6 @@ class _Member:
     """A session of a stack, and its share of the time."""
 
     place: int
-    asked: Asked
     session: Session
     wall: float = 0.0
     cpu: float = 0.0
@@ -95,7 +94,7 @@ def train_stack(
             torch.manual_seed(derive_seed(one.seed, "global"))
             try:
                 session = begin(task, one, plan, place, precision)
-                member = _Member(number, one, session)
+                member = _Member(number, session)
                 with _timed([member]):
                     session.clock, session.cpu_clock = _clocks(member)
                     session.__post_init__()
@@ -177,9 +176,9 @@ class _Rows:
 
     def _made(self) -> Iterator["_Alone | _Fleet"]:
         """What steps the rows: those of equal settings together where each weight is changed for itself."""
-        groups = itertools.groupby(enumerate(self._sessions), key=lambda each: _settings(self._sorted[each[0]]))
-        for _, group in groups:
-            places, sessions = zip(*group, strict=True)
+        for _, group in itertools.groupby(enumerate(self._sorted), key=lambda each: _settings(each[1])):
+            places, members = zip(*group, strict=True)
+            sessions = [member.session for member in members]
             if type(sessions[0].optimizer) in ELEMENTWISE:
                 rows = slice(places[0], places[-1] + 1)
                 yield _Fleet(rows, sessions, {name: part.detach()[rows] for name, part in self._params.items()})
