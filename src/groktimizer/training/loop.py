@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from groktimizer.ground.names import lookup
 from groktimizer.tasks import Problem, Task
 from groktimizer.training import environment
 from groktimizer.training.machine import check_machine
@@ -75,7 +74,6 @@ def train(
         ('grokked', True)
     """
     plan = make_plan(task, steps, every, checkpoint_every, stop_on_settled=stop_on_settled)
-    lookup("precision", precision, environment.PRECISIONS)
     place = check_machine(task, plan.steps, task.default_every if every is None else every, device)
     asked = Asked(build_optimizer, seed, identity, checkpoint)
     with environment.surroundings(threads, seed, place), environment.interruptible() as interrupt:

@@ -112,7 +112,17 @@ class Session:
 
     def __post_init__(self) -> None:
         """Start the clocks."""
-        self.began, self.cpu_began = self.clock(), self.cpu_clock()
+        self.keep_time(self.clock, self.cpu_clock)
+
+    def keep_time(self, clock: Callable[[], float], cpu_clock: Callable[[], float]) -> None:
+        """Take the time from such clocks, from now on.
+
+        Args:
+            clock: Wall seconds, from any start.
+            cpu_clock: Processor seconds, from any start.
+        """
+        self.clock, self.cpu_clock = clock, cpu_clock
+        self.began, self.cpu_began = clock(), cpu_clock()
 
     def wall(self) -> float:
         """Wall seconds of all sessions."""

@@ -96,8 +96,7 @@ def train_stack(
                 session = begin(task, one, plan, place, precision)
                 member = _Member(number, session)
                 with _timed([member]):
-                    session.clock, session.cpu_clock = _clocks(member)
-                    session.__post_init__()
+                    session.keep_time(*_clocks(member))
                     session.start()
                 members.append(member)
             except FAILURES as error:
