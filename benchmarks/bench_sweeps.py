@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from groktimizer.results import FIT, Record, Store, provenance, query
 from groktimizer.sweeps import Reporter, Sweep, planned, run_sweep
 from groktimizer.sweeps.cells import Clock
 from groktimizer.sweeps.executors import Done, Job, Local
-from groktimizer.sweeps.executors.protocol import Telling
 from groktimizer.sweeps.reader import parse_sweep
 from groktimizer.tasks import make_task
 from groktimizer.training import Asked, train, train_stack
+from in_process import Here
 
 MANY, LISTED, LONG = 10_000, 100_000, 10.0
 NOTHING = {"memorised": 1, "memorised_settled": 1, "generalised": 2, "settled": 2, "delay": 1}
@@ -36,20 +36,6 @@ def nothing_to_compute(monkeypatch: pytest.MonkeyPatch):
         return Record.of("prediction", self.canonical(), content, provenance(1))
 
     monkeypatch.setattr(Clock, "compute", compute)
-
-
-@dataclass
-class Here:
-    """Jobs in this process."""
-
-    def run(self, jobs: Sequence[Job], keep: Callable[[Done], None], tell: Telling) -> None:
-        """Do them, without anything around."""
-        from groktimizer.sweeps.executors.protocol import computed
-
-        del tell
-        for job in jobs:
-            for done in computed(job, lambda _: None):
-                keep(done)
 
 
 def grid(count: int) -> Sweep:

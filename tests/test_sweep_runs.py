@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from groktimizer.results import FAILURE, RUN, Record, Store, StoreError, query
 from groktimizer.sweeps import Progress, Result, Sweep, make_spec, planned, run_or_reuse, run_sweep
 from groktimizer.sweeps.cells import Clock, Training, make_clock
 from groktimizer.sweeps.executors import Done, Job, Local
+from groktimizer.sweeps.executors.cluster import _warn_of_what_is_missing
 from groktimizer.sweeps.executors.local import halves
-from groktimizer.sweeps.executors.protocol import Telling, computed
+from groktimizer.sweeps.executors.protocol import Telling
 from groktimizer.sweeps.plan import LONG, load_plan, pack, save_plan
 from groktimizer.sweeps.probe import Cost, stack_seconds
 from groktimizer.sweeps.reader import parse_sweep
@@ -26,6 +27,7 @@ from groktimizer.sweeps.work import STACKED
 from groktimizer.tasks import make_task
 from groktimizer.theory.lasso import Lasso
 from groktimizer.theory.ridge import Ridge
+from in_process import Here
 
 CLOCKS = """
 task: ridge
@@ -41,23 +43,6 @@ seeds: 2
 steps: 30
 every: 10
 """
-
-
-@dataclass
-class Here:
-    """Does jobs in this process; stops like Ctrl-C after so many cells."""
-
-    stop: int = 10**9
-    spoil: Callable[[Done], Done] = field(default=lambda done: done)
-
-    def run(self, jobs: Sequence[Job], keep: Callable[[Done], None], tell: Telling) -> None:
-        left = self.stop
-        for job in jobs:
-            for done in computed(job, lambda event, job=job: tell(job.cells[0], event)):
-                if not left:
-                    raise KeyboardInterrupt
-                left -= 1
-                keep(self.spoil(done))
 
 
 def done(sweep: Sweep, place: Path, executor: Any = None, **options: Any) -> Result:
@@ -393,3 +378,13 @@ def test_progress_counts_to_the_end(tmp_path: Path):
     done(parse_sweep(CLOCKS, "x"), tmp_path, on_event=seen.append)
     assert [event.done for event in seen] == list(range(1, 9)) and seen[-1].left == 0.0
     assert {event.total for event in seen} == {8}
+
+
+def test_a_cluster_without_room_for_a_job_is_named():
+    head = {"Alive": True, "Resources": {"memory": 1e9}}
+    node = {"Alive": True, "Resources": {"CPU": 2.0}}
+    with pytest.warns(UserWarning, match=r"0 GPUs that a job asks for \(0 processors and 0 GPUs\): waiting"):
+        _warn_of_what_is_missing([head, node | {"Alive": False}], 0.0)
+    with pytest.warns(UserWarning, match=r"0.5 GPUs that a job asks for .*2 processors and 0 GPUs"):
+        _warn_of_what_is_missing([head, node], 0.5)
+    _warn_of_what_is_missing([head, node], 0.0)  # a warning would be an error

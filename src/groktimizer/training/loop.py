@@ -74,7 +74,7 @@ def train(
         ('grokked', True)
     """
     plan = make_plan(task, steps, every, checkpoint_every, stop_on_settled=stop_on_settled)
-    place = check_machine(task, plan.steps, task.default_every if every is None else every, device)
+    place = check_machine(task, plan.steps, every, device)
     asked = Asked(build_optimizer, seed, identity, checkpoint)
     with environment.surroundings(threads, seed, place), environment.interruptible() as interrupt:
         session = begin(task, asked, plan, place, precision, on_event)

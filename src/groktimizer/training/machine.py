@@ -15,14 +15,14 @@ NOTABLE = 100  # sizes below this are not what fills a memory
 
 
 def check_machine(
-    task: Task, steps: int, every: int | Literal["log"], device: str | torch.device = "cpu"
+    task: Task, steps: int, every: int | Literal["log"] | None, device: str | torch.device = "cpu"
 ) -> torch.device:
     """Refuse a run that this machine has no device or not enough memory for; what is estimated is the least it takes.
 
     Args:
         task: What is to be learnt.
         steps: Budget.
-        every: Steps between evaluations, or "log".
+        every: Steps between evaluations, or "log"; None for the task's.
         device: Where to train.
 
     Returns:
@@ -32,6 +32,7 @@ def check_machine(
         UserError: If the device is not available, or the sizes of the task or the evaluations do not fit in memory.
     """
     place, memory = resolve_device(device), free_memory()
+    every = task.default_every if every is None else every
     rows = len(evaluation_steps(steps, every))
     if rows * ROW_BYTES > memory:
         raise UserError(

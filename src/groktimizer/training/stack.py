@@ -87,7 +87,7 @@ def train_stack(
         UserError: As in `train`.
     """
     plan = make_plan(task, steps, every, checkpoint_every, stop_on_settled=stop_on_settled)
-    place = check_machine(task, plan.steps, task.default_every if every is None else every)
+    place = check_machine(task, plan.steps, every)
     with environment.surroundings(threads, 0, place), environment.interruptible() as interrupt:
         members: list[_Member] = []
         for number, one in enumerate(asked):

@@ -6,7 +6,8 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class Ray:
         _prepare_environment()
         ray = require("ray", extra="ray")
         with _staged(cell for job in jobs for cell in job.cells) as files, _connected(ray, self, files):
+            _warn_of_what_is_missing(ray.nodes(), self.gpus)
             task = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=RETRIES)(_work)
             queue, pending = list(reversed(jobs)), dict[Any, Job]()
             while queue or pending:
@@ -84,6 +86,18 @@ def _prepare_environment() -> None:
         os.environ.setdefault(name, value)
     if TOKENS & os.environ.keys() or (Path.home() / ".ray" / "auth_token").exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _warn_of_what_is_missing(nodes: Iterable[Mapping[str, Any]], gpus: float) -> None:
+    """Say that no node can take a job now; one that can may still join."""
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    if not any(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= gpus for has in alive):
+        told = ", ".join(f"{has.get('CPU', 0):g} processors and {has.get('GPU', 0):g} GPUs" for has in alive)
+        warnings.warn(
+            f"no node of the cluster has the processor and the {gpus:g} GPUs that a job asks for ({told or 'none'}): "
+            "waiting for one that joins; Ctrl-C ends, and the same command goes on",
+            stacklevel=2,
+        )
 
 
 def _work(job: Job) -> list[Done]:
