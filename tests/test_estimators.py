@@ -148,6 +148,7 @@ def test_several_outputs_and_types() -> None:
     assert set(one.predict(features)) == {"yes", "no"}
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_what_is_kept_when_it_is_copied_stored_and_searched() -> None:
     features, labels = iris()
     model = make_pipeline(MinMaxScaler(), GrokClassifier(**quick(max_steps=100)))

@@ -84,6 +84,13 @@ def test_weights_that_leave_nothing_are_refused() -> None:
         ({"hidden": 1.5}, "hidden=1.5: expected whole numbers >= 1"),
         ({"penalty": ["l2"]}, r"penalty=\['l2'\]: expected one of 'auto', 'l2', 'l1', 'group'"),
         ({"level": 1}, "level=1: expected 'auto', 'interpolate' or a number between 0 and 1"),
+        ({"level": np.array([0.1, 0.2])}, r"level=array\(\[0.1, 0.2\]\): expected 'auto', 'interpolate' or a number"),
+        ({"batch_size": np.array([3, 4])}, r"batch_size=array\(\[3, 4\]\): expected 'auto' or a whole number >= 1"),
+        ({"penalty": np.array(["l1"])}, r"penalty=array\(\['l1'\].*: expected one of 'auto'"),
+        ({"compute_norm_gap": "yes"}, "compute_norm_gap='yes': expected True or False"),
+        ({"class_weight": {0: -1.0, 1: 1.0}}, r"class_weight=\{0: -1.0, 1: 1.0\}: expected finite weights >= 0"),
+        ({"class_weight": {0: float("inf"), 1: 1.0}}, r"class_weight=\{0: inf, 1: 1.0\}: expected finite weights >= 0"),
+        ({"device": "meta"}, r"device='meta': expected one that torch has here"),
         ({"device": "abacus"}, r"device='abacus': expected one that torch has here \(Expected one of cpu"),
         ({"class_weight": {5: 1.0}}, "The classes, .* are not in class_weight"),
     ],
@@ -98,7 +105,7 @@ def test_an_argument_of_the_wrong_kind_is_refused_in_one_line(options: dict[str,
     ("labels", "options"),
     [
         (np.arange(12), {}),  # as many classes as rows: nothing to choose by
-        ([0] * 6 + [1] * 5 + [2], {}),  # one row of a class
+        ([0] * 11 + [2], {}),  # one row of a class, and one other class
         ([0, 1], {}),
         ([0, 1, 0, 1], {"level": 0.02, "penalty": "auto"}),  # two folds, not three
         (np.where(LABELS, "yes", "no").astype(object), {"level": 0.02}),
@@ -165,9 +172,9 @@ def test_of_several_initialisations_the_one_of_least_norm_is_kept() -> None:
     seeds = np.random.RandomState(7).randint(np.iinfo(np.int32).max, size=3)
     shape = Shape((6,), "l2", False, 500, None, "cpu")
     each = [next(stops(table, shape, (0.02,), int(seed))) for seed in seeds]
-    stop, found = min(each, key=lambda pair: pair[0].norm)
+    stop, found = min(each, key=lambda pair: pair[0].size)
     np.testing.assert_allclose(model.coefs_[0], found.unfold(*stop.layers[0])[0].T, rtol=1e-6)
-    assert len({round(stop.norm, 6) for stop, _ in each}) == 3
+    assert len({round(stop.size, 6) for stop, _ in each}) == 3
 
 
 def test_too_few_steps_give_no_network_worse_than_constant_outputs() -> None:
@@ -176,7 +183,7 @@ def test_too_few_steps_give_no_network_worse_than_constant_outputs() -> None:
     shape = Shape((4,), "l2", True, 40, None, "cpu")
     for seed in (0, 2):
         found = [stop for stop, _ in stops(table, shape, LEVELS, seed)]
-        assert all(stop.loss <= 1.0 and np.isfinite(stop.norm) for stop in found)
+        assert all(stop.loss <= 1.0 and np.isfinite(stop.size) for stop in found)
         lost = [k for k, stop in enumerate(found) if not max(stop.losses) <= 1.0 and k]
         assert lost
         for k in lost:
@@ -199,7 +206,7 @@ def test_the_norm_gap_of_a_linear_network_is_that_of_ridge_regression() -> None:
     weight: Any = brentq(excess, 1e-9, 1e3)
     least = ridge(weight)
     shape, table = Shape((), "l2", False, 500, None, "cpu"), Table(rows, target[:, None], np.ones(12))
-    stop = Stop(0.3, 0.3, True, 0, [(1.7 * least[None], np.zeros(1))], 0.0, [], "")
+    stop = Stop(0.3, 0.3, True, True, 0, [(1.7 * least[None], np.zeros(1))], 0.0, [], 0.3, "")
     assert gap_of(table, shape, stop, seed=0, columns=4) == pytest.approx(1.7, rel=3e-3)
     assert np.isnan(gap_of(table, replace(shape, penalty="l1"), stop, seed=0, columns=4))
     linear = quick(hidden=(), level=0.3)

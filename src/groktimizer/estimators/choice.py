@@ -61,7 +61,7 @@ def choose(table: Table, shape: Shape, penalties: Sequence[str], levels: Sequenc
     fitted. The level of numbers is the best. That of classes is the smallest that is not worse than the best one by
     more than a standard error of their difference over the rows: the likeliest class hardly depends on the level, and
     rare classes suffer from high ones. By the same rule the penalty is the first: few rows often prefer another by
-    chance. With fewer than two rows of a class, or four rows, nothing is chosen.
+    chance. With fewer than two classes of two rows, or four numbers, nothing is chosen.
 
     Args:
         table: Rows, numbers to be met standardised.
@@ -103,15 +103,19 @@ def _first(scored: list[tuple[K, Array]], errors: float) -> K:
 
 
 def _folds(table: Table, seed: int, *, classes: bool) -> list[tuple[Array, Array]]:
+    """Rows to train on and rows out of fold; the only row of a class is always trained on."""
     selection = require("sklearn.model_selection", extra="sklearn")
-    rows = len(table.inputs)
-    labels = table.targets.argmax(1)
-    fewest = int(np.bincount(labels)[np.unique(labels)].min()) if classes else rows // 2
+    labels = table.targets.argmax(1) if classes else np.zeros(len(table.inputs), int)
+    sizes = np.bincount(labels)
+    several = np.flatnonzero(sizes[labels] > 1)
+    fewest = int(sizes[sizes > 1].min(initial=FOLDS)) if classes else len(labels) // 2
     count = min(FOLDS, fewest)
-    if count < 2:
+    if count < 2 or (classes and (sizes > 1).sum() < 2):
         return []
+    alone = np.flatnonzero(sizes[labels] == 1)
     kind = selection.StratifiedKFold if classes else selection.KFold
-    return list(kind(count, shuffle=True, random_state=seed).split(np.zeros(rows), labels if classes else None))
+    parts = kind(count, shuffle=True, random_state=seed).split(several, labels[several] if classes else None)
+    return [(np.sort(np.concatenate([several[train], alone])), several[test]) for train, test in parts]
 
 
 def _losses(table: Table, held: Array, said: Array, shape: Shape) -> tuple[Array, float]:

@@ -1,5 +1,6 @@
 """One network along a path of levels: to interpolation, then to the least norm at a training loss that is let rise."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from groktimizer.penalties import L1, L2, GroupL1, Penalty
 
 LOOKS, RESTS = 20, 0.002  # steps between two looks at the penalised norm, and what counts as resting
 NEAR = (0.8, 1.1)  # of the level: the loss has come to it
+LEFT = 1.5  # times the level: the loss has not come to it, or has left it
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,26 @@ class Stop:
     Attributes:
         level: Training loss that was aimed at, in units of what outputs of zero lose.
         loss: Training loss that was reached, same units.
-        reached: Whether the training loss came down to the level; False where the network was lost on the way from the
-            stop before, which it then is.
+        reached: Whether the norm was made small and the training loss is at the level at the end; False where the
+            network was lost on the way from the stop before, which it then is.
+        small: Whether the norm has been made small: phase 2 began.
         steps: Steps since the stop before.
         layers: Weight and bias of each layer.
-        norm: l2 norm of all weights.
-        losses: Training loss of each step, same units.
+        size: What is made small: the penalty of the first layer plus half the squares of the other weights.
+        losses: Training loss of each step, of its batch, same units.
+        least: Least training loss of all rows that was seen, same units.
         status: What the optimizer says.
     """
 
     level: float
     loss: float
     reached: bool
+    small: bool
     steps: int
     layers: list[tuple[Array, Array]]
-    norm: float
+    size: float
     losses: list[float]
+    least: float
     status: str
 
 
@@ -122,18 +128,17 @@ def follow(table: Table, shape: Shape, levels: Sequence[float], *, seed: int, co
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="GROKtimizer: ")  # the estimator says what was not reached
-            losses = _descend(model, opt, loss, level, shape.steps, epoch)
-        lost = (
-            position > 0 and not losses[-1] <= 1.0
-        )  # worse than constant outputs: max_steps cut the stop before short
+            losses, whole = _descend(model, opt, loss, level, shape.steps, epoch)
+        lost = position > 0 and not whole[-1] <= 1.0  # worse than outputs of zero: max_steps cut the stop before short
         if lost:
             with torch.no_grad():
                 for param, value in zip(model.parameters(), before, strict=True):
                     param.copy_(value)
-        last = last if lost else losses[-1]
+        last = last if lost else whole[-1]
         layers = [(_plain(layer.weight), _plain(layer.bias)) for layer in model.layers]
-        reached = opt.phase == 2 and not lost
-        yield Stop(level, last, reached, len(losses), layers, _norm(model), losses, opt.status)
+        reached = opt.phase == 2 and last <= LEFT * level and not lost
+        size = _size(model, FIRST_LAYER[shape.penalty])
+        yield Stop(level, last, reached, opt.phase == 2, len(losses), layers, size, losses, min(whole), opt.status)
 
 
 def fresh(table: Table, hidden: Sequence[int], seed: int, columns: int) -> tuple[MLP, torch.Generator]:
@@ -178,23 +183,29 @@ def _descend(
     level: float,
     steps: int,
     epoch: Callable[[], Iterator[Tensor | None]],
-) -> list[float]:
-    """Train until the norm rests while the loss is at the level; the losses."""
-    losses, norm, looked = list[float](), math.inf, 0
+) -> tuple[list[float], list[float]]:
+    """Train until the norm rests while the loss is at the level.
+
+    Returns:
+        The loss of each step, and the losses of all rows that were seen, the last one at the end.
+    """
+    losses, whole, norm, looked = list[float](), list[float](), math.inf, 0
     while len(losses) < steps:
-        for rows in epoch():
+        for rows in itertools.islice(epoch(), steps - len(losses)):
             opt.zero_grad()
             value = loss(rows)
             value.backward()
             opt.observe(value)
             opt.step()
             losses.append(float(value.detach()))
-        if len(losses) >= looked + LOOKS:
-            looked, before, norm = len(losses), norm, _norm(model)
-            near = NEAR[0] * level < losses[-1] < NEAR[1] * level
-            if opt.phase == 2 and near and abs(norm - before) < RESTS * norm:
+            whole += losses[-1:] if rows is None else []
+        if len(losses) >= min(looked + LOOKS, steps):
+            whole += [] if len(whole) == len(losses) else [float(loss(None).detach())]
+            looked, before, norm = len(losses), norm, _norm(model) if opt.phase == 2 else math.inf
+            near = NEAR[0] * level < whole[-1] < NEAR[1] * level
+            if near and abs(norm - before) < RESTS * norm:
                 break
-    return losses
+    return losses, whole
 
 
 def _plain(param: Any) -> Array:
@@ -215,6 +226,12 @@ def _batches(rows: int, size: int | None, generator: torch.Generator) -> Iterato
         yield None
         return
     yield from torch.randperm(rows, generator=generator).split(size)
+
+
+@torch.no_grad()
+def _size(model: MLP, first: Penalty) -> float:
+    weights = [param for param in model.parameters() if param.ndim > 1]
+    return sum(float((L2() if k else first).value(weight)) for k, weight in enumerate(weights))
 
 
 @torch.no_grad()

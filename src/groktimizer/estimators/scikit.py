@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from scipy.special import entr
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -21,7 +22,7 @@ from typing_extensions import override
 from groktimizer.estimators.choice import INTERPOLATE, LEVELS, Choice, choose, stops
 from groktimizer.estimators.gap import gap_of
 from groktimizer.estimators.path import FIRST_LAYER, Shape, outputs
-from groktimizer.estimators.table import Array, Table, merged
+from groktimizer.estimators.table import Array, Table, merged, spread_of
 from groktimizer.ground.errors import UserError
 
 WHOLE = 10_000  # rows up to which a step takes all of them
@@ -60,29 +61,40 @@ class _Network(BaseEstimator):
         for name, numbers in (("hidden", hidden), ("max_steps", (self.max_steps,)), ("n_init", (self.n_init,))):
             if not all(_is_whole(number) for number in numbers):
                 raise UserError(f"{name}={getattr(self, name)!r}: expected whole numbers >= 1")
-        if self.penalty not in (AUTO, *FIRST_LAYER):
+        if not _is_one_of(self.penalty, AUTO, *FIRST_LAYER):
             raise UserError(f"penalty={self.penalty!r}: expected one of 'auto', {', '.join(map(repr, FIRST_LAYER))}")
-        if self.batch_size != AUTO and not _is_whole(self.batch_size):
+        if not (_is_one_of(self.batch_size, AUTO) or _is_whole(self.batch_size)):
             raise UserError(f"batch_size={self.batch_size!r}: expected 'auto' or a whole number >= 1")
-        if self.level not in (AUTO, "interpolate") and not (
-            isinstance(self.level, float | np.floating) and 0.0 < self.level < 1.0
+        if not (
+            _is_one_of(self.level, AUTO, "interpolate")
+            or (isinstance(self.level, float | np.floating) and 0.0 < self.level < 1.0)
         ):
             raise UserError(f"level={self.level!r}: expected 'auto', 'interpolate' or a number between 0 and 1")
+        if not isinstance(self.compute_norm_gap, bool | np.bool_):
+            raise UserError(f"compute_norm_gap={self.compute_norm_gap!r}: expected True or False")
         try:
-            torch.empty(0, device=self.device)
+            torch.zeros(1, device=self.device).item()
         except (RuntimeError, TypeError, AssertionError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"device={self.device!r}: expected one that torch has here ({reason})") from error
         batch = int(self.batch_size) if self.batch_size != AUTO else None if rows <= WHOLE else BATCH
         return Shape(hidden, "l2", classes, self.max_steps, batch, self.device)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def _train(self, table: Table, *, classes: bool) -> None:
         """Choose, fit, and keep the first layer for rows as they come."""
+        for name in ("feature_importances_", "norm_gap_"):  # of a fit before
+            vars(self).pop(name, None)
         shape, columns = self._shape(len(table.inputs), classes=classes), table.inputs.shape[1]
         draws = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=self.n_init)
         wide = columns > len(table.inputs)
         penalties = [self.penalty] if self.penalty != AUTO else ["l2", "l1"] if wide else ["l2"]
-        levels = LEVELS if self.level == AUTO else (INTERPOLATE if self.level == "interpolate" else float(self.level),)
+        constant = _loss_of_constants(table, classes=classes)
+        levels = tuple(level for level in LEVELS if level < constant) or (INTERPOLATE,)
+        if self.level != AUTO:
+            levels = (INTERPOLATE if self.level == "interpolate" else float(self.level),)
+            self._warn_if_constants_suffice(levels[0], constant)
         choice = Choice(penalties[0], levels[0], 1.0, {})
         if AUTO in (self.penalty, self.level):
             choice = choose(table, shape, penalties, levels, int(draws[0]))
@@ -91,7 +103,7 @@ class _Network(BaseEstimator):
             [level for level in levels if level <= choice.level] if choice.penalty == penalties[0] else [choice.level]
         )
         fits = [list(stops(table, whole, path, int(seed))) for seed in draws]
-        best = min(fits, key=lambda fit: (not fit[-1][0].reached, fit[-1][0].norm))
+        best = min(fits, key=lambda fit: (not fit[-1][0].reached, fit[-1][0].size))
         stop, turned = best[-1]
         first, *others = stop.layers
         layers = [turned.unfold(*first), *others]
@@ -107,18 +119,37 @@ class _Network(BaseEstimator):
         }
         self.history_ = [loss for each, _ in best for loss in each.losses]
         self.n_iter_ = len(self.history_)
-        self.interpolated_ = best[0][0].reached and path[0] <= INTERPOLATE
+        self.interpolated_ = min(each.least for each, _ in best) <= INTERPOLATE
         self.status_ = stop.status
+        if not np.isfinite([stop.loss, *(np.abs(weight).max() for weight in self.coefs_)]).all():
+            raise UserError(
+                f"{type(self).__name__}: the training loss is {stop.loss:g}: some of X, y or the weights of rows are "
+                "too large or too small for the others; expected numbers of comparable size"
+            )
         if self.compute_norm_gap:
             mapped = table._replace(inputs=turned(table.inputs))
             seed = int(draws[next(k for k, fit in enumerate(fits) if fit is best)])
             self.norm_gap_ = gap_of(mapped, whole, stop, seed=seed, columns=columns)
         if not stop.reached:
+            why = (
+                f"phase 2 left it and is not back after max_steps={self.max_steps}; raise max_steps or level"
+                if stop.small
+                else f"phase 2 has not begun in max_steps={self.max_steps}; raise max_steps, hidden or level"
+            )
             warnings.warn(
-                f"{type(self).__name__}: the training loss came to {stop.loss:.3g} of what outputs of zero lose, not "
-                f"to {stop.level:g}, in max_steps={self.max_steps}; raise max_steps, hidden or level",
+                f"{type(self).__name__}: the training loss ends at {stop.loss:.3g} of what outputs of zero lose, where "
+                f"{stop.level:g} was asked for: {why}",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=5,
+            )
+
+    def _warn_if_constants_suffice(self, level: float, constant: float) -> None:
+        if level >= constant:
+            warnings.warn(
+                f"{type(self).__name__}: level={level:g}, but outputs that are equal for all rows lose {constant:.3g} "
+                "already (the classes are of unequal size): nothing may be learnt; choose a smaller level",
+                ConvergenceWarning,
+                stacklevel=6,
             )
 
     def _outputs(self, X: Any) -> Array:
@@ -130,6 +161,18 @@ class _Network(BaseEstimator):
 
 def _checked(owner: BaseEstimator, *data: Any, **options: Any) -> Any:
     return validate_data(owner, *data, **options)  # whose annotations say str
+
+
+def _is_one_of(word: Any, *words: str) -> bool:
+    return isinstance(word, str) and word in words
+
+
+def _loss_of_constants(table: Table, *, classes: bool) -> float:
+    """What the best outputs that are equal for all rows lose, in units of what outputs of zero lose."""
+    if not classes:
+        return 1.0
+    shares = np.average(table.targets, axis=0, weights=table.weights)
+    return float(entr(shares).sum() / np.log(len(shares)))
 
 
 def _is_whole(number: Any) -> bool:
@@ -147,11 +190,11 @@ class GrokClassifier(ClassifierMixin, _Network):
         penalty: What is least at the end, on the first layer: "l2", "l1" (few weights), "group" (few columns); the
             other layers have the l2 norm. "auto": l2, or where there are more columns than rows what three inner folds
             say of l2 and l1.
-        level: Training loss in units of that of constant outputs at which the penalty is minimised: a number in
-            (0, 1), "interpolate" (0.02), or "auto", which three inner folds choose between 0.02 and 0.4, on one path
+        level: Training loss in units of what outputs of zero lose (ln k) at which the penalty is minimised: a number
+            in (0, 1), "interpolate" (0.02), or "auto", which three inner folds choose between 0.02 and 0.4, on one path
             along which the network goes on from level to level.
         max_steps: Steps at each level, at most.
-        n_init: Initialisations; the one that ends with the least norm is kept.
+        n_init: Initialisations; of those that end at their level the one of least penalty and norm is kept.
         batch_size: Rows of a step; "auto": all, up to 10,000, else 1,000.
         class_weight: As elsewhere in scikit-learn: None, "balanced" or a dict.
         random_state: Of the initial weights, folds and batches.
@@ -163,13 +206,14 @@ class GrokClassifier(ClassifierMixin, _Network):
         coefs_: Weights of each layer, shape (inputs, outputs), for columns as they come.
         intercepts_: Biases of each layer.
         penalty_, level_: What was chosen.
-        temperature_: What outputs are divided by for `predict_proba`, fitted on the inner folds; 1 without folds, and
-            probabilities are then those of a network that interpolates: too sure.
+        temperature_: What outputs are divided by for `predict_proba`, fitted on the inner folds; 1 without folds
+            (``penalty`` and ``level`` given, or fewer than two classes of two rows), and probabilities are then those
+            of a network that interpolates: too sure.
         inner_scores_: Mean log-loss out of fold: of each penalty tried, by level.
         feature_importances_: Under "l1" and "group": the norms of the first layer's columns, standardised, of sum 1.
-        history_: Training loss of each step, in units of that of constant outputs.
+        history_: Training loss of each step, of its batch, in units of what outputs of zero lose.
         n_iter_: Steps taken.
-        interpolated_: Whether the training loss came below 0.02 of that of constant outputs on the way.
+        interpolated_: Whether the training loss came down to 0.02 of what outputs of zero lose on the way.
         status_: What the optimizer says.
         norm_gap_: With ``compute_norm_gap=True``: the l2 norm of all weights over the least at which the same network
             has a training loss of `level_` (`measures.norm_gap`: an upper bound of the least, so 1 is as good as is
@@ -222,13 +266,16 @@ class GrokClassifier(ClassifierMixin, _Network):
             The estimator.
 
         Raises:
-            ValueError: If there is one class only, or an argument is out of range.
+            ValueError: If there is one class only.
+            UserError: If an argument is out of range; a ValueError too.
         """
         rows, labels = _checked(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(labels)
         weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
         if self.class_weight is not None:
             weights = weights * compute_sample_weight(self.class_weight, labels)
+            if not (np.isfinite(weights) & (weights >= 0.0)).all():
+                raise UserError(f"class_weight={self.class_weight!r}: expected finite weights >= 0")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         there = np.unique(codes[weights > 0.0])
         if len(there) < 2:
@@ -291,11 +338,16 @@ class GrokRegressor(RegressorMixin, _Network):
         self._flat = target.ndim == 1
         table = merged(rows, target.reshape(len(rows), -1).astype(float), weights)
         middle = np.average(table.targets, axis=0, weights=table.weights)
-        spread = np.sqrt(np.average((table.targets - middle) ** 2, axis=0, weights=table.weights))
-        scale = np.where(spread > 0.0, spread, 1.0)
-        self._train(table._replace(targets=(table.targets - middle) / scale), classes=False)
-        self.coefs_[-1] = self.coefs_[-1] * scale
-        self.intercepts_[-1] = self.intercepts_[-1] * scale + middle
+        away = table.targets - middle
+        spread = spread_of(away, table.weights)
+        kept = spread > 0.0  # a constant one needs no network
+        kept[0] |= not kept.any()
+        scale = np.where(spread > 0.0, spread, 1.0)[kept]
+        self._train(table._replace(targets=away[:, kept] / scale), classes=False)
+        weight, bias = np.zeros((len(self.coefs_[-1]), len(kept))), middle.copy()
+        weight[:, kept] = self.coefs_[-1] * scale
+        bias[kept] += self.intercepts_[-1] * scale
+        self.coefs_[-1], self.intercepts_[-1] = weight, bias
         return self
 
     def predict(self, X: Any) -> Array:

@@ -83,6 +83,20 @@ class Frame:
         return whole, bias - whole @ self.middle
 
 
+def spread_of(away: Array, weights: Array) -> Array:
+    """Weighted root mean squares of columns, shape (p,), where the squares would not fit into a float too.
+
+    Args:
+        away: Shape (n, p).
+        weights: Shape (n,).
+
+    Returns:
+        Shape (p,).
+    """
+    _, power = np.frexp(np.abs(away).max(axis=0))
+    return np.ldexp(np.sqrt(np.average(np.ldexp(away, -power) ** 2, axis=0, weights=weights)), power)
+
+
 def frame(table: Table, *, turns: bool) -> Frame:
     """Standardise; where there are more columns than rows, turn them into the span of the rows if that is allowed.
 
@@ -97,7 +111,7 @@ def frame(table: Table, *, turns: bool) -> Frame:
     """
     middle = np.average(table.inputs, axis=0, weights=table.weights)
     away = table.inputs - middle
-    spread = np.sqrt(np.average(away**2, axis=0, weights=table.weights))
+    spread = spread_of(away, table.weights)
     constant = (table.inputs == table.inputs[0]).all(axis=0) | (spread == 0.0)
     scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, spread))
     if not turns or table.inputs.shape[1] <= len(table.inputs):
