@@ -5,17 +5,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from measuring import Ratio, Table
 
+import busy
 from groktimizer.peers import find_peer
 from groktimizer.results import FIT, Record, Store, provenance, query
-from groktimizer.sweeps import Reporter, Sweep, planned, run_sweep
+from groktimizer.sweeps import Sweep, planned, run_sweep
 from groktimizer.sweeps.cells import Clock
 from groktimizer.sweeps.executors import Done, Job, Local
 from groktimizer.sweeps.reader import parse_sweep
@@ -79,35 +78,8 @@ def _record(seed: int) -> Record:
     return Record.of(FIT, spec, {"times": times, "status": "grokked"}, {"created": "2026-01-01"})
 
 
-@dataclass(frozen=True)
-class Busy:
-    """A cell that computes for a time."""
-
-    number: int
-    seconds: float
-
-    @property
-    def identity(self) -> str:
-        """Its number."""
-        return f"{self.number:016}"
-
-    shape, label = "busy", "busy"
-
-    def canonical(self) -> dict[str, object]:
-        """Its number."""
-        return {"busy": self.number}
-
-    def compute(self, checkpoint: Path, every: int | None, report: Reporter) -> Record:
-        """Multiply until the processor time is spent."""
-        del checkpoint, every, report
-        matrix, began = np.eye(64), time.process_time()
-        while time.process_time() - began < self.seconds:
-            matrix = matrix @ matrix
-        return Record.of(FIT, self.canonical(), {"number": self.number}, {})
-
-
 def _seconds(executor: Any, cells: int, seconds: float, place: Path) -> float:
-    jobs = [Job((Busy(number, seconds),), (place / f"{number}",)) for number in range(cells)]
+    jobs = [Job((busy.Busy(number, seconds),), (place / f"{number}",)) for number in range(cells)]
     found: list[Done] = []
     began = time.perf_counter()
     executor.run(jobs, found.append, lambda *_: None)
@@ -123,7 +95,7 @@ def test_two_processes_against_one_and_ray(tmp_path: Path, table: Table) -> None
 
     from groktimizer.sweeps.executors.cluster import Ray
 
-    cloudpickle.register_pickle_by_value(sys.modules[Busy.__module__])  # the cluster does not have this file
+    cloudpickle.register_pickle_by_value(busy)  # the cluster does not have this file
     _seconds(Local(2), 2, 0.1, tmp_path)  # the server of processes is there
     two = _seconds(Local(2), 6, LONG, tmp_path)
     one = _seconds(Local(1), 6, LONG, tmp_path)

@@ -67,6 +67,46 @@ def test_a_table_with_one_row_of_a_class_is_refused(tmp_path: Path):
         own_set(path, "kind")
 
 
+@pytest.mark.parametrize(
+    "rows, said",
+    [
+        ([(k, f"{k}") for k in range(40)], "has 40 .* words and whole numbers are classes, numbers .* such as 3.0"),
+        ([(k, 1.5) for k in range(40)], "the target is 1.5 in every row: expected numbers that differ"),
+        ([(k, 0.5 + k) for k in range(3)], "3 different rows, expected at least 12"),
+    ],
+)
+def test_a_table_without_anything_to_predict_is_refused(rows: list[tuple[object, object]], said: str, tmp_path: Path):
+    path = tmp_path / "own.csv"
+    path.write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in rows))
+    with pytest.raises(UserError, match=said):
+        own_set(path, "y")
+
+
+def test_a_class_of_two_rows_is_no_obstacle_and_what_is_recorded_is_read_again(tmp_path: Path):
+    """One row of it is trained on: some cells on inner folds cannot be fitted, and warnings are errors here."""
+    draw = np.random.default_rng(9)
+    kind = (np.arange(24) < 2).astype(int)
+    path = tmp_path / "rare.npz"
+    np.savez(path, x=draw.normal(size=(24, 3)) + kind[:, None], y=kind)
+    words = ["bench", "small-data", "--data", str(path), "--target", "y", "--n-train", "8", "--splits", "2",
+             "--methods", "linear-l2,linear-l1,pls,svm-rbf,grok-l2", "--workers", "1", "--out"]  # fmt: skip
+    assert main([*words, str(tmp_path / "out"), "--json", str(tmp_path / "a.json")]) == 0
+    assert main([*words, str(tmp_path / "out"), "--json", str(tmp_path / "b.json")]) == 0
+    once, again = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
+    assert once["means"] == again["means"] and once["means"]["best classical"]
+
+
+def test_the_width_of_the_kernel_is_searched_in_units_of_the_columns():
+    search = classical.search("svm-rbf", np.arange(60) % 2, 40, folds(np.arange(60) % 2, 0), 0)
+    assert search.param_grid["svc__gamma"] == [1 / 40, 0.3 / 40, 0.1 / 40, 0.03 / 40, 0.01 / 40]
+
+
+def test_a_set_that_is_named_twice_counts_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["bench", "small-data", "--sets", "breast-cancer,breast-cancer", "--methods", "linear-l2,pls,linear-l2"]
+    assert main([*words, "--splits", "2", "--workers", "1", "--out", str(tmp_path)]) == 0
+    assert "4 of 4: breast-cancer, split 1" in "".join(capsys.readouterr())
+
+
 def test_the_sets_are_the_eleven_and_larger_than_their_training_part():
     assert len(SETS) == 11
     for each in (SETS["digits"], SETS["breast-cancer"], SETS["diabetes"]):
@@ -97,6 +137,8 @@ def test_the_classical_method_of_a_division_is_that_of_its_inner_folds_not_of_it
     inner = {"a": {"x": [0.7, 0.6]}, "b": {"x": [0.6, 0.7]}, "c": {"x": [None, None]}}
     assert standings.chosen_classical(scores, inner, families) == {"x": [0.1, 0.2]}
     assert standings.chosen_classical({"c": scores["c"]}, inner, families) == {}
+    inner["a"]["x"] = [None, math.nan]  # could not be fitted there
+    assert standings.chosen_classical(scores, inner, families) == {"x": [0.8, 0.2]}
 
 
 def test_verdicts_find_a_planted_difference_and_call_equals_level():
@@ -233,6 +275,7 @@ def test_the_command_compares_on_a_table_of_ones_own(table: Path, tmp_path: Path
     [
         (["--sets", "irises"], "unknown set 'irises'"),
         (["--methods", "magic"], "unknown method 'magic'"),
+        (["--splits", "1"], "--splits"),
         (["--target", "y"], "--target and --n-train: expected --data FILE beside them"),
         (["--data", "no.csv"], "--data: expected --target COLUMN beside it"),
         (["--data", "no.csv", "--target", "y"], "no.csv: cannot be read"),

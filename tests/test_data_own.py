@@ -51,6 +51,8 @@ def test_an_array_of_two_axes_is_several_columns(tmp_path: Path):
         ("a,y\n1,0\nnan,1\n", "a is not a column of finite numbers"),
         ("a,y\n1,0\nhigh,1\n", "a is not a column of finite numbers"),
         ("a,y\n1,0.5\n2,inf\n", "y is not a column of finite numbers"),
+        ("a,y\n1,yes\n2,\n3,no\n", "y is empty in row 2, expected a class or a number in each"),
+        ("a,y\n1,0.5\n2,1.5\n3,NA\n", "y has 'NA' in row 3 among numbers, expected one kind"),
         ("a,b\n1,0\n", "unknown column of .* 'y'"),
         ("y\n1\n", "at least one beside 'y'"),
         ("a,y\n", "expected columns of one length"),
@@ -74,13 +76,21 @@ def test_what_is_no_table_is_one_line(tmp_path: Path):
         (tmp_path / f"t{ending}").write_bytes(b"\xff\x00garbage")
         with pytest.raises(DataError, match="cannot be read"):
             read_table(tmp_path / f"t{ending}", "y")
+    column = written(tmp_path, ".npz", {"x": np.eye(3), "y": np.array([[0.5], [1.5], [2.5]])})
+    assert read_table(column, "y").targets.tolist() == [0.5, 1.5, 2.5]
     uneven = written(tmp_path, ".npz", {"x": np.eye(3), "y": np.zeros(2)})
     with pytest.raises(DataError, match="columns of one length"):
         read_table(uneven, "y")
 
 
+def test_classes_some_of_which_are_whole_numbers_are_classes(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,y\n" + "".join(f"{k},{k % 3 if k % 3 else '0+'}\n" for k in range(9)))
+    assert read_table(path, "y").targets.tolist() == [0, 1, 2] * 3
+
+
 def test_words_of_parquet_that_are_missing_are_one_line(tmp_path: Path):
     path = tmp_path / "table.parquet"
     pq.write_table(pa.table({"a": [1, 2, 3], "y": ["x", None, "z"]}), path)
-    with pytest.raises(DataError, match="y has cells that are empty or no classes"):
+    with pytest.raises(DataError, match="y is empty in row 2"):
         read_table(path, "y")

@@ -22,6 +22,10 @@ NOISE = RNG.standard_normal(60)
 LABELS = (X[:, 0] > 0).astype(int)
 
 
+def quick(**changes: Any) -> dict[str, Any]:
+    return QUICK | changes
+
+
 def told(model: Any, rows: np.ndarray, target: np.ndarray) -> list[str]:
     """What a fit warns of."""
     with warnings.catch_warnings(record=True) as caught:
@@ -40,7 +44,7 @@ def told(model: Any, rows: np.ndarray, target: np.ndarray) -> list[str]:
     ],
 )
 def test_a_fit_says_so_where_its_loss_does_not_end_at_the_level(target: np.ndarray, steps: int, words: str) -> None:
-    model = GrokRegressor(**QUICK | {"max_steps": steps})
+    model = GrokRegressor(**quick(max_steps=steps))
     said = told(model, X, target)
     assert bool(said) == (not model.status_.startswith("phase 2") or model.history_[-1] > LEFT * 0.02) == bool(words)
     assert model.interpolated_ == (min(model.history_) <= 0.02)
@@ -56,7 +60,7 @@ def test_a_norm_rests_only_if_it_was_made_small() -> None:
 
 
 def test_mini_batches_are_judged_by_the_loss_of_all_rows_and_take_no_step_too_many() -> None:
-    model = GrokRegressor(**QUICK | {"max_steps": 50, "batch_size": 25})  # three batches an epoch: 51 steps
+    model = GrokRegressor(**quick(max_steps=50, batch_size=25))  # three batches an epoch: 51 steps
     said = told(model, X, NUMBERS)
     assert model.n_iter_ == 50
     whole = np.mean((model.predict(X) - NUMBERS) ** 2) / NUMBERS.var()
@@ -77,8 +81,8 @@ def test_the_only_row_of_a_class_leaves_the_choice_to_the_others() -> None:
 
 
 def test_constant_outputs_leave_the_level_of_the_others() -> None:
-    alone = GrokRegressor(**QUICK | {"level": 0.1}).fit(X, NUMBERS)
-    beside = GrokRegressor(**QUICK | {"level": 0.1}).fit(X, np.column_stack([np.full(60, 5.0), NUMBERS, np.ones(60)]))
+    alone = GrokRegressor(**quick(level=0.1)).fit(X, NUMBERS)
+    beside = GrokRegressor(**quick(level=0.1)).fit(X, np.column_stack([np.full(60, 5.0), NUMBERS, np.ones(60)]))
     np.testing.assert_allclose(beside.predict(X)[:, 1], alone.predict(X), rtol=1e-12)
     np.testing.assert_array_equal(beside.predict(X)[:, ::2], np.tile([5.0, 1.0], (60, 1)))
 
@@ -87,7 +91,7 @@ def test_a_level_that_constant_outputs_have_is_told_and_never_chosen() -> None:
     rows, labels = RNG.standard_normal((100, 3)), np.zeros(100, int)
     labels[np.argsort(rows[:, 0])[-5:]] = 1
     lost = -(0.05 * np.log(0.05) + 0.95 * np.log(0.95)) / np.log(2)
-    said = told(GrokClassifier(**QUICK | {"level": 0.4, "max_steps": 40}), rows, labels)
+    said = told(GrokClassifier(**quick(level=0.4, max_steps=40)), rows, labels)
     assert f"level=0.4, but outputs that are equal for all rows lose {lost:.3g} already" in said[0]
     model = GrokClassifier(4, max_steps=40, random_state=0)
     told(model, rows, labels)
@@ -96,7 +100,7 @@ def test_a_level_that_constant_outputs_have_is_told_and_never_chosen() -> None:
 
 
 def test_nothing_of_an_earlier_fit_is_left() -> None:
-    model = GrokRegressor(**QUICK | {"penalty": "l1", "level": 0.4}).fit(X, NUMBERS)
+    model = GrokRegressor(**quick(penalty="l1", level=0.4)).fit(X, NUMBERS)
     assert model.feature_importances_.shape == (6,)
     model.set_params(penalty="l2").fit(X[:, :4], NUMBERS)
     assert "feature_importances_" not in vars(model)

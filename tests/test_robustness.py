@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from itertools import permutations
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -161,6 +162,18 @@ def test_within_takes_out_what_the_solutions_differ_in_and_pooled_does_not():
     assert apart.value > 0.7 and same.value == pytest.approx(-1)
     constant = rank_correlation(np.ones((5, 2)), noise[:5, :2], "within")
     assert all(map(np.isnan, (constant.value, constant.low, constant.high)))
+
+
+@pytest.mark.parametrize("kind", ["pooled", "within"])
+def test_seeds_with_a_number_that_is_not_known_are_left_out(kind: Literal["pooled", "within"]):
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(12, 2)), rng.normal(size=(12, 2))
+    gaps = x.copy()
+    gaps[3, 0] = gaps[7, 1] = np.nan
+    there = np.delete(np.arange(12), [3, 7])
+    assert rank_correlation(gaps, y, kind) == rank_correlation(x[there], y[there], kind)
+    few = rank_correlation(np.where(np.arange(12)[:, None] < 10, np.nan, x), y, kind)
+    assert all(map(np.isnan, (few.value, few.low, few.high)))
 
 
 def test_the_interval_of_a_ratio_is_that_of_the_median_over_all_resamples():

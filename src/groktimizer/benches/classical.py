@@ -23,7 +23,7 @@ from sklearn.svm import SVC, SVR
 
 Array = NDArray[Any]
 Grid = Mapping[str, Sequence[float]]
-COMPONENTS = "n_components"
+COMPONENTS, WIDTH = "n_components", "gamma"  # the latter in units of one over the number of columns
 
 
 class PLSClassifier(ClassifierMixin, BaseEstimator):
@@ -81,9 +81,9 @@ KINDS: Mapping[str, _Kind] = {
     ),
     "svm-rbf": _Kind(
         lambda _: SVC(),
-        {"C": _logspace(-1, 2, 4)},
+        {"C": _logspace(-1, 2, 4), WIDTH: [1.0, 0.3, 0.1, 0.03, 0.01]},
         lambda _: SVR(),
-        {"C": _logspace(-1, 2, 4)},
+        {"C": _logspace(-1, 2, 4), WIDTH: [1.0, 0.3, 0.1, 0.03, 0.01]},
     ),
     "forest": _Kind(
         lambda seed: RandomForestClassifier(300, random_state=seed),
@@ -135,7 +135,9 @@ def search(name: str, targets: Array, columns: int, inner: list[tuple[Array, Arr
         pipeline = TransformedTargetRegressor(pipeline, transformer=StandardScaler())
         place = f"regressor__{place}"
     most = min(min(len(train) for train, _ in inner) - 1, columns)  # components that there can be
-    values = {
-        f"{place}{key}": [value for value in each if key != COMPONENTS or value <= most] for key, each in grid.items()
-    }
+    values = {f"{place}{key}": list(each) for key, each in grid.items()}
+    if WIDTH in grid:
+        values[f"{place}{WIDTH}"] = [value / columns for value in grid[WIDTH]]
+    if COMPONENTS in grid:
+        values[f"{place}{COMPONENTS}"] = [value for value in grid[COMPONENTS] if value <= most]
     return GridSearchCV(pipeline, values, cv=inner, scoring="balanced_accuracy" if classes else "r2")

@@ -1,5 +1,6 @@
 """The methods of a benchmark of tables: linear models, kernels and trees, networks, and ours."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from groktimizer.ground.extras import require
 
 Array = NDArray[Any]
 Family = Literal["classical", "network", "ours"]
-RULE = 2  # of "auto", see `estimators.choice`: records of another one are not this method's
+RULE = 3  # of "auto", see `estimators.choice`: records of another one are not this method's
 
 
 class Task(NamedTuple):
@@ -105,7 +106,8 @@ def _classical(name: str) -> Method:
         search.fit(task.inputs, task.targets)
         tried = len(search.cv_results_["params"]) * len(inner) + 1
         chosen = {key.rpartition("__")[2]: value for key, value in search.best_params_.items()}
-        return Answer(search.predict(task.others), tried, float(search.best_score_), chosen)
+        best = float(search.best_score_)
+        return Answer(search.predict(task.others), tried, best if math.isfinite(best) else None, chosen)
 
     return Method(name, "classical", classical.ABOUT[name], fit, {"grid": classical.grid_text(name)})
 
@@ -156,6 +158,7 @@ def _real_mlp(task: Task) -> Answer:
 def _ours(name: str, about: str, **options: Any) -> Method:
     def fit(task: Task) -> Answer:
         from groktimizer.estimators import GrokClassifier, GrokRegressor
+        from groktimizer.estimators.choice import LEVELS
 
         kind = GrokClassifier if task.classes else GrokRegressor
         model = kind(random_state=task.seed, **options)
@@ -164,7 +167,9 @@ def _ours(name: str, about: str, **options: Any) -> Method:
             model.fit(task.inputs, task.targets)
         told = {"penalty": model.penalty_, "level": model.level_, "steps": model.n_iter_, "status": model.status_,
                 "interpolated": bool(model.interpolated_)}  # fmt: skip
-        return Answer(model.predict(task.others), 1 + 3 * (options == {}), None, told)
+        path = 1 if model.penalty_ == "l1" or options else 1 + LEVELS.index(model.level_)
+        folded = 3 * sum(map(len, model.inner_scores_.values()))  # two folds where a class has two rows
+        return Answer(model.predict(task.others), folded + path, None, told)
 
     return Method(name, "ours", about, fit, options or {"rule": RULE}, ("groktimizer.estimators",))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from groktimizer.data import Rows, digest_of, is_file, rows_of
 from groktimizer.data.own import READERS
 from groktimizer.ground.checks import whole, word
+from groktimizer.ground.errors import UserError
 from groktimizer.ground.extras import require
 
 Array = NDArray[Any]
@@ -91,6 +92,8 @@ def own_set(file: Path, target: str, n_train: int | None = None) -> DataSet:
     """
     word("path's ending", file.suffix.lower(), READERS)
     rows = rows_of(str(file), target)
+    if n_train is None and rows.different < 2 * FEWEST:
+        raise UserError(f"{file}: {rows.different} different rows, expected at least {2 * FEWEST}")
     size = min(100, rows.different // 2) if n_train is None else n_train
     found = DataSet(str(file), whole("n_train", size, FEWEST), SPLITS, target, digest_of(file))
     found.split(0)  # refuses what cannot be divided
@@ -98,7 +101,7 @@ def own_set(file: Path, target: str, n_train: int | None = None) -> DataSet:
 
 
 def folds(targets: Array, seed: int, count: int = 3) -> list[tuple[Array, Array]]:
-    """Divide training rows into inner folds, the same for every method.
+    """Divide training rows into inner folds, the same for every method but the estimators, which make their own.
 
     Args:
         targets: Of the training rows, shape (n,); whole numbers are classes.

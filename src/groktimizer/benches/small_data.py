@@ -81,7 +81,12 @@ def work(unit: Unit) -> dict[str, Any]:
     rows, (train, test) = unit.set.rows(), unit.set.split(unit.number)
     task = Task(rows.inputs[train], rows.targets[train], rows.inputs[test], unit.number)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", require("sklearn.exceptions", extra="sklearn").ConvergenceWarning)
+        exceptions = require("sklearn.exceptions", extra="sklearn")
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        warnings.simplefilter("ignore", exceptions.FitFailedWarning)  # a cell that cannot be fitted is not chosen
+        warnings.filterwarnings("ignore", message="A single label was found")  # in a fold
+        warnings.filterwarnings("ignore", message="One or more of the test scores are non-finite")
+        warnings.filterwarnings("ignore", message="y residual is constant")  # of partial least squares
         warnings.filterwarnings("ignore", message="The least populated class in y")  # fewer of it than folds
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
         METHODS[unit.method].prepare()

@@ -1,5 +1,6 @@
 """What the scores of a benchmark say: ranks, paired differences, wins and losses."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,9 +30,14 @@ def chosen_classical(scores: Scores, inner: Scores, families: Mapping[str, str])
         return {}
     found: dict[str, list[float]] = {}
     for which, values in scores[names[0]].items():
-        picks = [max(names, key=lambda name: inner[name][which][k]) for k in range(len(values))]
+        picks = [max(names, key=lambda name: _known(inner[name][which][k])) for k in range(len(values))]
         found[which] = [scores[name][which][k] for k, name in enumerate(picks)]
     return found
+
+
+def _known(score: float | None) -> float:
+    """A score on inner folds; last, where they could not be fitted."""
+    return -math.inf if score is None or math.isnan(score) else score
 
 
 def paired(ours: Sequence[float], theirs: Sequence[float], sizes: Mapping[str, int]) -> dict[str, Any]:

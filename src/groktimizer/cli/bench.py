@@ -83,7 +83,7 @@ def _sets(arguments: argparse.Namespace) -> list[Any]:
     if arguments.target is not None or arguments.n_train is not None:
         raise UserError("--target and --n-train: expected --data FILE beside them")
     chosen = arguments.sets or (QUICK_SETS if arguments.quick else SETS)
-    return [lookup("set", name, SETS) for name in chosen]
+    return [lookup("set", name, SETS) for name in dict.fromkeys(chosen)]
 
 
 def _methods(arguments: argparse.Namespace) -> list[str]:

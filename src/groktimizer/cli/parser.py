@@ -132,7 +132,7 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, metavar="FILE", help="a table of your own instead: CSV, Parquet or NPZ")
     add("--target", metavar="COLUMN", help="its column to predict")
     add("--n-train", type=whole(1), metavar="N", help="its rows to train on (default: half, at most 100)")
-    add("--splits", type=whole(1), metavar="N", help="divisions of each set at most (default: 20, 10 of images)")
+    add("--splits", type=whole(2), metavar="N", help="divisions of each set at most (default: 20, 10 of images)")
     add("--dry-run", action="store_true", help="say what it costs, from one division, whose results are kept")
     add("--workers", type=whole(1), metavar="N", help="processes at a time (default: one per core)")
     add("--page", type=Path, metavar="PLACE", help="folder for page and figure; or the page, X.md (default: OUT)")

@@ -51,6 +51,7 @@ def read_table(path: str | Path, target: str) -> Samples:
     except (OSError, ValueError, *DAMAGE) as error:
         raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     wanted = lookup(f"column of {path}", target, columns)
+    wanted = wanted[:, 0] if wanted.ndim == 2 and wanted.shape[1] == 1 else wanted
     inputs = [_numbers(path, name, values) for name, values in columns.items() if name != target]
     lengths = {len(wanted), *map(len, inputs)}
     if len(lengths) > 1 or not inputs or not len(wanted) or wanted.ndim != 1:
@@ -101,9 +102,29 @@ def _numbers(path: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.f
     return values.astype(np.float64).reshape(len(values), values[:1].size or 1)
 
 
+def _check_words(path: Path, name: str, values: NDArray[np.generic]) -> None:
+    """Refuse a column of words with empty cells, and one of numbers with a fraction and of some words."""
+    words = ["" if value is None else str(value).strip() for value in values.tolist()]
+    if "" in words:
+        raise DataError(f"{path}: {name} is empty in row {words.index('') + 1}, expected a class or a number in each")
+    numbers = [each for each in words if _is_number(each)]
+    odd = [k for k, each in enumerate(words) if not _is_number(each)]
+    if 0 < len(odd) < len(numbers) and not all(float(each).is_integer() for each in numbers):
+        raise DataError(f"{path}: {name} has {words[odd[0]]!r} in row {odd[0] + 1} among numbers, expected one kind")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return np.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
 def _targets(path: Path, name: str, values: NDArray[np.generic]) -> torch.Tensor:
     if values.dtype.kind == "f":
         return torch.from_numpy(_numbers(path, name, values)[:, 0])
+    if values.dtype.kind in "UO":
+        _check_words(path, name, values)
     try:
         return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
     except (TypeError, ValueError) as error:

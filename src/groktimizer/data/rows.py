@@ -57,7 +57,7 @@ class Rows(NamedTuple):
             Numbers of the rows to train on, and of all others.
 
         Raises:
-            UserError: If one part would lack a class, or have no rows.
+            UserError: If one part would lack a class, or have no rows, or there is nothing to predict.
         """
         firsts = np.unique(self.groups, return_index=True)[1]
         kinds = self.targets[firsts] if self.classes else None
@@ -71,15 +71,18 @@ class Rows(NamedTuple):
     def _check(self, n_train: int, kinds: Array | None) -> None:
         counts = np.ones(1) if kinds is None else np.unique(kinds, return_counts=True)[1]
         least = max(2, len(counts))
+        if kinds is not None and (len(counts) < 2 or counts.min() < 2):
+            raise UserError(
+                f"the target has {len(counts)} class(es), {counts.min()} different row(s) of the rarest: expected two "
+                "classes or more, at least two rows of each; words and whole numbers are classes, numbers to be "
+                "predicted have a fraction, such as 3.0"
+            )
+        if kinds is None and (self.targets == self.targets[0]).all():
+            raise UserError(f"the target is {self.targets[0]:g} in every row: expected numbers that differ")
         if not least <= n_train <= self.different - least + (kinds is None):
             raise UserError(
                 f"n_train={n_train}: expected {least} … {self.different - least + (kinds is None)} of the "
                 f"{self.different} different rows"
-            )
-        if kinds is not None and (len(counts) < 2 or counts.min() < 2):
-            raise UserError(
-                f"the target has {len(counts)} class(es), {counts.min()} different row(s) of the rarest: expected two "
-                "classes or more, at least two rows of each"
             )
 
 

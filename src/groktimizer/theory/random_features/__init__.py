@@ -1,4 +1,4 @@
-"""Ridge regression on random features: train and test errors over the number of features (arXiv 2008.06786)."""
+"""Ridge regression on random features: train and test errors over the number of features (arXiv 2006.03509)."""
 
 from groktimizer.theory.random_features.activations import ACTIVATIONS, Coefficients, coefficients
 from groktimizer.theory.random_features.descent import Curve, curve, levelling_decay, peaks

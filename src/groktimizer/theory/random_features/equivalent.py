@@ -30,8 +30,9 @@ The split of the error on noiseless labels. The predictor's mean over samples, n
 over samples for one W, in mean over W.
 
 Sources: Pennington and Worah (NeurIPS 2017) and Mei and Montanari (arXiv 1908.05355) for the equivalence; Hastie et al.
-(1903.08560) and Dobriban and Wager (1507.03003) for step 1; the curves are those of Adlam and Pennington (2008.06786)
-and d'Ascoli et al. (2006.03509). The composition of the two steps is ours; tests compare it with simulations.
+(1903.08560) and Dobriban and Wager (1507.03003) for step 1; the curves are those of d'Ascoli et al. (2006.03509). The
+tangent kernel, whose error has two peaks over the parameters (Adlam and Pennington, 2008.06786), is not here. The
+composition of the two steps is ours; tests compare it with simulations.
 """
 
 from dataclasses import dataclass
