@@ -150,7 +150,7 @@ def _random_features(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Train and test error of ridge regression on random features over their number, or over the number of samples, "
         "in the limit of large sizes: what the test error consists of, its peaks (double descent over the features, "
-        "triple over the samples, arXiv 2006.03509), the weight decay under which it has none, and simulations beside it."
+        "triple over the samples, arXiv 2006.03509), the weight decay under which it has none; simulations beside it."
     )
     parser.allow_abbrev = False
     add = parser.add_argument
