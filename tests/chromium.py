@@ -87,11 +87,15 @@ class Browser:
 
     def open(self, page: Path) -> None:
         """Open a file and wait until it has run."""
+        self.visit(page.resolve().as_uri())
+
+    def visit(self, url: str) -> None:
+        """Open an address and wait until it has run."""
         self.requests.clear()
         self.errors.clear()
-        self.do("Page.navigate", url=page.resolve().as_uri())
+        self.do("Page.navigate", url=url)
         waited = "new Promise((done) => document.readyState === 'complete' ? done() : addEventListener('load', done))"
-        self.run(f"location.href === {json.dumps(page.resolve().as_uri())} && {waited}")
+        self.run(f"location.href === {json.dumps(url)} && {waited}")
 
     def run(self, code: str) -> Any:
         """The value of an expression, awaited."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from groktimizer.optim import Detector, GROKtimizer, LossBelow, param_groups
     from groktimizer.penalties import L1, L2, Elastic, GroupL1, Nuclear
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "L1",
     "L2",
