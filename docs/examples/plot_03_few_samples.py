@@ -12,6 +12,7 @@ regression learn to tell benign from malignant, on eight divisions into training
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit
@@ -20,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from groktimizer.estimators import GrokClassifier
 
+torch.set_num_threads(1)  # tensors are small here
 features, labels = load_breast_cancer(return_X_y=True)
 divisions = StratifiedShuffleSplit(n_splits=8, train_size=40, random_state=0)
 models = {
