@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MADE = ("api/", "gallery/")  # by the build of the site, which checks links to them
+PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "gallery")]
 LOOP = ROOT / "docs" / "in-your-loop.md"
 RECIPES = "In a framework"  # the section of LOOP whose blocks need other packages; tests/test_recipes.py runs them
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pages import PAGES, RECIPES, ROOT, blocks, run
+from pages import MADE, PAGES, RECIPES, ROOT, blocks, run
 
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -13,7 +13,7 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 def broken_links(page: Path) -> list[str]:
     """Local targets that do not exist."""
-    targets = [link for link in LINK.findall(page.read_text()) if not link.startswith(("http://", "https://"))]
+    targets = [link for link in LINK.findall(page.read_text()) if not link.startswith(("http://", "https://", *MADE))]
     return [target for target in targets if not (page.parent / target).exists()]
 
 
