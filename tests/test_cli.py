@@ -163,6 +163,7 @@ def test_compare_tunes(tmp_path, capsys):
     assert "adamw (tuned)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_twenty_kills_change_nothing(tmp_path):
     """kill -9 at 20 random steps of `run`, across the phase switch, resumed each time: the same numbers to the bit."""
     common = ["run", *SMALL, "--set", "interpolation=1.0", "--checkpoint-every", "4"]

@@ -32,6 +32,9 @@ COMMANDS = {
 }  # fmt: skip
 
 
+SLOW = ("predict linear-estimator", "predict sparse", "predict low-rank", "reproduce")  # drawn as the others are
+
+
 def drawn(figure: Figure) -> list[np.ndarray]:
     """The numbers behind every line, mark, band and text of a figure."""
     figure.draw_without_rendering()
@@ -43,7 +46,7 @@ def drawn(figure: Figure) -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in COMMANDS])
 def test_a_picture_is_drawn_again_from_its_record(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     """The command's own figure against the one of the record on disk; then `draw` in each of its three ways."""
     first: dict[str, Figure] = {}

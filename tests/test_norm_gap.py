@@ -142,6 +142,7 @@ def test_no_level_is_reached_that_there_is_none_for():
         norm_gap(Linear(3), squared(features, noisy), 1.0, penalised=[torch.ones(3)])
 
 
+@pytest.mark.slow
 def test_no_state_of_a_network_is_below_the_least_and_none_is_changed():
     """A network trained by phase 2, in float32: its gap is 1 or more, that of the oracle's own best is 1."""
     torch.manual_seed(0)

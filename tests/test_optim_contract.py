@@ -166,7 +166,16 @@ REFERENCES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 
 
 @pytest.mark.parametrize(
-    "kernel", [{"foreach": False}, {"foreach": True}, {}, NATIVE, {"compiled": True}, {"fused": True}], ids=str
+    "kernel",
+    [
+        {"foreach": False},
+        {"foreach": True},
+        {},
+        NATIVE,
+        pytest.param({"compiled": True}, marks=pytest.mark.slow),
+        {"fused": True},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize(("name", "ours", "theirs"), REFERENCES, ids=[row[0] for row in REFERENCES])
 def test_every_kernel_equals_the_slow_twin(

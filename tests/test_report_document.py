@@ -166,6 +166,7 @@ def test_the_figures_take_the_ink_of_the_page():
     assert svg.startswith("<svg") and "<metadata>" not in svg
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_stay_below_five_megabytes():
     records = [trained(0.1 + k / 1e4, 0.1, seed) for k in range(100) for seed in range(10)]
     text = document(records, "many")

@@ -238,7 +238,7 @@ def by_hand(method: str, problem: LowRank, lr: float, weight: float, steps: int)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["matrix-completion", "matrix-sensing"])
+@pytest.mark.parametrize("name", ["matrix-sensing", pytest.param("matrix-completion", marks=pytest.mark.slow)])
 def test_a_solver_is_its_formula(method: str, name: str):
     problem = task_problem(3, 15, name, n1=5, n2=4, r=1)
     lr, steps = 0.5 / problem.sharpness, 20 if method in {"subgradient", "projected"} else 100
