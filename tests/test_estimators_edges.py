@@ -114,6 +114,19 @@ def test_torchs_modes_do_not_matter(mode: Any) -> None:
     np.testing.assert_array_equal(inside.predict_proba(X), GrokClassifier(**QUICK).fit(X, LABELS).predict_proba(X))
 
 
+def test_a_small_table_is_fitted_on_one_thread_whatever_torch_has():
+    before = torch.get_num_threads()
+    try:
+        found: list[np.ndarray] = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(GrokClassifier(**quick(hidden=256)).fit(X, LABELS).predict_proba(X))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("scale", [2.0**-600, 2.0**600])
 def test_the_unit_of_the_numbers_does_not_matter_where_their_squares_overflow(scale: float) -> None:
     plain = GrokRegressor(**QUICK).fit(X, NUMBERS)

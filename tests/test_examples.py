@@ -41,6 +41,7 @@ def test_an_example_runs_and_leaves_nothing(path: Path, tmp_path: Path):
     ways = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     world = os.environ | {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(ways)}
     world |= {"TMPDIR": str(temporary), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch")}  # a cache of torch itself
+    world["PYTHONWARNINGS"] = "default"  # the gallery shows what Python alone keeps to itself
     world.pop("DISPLAY", None)  # plt.show() would warn that this backend has no window
     ran = subprocess.run(
         [sys.executable, str(path)], cwd=here, env=world, capture_output=True, text=True, timeout=300, check=False

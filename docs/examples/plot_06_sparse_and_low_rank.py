@@ -90,7 +90,7 @@ left.axhline(away(least, truth), color="C2", linestyle="--", label="least ℓ2 n
 left.set(xlabel="step", ylabel="relative error", title="Sparse vector, 40 samples")
 left.legend()
 for place, (name, found) in enumerate(spectra.items()):
-    right.bar(np.arange(1, 11) + 0.27 * (place - 1), torch.linalg.svdvals(found), width=0.27, label=name)
+    right.bar(np.arange(1, 11) + 0.27 * (place - 1), torch.linalg.svdvals(found).numpy(), width=0.27, label=name)
 right.set(xlabel="number", ylabel="singular value", title="Matrix, 80 of 100 entries", xticks=range(1, 11))
 right.legend()
 plt.show()

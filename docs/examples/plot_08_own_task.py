@@ -85,5 +85,5 @@ for colour, (name, run) in zip(("C0", "C1"), runs.items(), strict=True):
     axes.plot(run.history["step"], run.history["train_accuracy"], "--", color=colour, linewidth=1)
     axes.plot(run.history["step"], run.history["test_accuracy"], color=colour, label=f"{name}, test")
 axes.set(xlabel="step", ylabel="accuracy (share of pairs)", title="a + 2b modulo 41; dashed: training pairs")
-axes.legend(loc="center left")
+figure.legend(loc="outside lower center", ncols=2)
 plt.show()

@@ -27,6 +27,7 @@ from groktimizer.ground.errors import UserError
 
 WHOLE = 10_000  # rows up to which a step takes all of them
 BATCH = 1_000
+SMALL = 1_000_000  # entries of a table up to which one thread is as fast as two
 AUTO = "auto"
 
 
@@ -80,9 +81,17 @@ class _Network(BaseEstimator):
         batch = int(self.batch_size) if self.batch_size != AUTO else None if rows <= WHOLE else BATCH
         return Shape(hidden, "l2", classes, self.max_steps, batch, self.device)
 
-    @torch.inference_mode(False)
-    @torch.enable_grad()
     def _train(self, table: Table, *, classes: bool) -> None:
+        """Train in torch's usual mode; a small table on one thread, since threads would wait for each other."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1 if table.inputs.size <= SMALL else before)
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                self._fit(table, classes=classes)
+        finally:
+            torch.set_num_threads(before)
+
+    def _fit(self, table: Table, *, classes: bool) -> None:
         """Choose, fit, and keep the first layer for rows as they come."""
         for name in ("feature_importances_", "norm_gap_"):  # of a fit before
             vars(self).pop(name, None)
@@ -140,7 +149,7 @@ class _Network(BaseEstimator):
                 f"{type(self).__name__}: the training loss ends at {stop.loss:.3g} of what outputs of zero lose, where "
                 f"{stop.level:g} was asked for: {why}",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
 
     def _warn_if_constants_suffice(self, level: float, constant: float) -> None:
@@ -149,7 +158,7 @@ class _Network(BaseEstimator):
                 f"{type(self).__name__}: level={level:g}, but outputs that are equal for all rows lose {constant:.3g} "
                 "already (the classes are of unequal size): nothing may be learnt; choose a smaller level",
                 ConvergenceWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
 
     def _outputs(self, X: Any) -> Array:
