@@ -108,9 +108,11 @@ def recommend(
     found = _search(ends, candidates, max_delay) if candidates else None
     if found is None:
         least = min(floors.values(), key=lambda floor: floor.population)
+        why = f"population loss ends at {least.population:.6g} at the least, mostly from the {least.largest_term}"
+        if delays := [(float(np.subtract(*ends(decay))), decay) for decay in candidates]:
+            why = "shortest delay found is {:,.0f} steps, at weight_decay {:.3g}".format(*min(delays))
         raise UserError(
-            f"max_delay={max_delay:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the "
-            f"population loss ends at {least.population:.6g} at the least, mostly from the {least.largest_term}"
+            f"max_delay={max_delay:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the {why}"
         )
     reason, curve = f"delay at most {max_delay} steps, least bias", ridge.trajectory(start, eta, found, momentum)
     return DecayAdvice(reason, eta, found, times(found), ridge.floors(found).bias, curve)
