@@ -264,7 +264,9 @@ def test_the_command_compares_on_a_table_of_ones_own(table: Path, tmp_path: Path
     assert f"{100 * np.mean(scores):.1f}" in said
     assert min(scores) > 0.5
     page = (tmp_path / "bench-small-data-own.md").read_text()
-    assert "grok-l2 − adam" in page
+    assert "grok-l2 − adam" in page and "balanced accuracy" in page
+    (pair,) = [pair for pair in content["pairs"] if (pair["ours"], pair["theirs"]) == ("grok-l2", "adam")]
+    assert f"grok-l2 against adam: {100 * pair['sets']['own']['difference']:+.1f}, on these rows " in said
     first = (tmp_path / "bench-small-data-own.png").read_bytes()
     assert main(["draw", str(tmp_path)]) == 0
     assert (tmp_path / "bench-small-data-own.png").read_bytes() == first

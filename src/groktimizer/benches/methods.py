@@ -1,5 +1,6 @@
 """The methods of a benchmark of tables: linear models, kernels and trees, networks, and ours."""
 
+import logging
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -148,6 +149,8 @@ def _lbfgs(task: Task) -> Answer:
 def _real_mlp(task: Task) -> Answer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that it is made of
+        for package in ("lightning", "pytorch_lightning"):  # say which machine they see, and that they have ended
+            logging.getLogger(package).setLevel(logging.ERROR)
         package = require("pytabkit", extra="bench")
         kind = package.RealMLP_TD_Classifier if task.classes else package.RealMLP_TD_Regressor
         model = kind(device="cpu", random_state=task.seed, n_threads=1, verbosity=0)

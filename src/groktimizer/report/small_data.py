@@ -64,7 +64,12 @@ def sentences(content: Content) -> list[str]:
 
 
 def counts_text(pair: Content) -> str:
-    """How often a method is better, level and worse than another, under both intervals."""
+    """How often a method is better, level and worse than another, under both intervals; on one set by how much."""
+    if len(pair["sets"]) == 1:
+        (found,) = pair["sets"].values()
+        (here, judged), (other, level) = _interval(found["here"]), _interval(found["corrected"])
+        told = f"{100 * found['difference']:+.1f}, on these rows {here}: {judged}"
+        return f"{told}; for other rows of the same kind {other}: {level}"
     here, corrected = (
         ", ".join(f"{word} {pair['counts'][kind][word]}" for word in WORDS) for kind in ("here", "corrected")
     )
@@ -81,7 +86,8 @@ def scores_table(content: Content) -> tuple[Sequence[str], list[list[str]]]:
         cells = [f"**{100 * mean:.1f}**" if mean == best else f"{100 * mean:.1f}" for mean in means.values()]
         kind = "" if sizes["classes"] else ", R²"
         rows.append([f"{which} ({sizes['n']} × {sizes['p']:,}{kind})", *cells])
-    return ("set (n × p)", *names), [*rows, ["mean rank", *(f"{content['ranks'][name]:.1f}" for name in names)]]
+    ranks = ["mean rank", *(f"{content['ranks'][name]:.1f}" for name in names)]
+    return ("balanced accuracy × 100, n × p", *names), [*rows, ranks]
 
 
 def cost_table(content: Content) -> tuple[Sequence[str], list[list[str]]]:
