@@ -37,7 +37,7 @@ def ran(path: Path, store: Path) -> dict[str, Any]:
         ).returncode
     except subprocess.TimeoutExpired:
         code = -1
-    told = {
+    told: dict[str, Any] = {
         "file": path.relative_to(ROOT).as_posix(),
         "seconds": time.monotonic() - began,
         "code": code,

@@ -134,7 +134,7 @@ def test_the_corrected_interval_without_overlap_is_students():
 def test_the_classical_method_of_a_division_is_that_of_its_inner_folds_not_of_its_test_part():
     families = {"a": "classical", "b": "classical", "c": "network"}
     scores = {"a": {"x": [0.1, 0.9]}, "b": {"x": [0.8, 0.2]}, "c": {"x": [1.0, 1.0]}}
-    inner = {"a": {"x": [0.7, 0.6]}, "b": {"x": [0.6, 0.7]}, "c": {"x": [None, None]}}
+    inner: standings.Scores = {"a": {"x": [0.7, 0.6]}, "b": {"x": [0.6, 0.7]}, "c": {"x": [None, None]}}
     assert standings.chosen_classical(scores, inner, families) == {"x": [0.1, 0.2]}
     assert standings.chosen_classical({"c": scores["c"]}, inner, families) == {}
     inner["a"]["x"] = [None, math.nan]  # could not be fitted there

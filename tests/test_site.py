@@ -104,8 +104,14 @@ def test_every_page_fits_asks_nobody_and_is_accessible(
         browser.visit(address + page)
         others = [url for url in browser.requests if not url.startswith((address, "data:", "blob:"))]
         wide = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        wrong = [*others, *browser.errors, *([f"{wide} px too wide"] if wide > 0 else []), *serious(browser)]
-        found |= {page: wrong} if wrong else {}
+        wrong: list[object] = [
+            *others,
+            *browser.errors,
+            *([f"{wide} px too wide"] if wide > 0 else []),
+            *serious(browser),
+        ]
+        if wrong:
+            found[page] = wrong
     assert found == {}
 
 
