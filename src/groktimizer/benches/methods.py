@@ -149,8 +149,8 @@ def _lbfgs(task: Task) -> Answer:
 def _real_mlp(task: Task) -> Answer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that it is made of
-        for package in ("lightning", "pytorch_lightning"):  # say which machine they see, and that they have ended
-            logging.getLogger(package).setLevel(logging.ERROR)
+        for talker in ("lightning", "pytorch_lightning"):  # say which machine they see, and that they have ended
+            logging.getLogger(talker).setLevel(logging.ERROR)
         package = require("pytabkit", extra="bench")
         kind = package.RealMLP_TD_Classifier if task.classes else package.RealMLP_TD_Regressor
         model = kind(device="cpu", random_state=task.seed, n_threads=1, verbosity=0)
@@ -161,7 +161,7 @@ def _real_mlp(task: Task) -> Answer:
 def _ours(name: str, about: str, **options: Any) -> Method:
     def fit(task: Task) -> Answer:
         from groktimizer.estimators import GrokClassifier, GrokRegressor
-        from groktimizer.estimators.choice import LEVELS
+        from groktimizer.estimators.choice import FOLDS, LEVELS
 
         kind = GrokClassifier if task.classes else GrokRegressor
         model = kind(random_state=task.seed, **options)
@@ -171,7 +171,7 @@ def _ours(name: str, about: str, **options: Any) -> Method:
         told = {"penalty": model.penalty_, "level": model.level_, "steps": model.n_iter_, "status": model.status_,
                 "interpolated": bool(model.interpolated_)}  # fmt: skip
         path = 1 if model.penalty_ == "l1" or options else 1 + LEVELS.index(model.level_)
-        folded = 3 * sum(map(len, model.inner_scores_.values()))  # two folds where a class has two rows
+        folded = FOLDS * sum(map(len, model.inner_scores_.values()))  # two folds where a class has two rows
         return Answer(model.predict(task.others), folded + path, None, told)
 
     return Method(name, "ours", about, fit, options or {"rule": RULE}, ("groktimizer.estimators",))
