@@ -194,12 +194,12 @@ def _tell(found: Forecast, test: str, told: Told) -> None:
     _tell_zero(found, test, told)
     for text in found.advice:
         told.say(f"advice       {text}")
+    told.say(f"recommended  {_recommended(found)}")
     known = "unknown, nothing to forget" if math.isnan(found.predicted) else f"about {step(found.predicted)}"
     told.say(f"predicted    t2 of gradient descent {known}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
     told.say("bounds (gradient descent, arXiv 2601.19791, whose t1 is the last step with train loss beyond tolerance)")
     for theorem in found.bounds:
         told.say(f"  {bound(theorem)}")
-    told.say(f"recommended  {_recommended(found)}")
     stop = found.stopping
     when = "in the limit" if stop.step is None else f"at step {stop.step:,}"
     told.say(

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 from typing_extensions import override
 
-from groktimizer.sweeps import Progress, RunSpec, SweepEvent
+from groktimizer.sweeps import Progress, SweepEvent
 from groktimizer.training import Event
 
 QUIET = 10.0  # seconds between two plain lines
@@ -132,21 +132,22 @@ class Bars:
 
     def sweep(self, event: SweepEvent) -> None:
         """Show the progress of one run among many."""
-        name = short_name(event.spec)
+        name = f"{event.spec.method} seed {event.spec.seed}"
         if event.event is not None:
             self.run(name, event.event)
         if event.outcome is None:
             return
         if name in self._bars:
             self._draw(partial(self._progress.remove_task, self._bars.pop(name)))
+        place = "{} of {}".format(*event.place)
         if event.outcome.record is None:
-            self.say(f"  {name}: failed: {event.outcome.error}")
+            self.say(f"  {place} {name}: failed: {event.outcome.error}")
             return
         summary = event.outcome.record.summary
         reused = " (recorded before)" if event.outcome.reused else ""
         settled = summary["times"]["settled"]
         told = f"settled at {settled:,}" if settled is not None else summary["status"]
-        self.say(f"  {name}: {told}, {summary['steps']:,} steps in {duration(summary['seconds'])}{reused}")
+        self.say(f"  {place} {name}: {told}, {summary['steps']:,} steps in {duration(summary['seconds'])}{reused}")
 
 
 class Count(Bars):
@@ -173,13 +174,6 @@ class Count(Bars):
         elif time.monotonic() - self._last > QUIET:
             self._last = time.monotonic()
             self.say(f"{done:,} of {now.total:,} cells · {told}")
-
-
-def short_name(spec: RunSpec) -> str:
-    """Name a run: optimizer, the knobs that tell cells apart, seed."""
-    options = spec.optimizer_options
-    knobs = [f"{key} {options[key]:g}" for key in ("lr", "weight_decay") if isinstance(options.get(key), int | float)]
-    return " ".join([spec.optimizer, *knobs, f"seed {spec.seed}"])
 
 
 def plain_console() -> Console:

@@ -88,6 +88,7 @@ def _tell(record: Record, store: Store, picture: Path | None, reused: bool) -> N
     tell("status", f"{summary['status']}: {summary['advice']}")
     for name in ("memorised", "generalised", "settled"):
         tell(name, "not" if times[name] is None else f"step {times[name]:,}" + _passes(record, times[name]))
+    tell("in the end", _ends(record))
     tell("resolution", f"evaluated every {times['evaluated_every']:,} steps at most, over {summary['steps']:,} steps")
     if summary["optimizer_status"]:
         tell("optimizer", summary["optimizer_status"])
@@ -99,6 +100,19 @@ def _tell(record: Record, store: Store, picture: Path | None, reused: bool) -> N
         tell("reused", f"recorded {record.provenance['created']}; --fresh runs it again")
     tell("record", store.path(record.identity))
     tell("picture", picture)
+
+
+def _ends(record: Record) -> str:
+    """Where training and test stand at the last step."""
+    told: list[str] = []
+    for part in ("train", "test"):
+        named = [(name, record.history.get(f"{part}_{name}")) for name in ("accuracy", "error", "loss")]
+        values = [(name, float(column[-1])) for name, column in named if column is not None]
+        told += [
+            f"{part} {name} {value:.1%}" if name == "accuracy" else f"{part} {name} {value:.3g}"
+            for name, value in values
+        ]
+    return ", ".join(told)
 
 
 def _passes(record: Record, step: int) -> str:

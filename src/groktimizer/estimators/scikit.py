@@ -1,6 +1,5 @@
 """The two estimators, as scikit-learn wants them."""
 
-import warnings
 from dataclasses import replace
 from typing import Any, Self
 
@@ -23,7 +22,7 @@ from groktimizer.estimators.choice import INTERPOLATE, LEVELS, Choice, choose, s
 from groktimizer.estimators.gap import gap_of
 from groktimizer.estimators.path import FIRST_LAYER, Shape, outputs
 from groktimizer.estimators.table import Array, Table, merged, spread_of
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.errors import UserError, warn
 
 WHOLE = 10_000  # rows up to which a step takes all of them
 BATCH = 1_000
@@ -145,20 +144,18 @@ class _Network(BaseEstimator):
                 if stop.small
                 else f"phase 2 has not begun in max_steps={self.max_steps}; raise max_steps, hidden or level"
             )
-            warnings.warn(
+            warn(
                 f"{type(self).__name__}: the training loss ends at {stop.loss:.3g} of what outputs of zero lose, where "
                 f"{stop.level:g} was asked for: {why}",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _warn_if_constants_suffice(self, level: float, constant: float) -> None:
         if level >= constant:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__}: level={level:g}, but outputs that are equal for all rows lose {constant:.3g} "
                 "already (the classes are of unequal size): nothing may be learnt; choose a smaller level",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _outputs(self, X: Any) -> Array:

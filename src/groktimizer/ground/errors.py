@@ -1,5 +1,7 @@
 """What can be wrong: with what the user gave, with what is installed, or with a program, and where in it."""
 
+import inspect
+import warnings
 from collections.abc import Container
 from pathlib import Path
 
@@ -20,6 +22,9 @@ FAILURES = (
     ValueError,
 )
 
+# Packages that stand between the user's line and ours.
+_BETWEEN = ("groktimizer", "torch", "sklearn", "lightning", "transformers", "accelerate")
+
 
 class UserError(ValueError):
     """A mistake of the user, told in one line; any other error is one of the program and shows its file and line."""
@@ -33,6 +38,19 @@ class UnknownName(UserError):
 
 class MissingExtra(ImportError):
     """An optional package is not installed; the text says which extra brings it."""
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user: the nearest one that is neither ours nor of a package that calls us.
+
+    Args:
+        text: What is to be known.
+        category: Its class.
+    """
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in _BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=max(level - (frame is None), 1))
 
 
 def place(error: BaseException, files: Container[str] | None = None) -> str | None:

@@ -1,10 +1,9 @@
 """What every framework's file needs: the optimizer behind a framework's wrapper, and one way to say things."""
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.errors import UserError, warn
 from groktimizer.optim import GROKtimizer
 from groktimizer.optim.settings import schedule_factor
 
@@ -45,4 +44,4 @@ def say(who: str, text: str) -> None:
         who: Who warns.
         text: One sentence.
     """
-    warnings.warn(f"{who}: {text}", stacklevel=3)
+    warn(f"{who}: {text}")

@@ -42,17 +42,18 @@ _ADVICE: Mapping[Verdict, str] = {
     Verdict.GROKKED: "memorised first, generalised much later and stayed there: nothing to change",
     Verdict.EARLY: "generalised before it memorised, or soon after, and stayed there, so there was no delay: nothing "
     "to change, or less weight decay if the training set should be fitted as closely",
-    Verdict.GENERALISED: "reached the test level but did not hold it for a whole window: give more steps, or a smaller "
-    "learning rate or weight decay if it keeps falling back",
+    Verdict.GENERALISED: "reached the test level but did not hold it for a whole window: give more steps; if it keeps "
+    "falling back, of a learning rate or weight decay that you have set, less",
     Verdict.BIASED: "found the truth up to the bias of the weight: a smaller one ends within the test level",
     Verdict.NEARER: "came nearer to the truth and rests short of it: more samples, or a smaller weight where that ends "
     "nearer",
     Verdict.WITHOUT_UNDERSTANDING: "the initial weights were forgotten, the truth was not found: more samples or "
     "another penalty",
     Verdict.IMPOSSIBLE: "what is seen of the truth does not determine it: more samples",
-    Verdict.NOT_GENERALISED: "memorised but did not reach the test level: give more steps, more weight decay, or more "
-    "training samples",
-    Verdict.NOT_MEMORISED: "did not fit the training set: give more steps, another learning rate, or less weight decay",
+    Verdict.NOT_GENERALISED: "memorised but did not reach the test level: give more steps or more training samples; of "
+    "a weight decay that you have set, more",
+    Verdict.NOT_MEMORISED: "did not fit the training set: give more steps or a larger model; of a weight decay "
+    "that you have set, less, or another learning rate",
     Verdict.DIVERGED: "the training loss ended non-finite or 1000 times above its first value: use a smaller learning "
     "rate",
     Verdict.COLLAPSED: "the parameters ended below a thousandth of their first norm: use less weight decay",

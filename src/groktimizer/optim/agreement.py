@@ -7,7 +7,6 @@ it everybody's. Where ranks cannot agree, that is said by name; nothing waits fo
 
 import gc
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeAlias
@@ -17,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import override
 
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.errors import UserError, warn
 
 EQUAL = 1e-5  # variance over mean square of entries that are equal for our purposes, or to float32's rounding
 PLAIN = frozenset((Tensor, torch.nn.Parameter))
@@ -166,11 +165,10 @@ class Agreement:
         wrapper = _wrapper(params)
         if wrapper is not None:
             return _wrapped(wrapper, params)
-        warnings.warn(
+        warn(
             f"torch.distributed runs {dist.get_world_size()} ranks, but these parameters are neither sharded nor in a "
             "DistributedDataParallel module: this rank decides alone; if the ranks train one model, pass "
-            "process_group=torch.distributed.group.WORLD, if they do not, process_group=False",
-            stacklevel=4,
+            "process_group=torch.distributed.group.WORLD, if they do not, process_group=False"
         )
         return ALONE
 

@@ -1,7 +1,6 @@
 """GROKtimizer: fit first, then shrink the norm on the zero-loss manifold with critically damped momentum."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
+from groktimizer.ground.errors import warn
 from groktimizer.optim import (
     constraint,
     guard,
@@ -308,7 +308,7 @@ class GROKtimizer(Optimizer):
     def _say(self, text: tuple[str, str]) -> None:
         if text[0] not in self._warned:
             self._warned.add(text[0])
-            warnings.warn(f"GROKtimizer: {text[1]}", stacklevel=4)
+            warn(f"GROKtimizer: {text[1]}")
 
     def _take_in(self, loss: float, scope: Scope, *, newest: bool) -> guard.Action:
         state = self._control

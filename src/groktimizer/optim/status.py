@@ -11,7 +11,6 @@ FALLEN = 0.25  # of the norm at the switch, with a loss far above its start
 GROWN = 2.0  # times the norm at the switch
 FAR = 10.0  # times the level
 STALLED = 500  # steps without a better loss
-SILENT = 100  # steps without a loss
 EVERY = 50  # steps between two looks at what is worth a warning
 JOINING = (
     "joining",
@@ -138,7 +137,7 @@ def _shrinking(control: Control, norm: float, chosen: Chosen) -> str:
         return text + (
             f": the training loss {last:.3g} has left the interpolation level {level:.3g}; {chosen.less_decay}"
         )
-    return text + (_grew(norm, start, chosen) or f": norm {norm:.4g} from {start:.4g}")
+    return text + (_grew(norm, start, chosen) or f": parameter norm {norm:.4g}, at the switch {start:.4g}")
 
 
 def _grew(norm: float, start: float, chosen: Chosen) -> str:
@@ -166,7 +165,7 @@ def warnings_due(control: Control, norm: Callable[[], float], chosen: Chosen) ->
     Yields:
         A key, and the text.
     """
-    if not control.observed and control.steps >= SILENT and (control.phase == 1 or not chosen.weight_decay):
+    if not control.observed and (control.phase == 1 or not chosen.weight_decay):
         what = "phase 2 never begins" if control.phase == 1 else "neither constraint nor guard acts"
         yield (
             "silent",

@@ -252,10 +252,9 @@ def _one_method(axes: Axes, row: int, line: Line, colour: str, ends: tuple[float
 
 
 def _key() -> list[Line2D]:
-    meaning = ("memorised the training data", "generalised", "settled: stayed there")
+    meaning = ("memorised the training data", "generalised", "settled: stayed there (a mark per seed)")
     style: dict[str, Any] = {"ls": "", "mew": 1.8, "color": GREY}
-    marks = [
+    return [
         Line2D([], [], marker=marker, ms=0.8 * SIZES[name], markerfacecolor=face or GREY, label=words, **style)
         for (name, marker, face), words in zip(TIMES, meaning, strict=True)
     ]
-    return [*marks, Line2D([], [], color=GREY, lw=0, label="one mark per seed")]

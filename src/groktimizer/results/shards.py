@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from groktimizer.ground.errors import warn
 from groktimizer.results.files import StoreError, make_directory, write_bytes
 from groktimizer.results.identity import identity, plain
 from groktimizer.results.record import (
@@ -208,7 +208,7 @@ def put_aside(path: Path, reason: object) -> None:
     except (OSError, StoreError):
         done = "it is left out"
     told = f"damaged shard {path} ({reason}): {done}; its runs are done again where they are asked for"
-    warnings.warn(told, StoreWarning, stacklevel=2)
+    warn(told, StoreWarning)
 
 
 def joined(folder: Path, paths: Iterable[Path]) -> Path:

@@ -114,8 +114,14 @@ def compare(
         for name in tuned:
             say(f"{setting.task}, {setting.name}: tuning {name}")
             tunings.append(tune(setting, name, protocol, run, held if takes_penalty(name) else None))
-        say(f"{setting.task}, {setting.name}: comparing on seeds {', '.join(map(str, protocol.seeds))}")
-        rows = _rows(setting, [*methods, *(tuning.method for tuning in tunings)], protocol, run)
+        entrants = [*methods, *(tuning.method for tuning in tunings)]
+        runs, seeds = len(entrants) * len(protocol.seeds), ", ".join(map(str, protocol.seeds))
+        say(f"{setting.task}, {setting.name}: comparing on seeds {seeds}: {runs} runs, the best known methods first")
+        for method in entrants:
+            if method.label != method.optimizer:
+                one = protocol.spec(setting, method.optimizer, method.options, protocol.seeds[0], protocol.steps)
+                say(f"  {method.label} is {one.method}")
+        rows = _rows(setting, entrants, protocol, run)
         against = rows[chosen]
         judged = [replace(row, verdict=verdict(row, against)) for row in rows.values()]
         panels.append(Panel(setting, judged, tunings, chosen))

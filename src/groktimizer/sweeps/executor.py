@@ -39,12 +39,14 @@ class SweepEvent:
         spec: the run.
         event: its progress.
         outcome: its end.
+        place: with an outcome, how many are done, and of how many.
     """
 
     kind: Literal["progress", "done"]
     spec: RunSpec
     event: Event | None = None
     outcome: Outcome | None = None
+    place: tuple[int, int] = (0, 0)
 
 
 Listener = Callable[[SweepEvent], None]
@@ -80,10 +82,15 @@ def execute(
     tell = on_event or (lambda _: None)
     done: dict[str, Outcome] = {}
     waiting: dict[str, RunSpec] = {}
+    total = len({spec.identity for spec in specs})
+
+    def end(outcome: Outcome) -> None:
+        done[outcome.spec.identity] = outcome
+        tell(SweepEvent("done", outcome.spec, outcome=outcome, place=(len(done), total)))
+
     for spec in specs:
         if not fresh and store.has(spec.identity):
-            done[spec.identity] = Outcome(spec, recorded(spec, store), reused=True)
-            tell(SweepEvent("done", spec, outcome=done[spec.identity]))
+            end(Outcome(spec, recorded(spec, store), reused=True))
         else:
             waiting[spec.identity] = spec
 
@@ -92,8 +99,7 @@ def execute(
         if found.record is not None:
             store.save(found.record)
             forget(spec, store)
-        done[spec.identity] = Outcome(spec, found.record, error=found.error)
-        tell(SweepEvent("done", spec, outcome=done[spec.identity]))
+        end(Outcome(spec, found.record, error=found.error))
 
     def progress(cell: Cell, event: Event) -> None:
         tell(SweepEvent("progress", waiting[cell.identity], event=event))

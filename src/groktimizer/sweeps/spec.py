@@ -81,6 +81,13 @@ class RunSpec:
         """Hash of the specification, 16 hexadecimal digits."""
         return identity(self.canonical())
 
+    @property
+    def method(self) -> str:
+        """The optimizer, and the knobs that tell cells of its grid apart."""
+        given = self.optimizer_options
+        knobs = [f"{key} {given[key]:g}" for key in ("lr", "weight_decay") if isinstance(given.get(key), int | float)]
+        return " ".join([self.optimizer, *knobs])
+
 
 def make_spec(
     task: str,

@@ -6,14 +6,13 @@ import shutil
 import socket
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from groktimizer.ground.checks import not_negative
-from groktimizer.ground.errors import UserError
+from groktimizer.ground.errors import UserError, warn
 from groktimizer.ground.extras import require
 from groktimizer.ground.own import COLON
 from groktimizer.sweeps.cells import Cell, Clock, Training
@@ -93,10 +92,9 @@ def _warn_of_what_is_missing(nodes: Iterable[Mapping[str, Any]], gpus: float) ->
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     if not any(has.get("CPU", 0) >= 1 and has.get("GPU", 0) >= gpus for has in alive):
         told = ", ".join(f"{has.get('CPU', 0):g} processors and {has.get('GPU', 0):g} GPUs" for has in alive)
-        warnings.warn(
+        warn(
             f"no node of the cluster has the processor and the {gpus:g} GPUs that a job asks for ({told or 'none'}): "
-            "waiting for one that joins; Ctrl-C ends, and the same command goes on",
-            stacklevel=2,
+            "waiting for one that joins; Ctrl-C ends, and the same command goes on"
         )
 
 
