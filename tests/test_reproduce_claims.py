@@ -13,7 +13,9 @@ import claims_table
 from groktimizer.cli import main
 from groktimizer.papers import PAPERS, claims
 from groktimizer.papers.claims import Claim
+from groktimizer.papers.making import Figure, make_side_by_side
 from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Paper, Reproduced
+from groktimizer.results import Store
 
 PANEL = Panel("t", "x", "y", (Line("a", np.array([1.0, 2.0]), np.array([1.0, np.nan])),))
 KNOWN = {
@@ -133,7 +135,7 @@ def test_a_finished_figure_is_made_once(
     assert made == ["1", "2"] * 2
     reproduce(tmp_path, "--seed", "1")
     assert made == ["1", "2"] * 3
-    for place, name, other in (("groktimizer.cli.reproduce", "CODE", -1), (claims.__name__, "version", lambda: "x")):
+    for place, name, other in (("groktimizer.papers.making", "CODE", -1), (claims.__name__, "version", lambda: "x")):
         monkeypatch.setattr(f"{place}.{name}", other)
         reproduce(tmp_path)
     assert made == ["1", "2"] * 5
@@ -153,6 +155,22 @@ def test_a_killed_reproduction_goes_on_at_the_figure_where_it_was(
     monkeypatch.setitem(PAPERS, "fake", replace(PAPERS["fake"], figures=figures))
     reproduce(tmp_path)
     assert made == ["1", "2"]
+
+
+def test_figures_made_side_by_side_are_those_made_here(tmp_path: Path):
+    """Nothing of a figure hangs on the process; each is made once, and anew only where that is asked for."""
+    chosen, effort, store = {"ridge": ["5"], "beyond-l2": ["4", "19"]}, Effort(quick=True, workers=2), Store(tmp_path)
+    names = [Figure("ridge", "5", effort), Figure("beyond-l2", "19", effort)]  # 4 trains
+    assert make_side_by_side(chosen, effort, store) == {one.identity for one in names}
+    for one in names:
+        there, here = store.load(one.identity).content, one.compute(tmp_path, None, lambda _: None).content
+        assert there["checks"] == [dict(check) for check in here["checks"]]
+        pairs = zip(there["frame"]["panels"], here["frame"]["panels"], strict=True)
+        for line, same in (
+            (line, same) for pair in pairs for line, same in zip(*(p["lines"] for p in pair), strict=True)
+        ):
+            np.testing.assert_allclose(line["y"], same["y"], rtol=1e-12)  # BLAS sums in other orders on other threads
+    assert make_side_by_side(chosen, effort, store) == set()
 
 
 def test_a_wrong_figure_of_one_paper_is_refused_before_another_is_made(tmp_path: Path, made: list[str], refused: Any):

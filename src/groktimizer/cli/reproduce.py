@@ -3,11 +3,8 @@
 import argparse
 import shlex
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-
-import torch
 
 from groktimizer.cli.files import check_json, write_result
 from groktimizer.cli.lines import line
@@ -16,9 +13,9 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
 from groktimizer.papers import PAPERS, claims
 from groktimizer.papers.claims import Claim
+from groktimizer.papers.making import Figure, make_side_by_side
 from groktimizer.papers.reproduction import Check, Effort, Maker
-from groktimizer.results import FIGURE, Record, Store, identity, provenance
-from groktimizer.sweeps.spec import CODE
+from groktimizer.results import Record, Store, provenance
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
@@ -50,12 +47,13 @@ def reproduce(arguments: argparse.Namespace) -> int:
         )
         papers = () if arguments.name == "all" else (arguments.name,)
         known = claims.known(effort, papers, arguments.figures or ())
+        ahead = make_side_by_side(chosen, effort, store)
         for name, figures in chosen.items():
             started, reference = time.monotonic(), PAPERS[name].reference
             line(reference)
             told: list[dict[str, Any]] = []
-            for figure, make in figures.items():
-                record, recorded = _made(name, figure, make, effort, store)
+            for figure in figures:
+                record, recorded = _made(Figure(name, figure, effort), store, ahead)
                 found = [Check(**check) for check in record.content["checks"]]
                 of_figure = claims.judge(name, figure, found, known)
                 judged += of_figure
@@ -80,25 +78,13 @@ def _chosen(name: str, only: Sequence[str] | None) -> dict[str, dict[str, Maker]
     return {paper: found.chosen(only or []) for paper, found in papers.items()}
 
 
-def _made(name: str, figure: str, make: Maker, effort: Effort, store: Store) -> tuple[Record, bool]:
+def _made(figure: Figure, store: Store, ahead: Collection[str]) -> tuple[Record, bool]:
     """The record of a figure, and whether it was there already, made by the same code."""
-    asked = {"seed": effort.seed, "quick": effort.quick, "full": effort.full}
-    spec = {"paper": name, "figure": figure, **asked, "code": CODE, "papers": claims.version()}
-    if not effort.fresh and store.has(identity(spec)):
-        return store.load(identity(spec)), True
-    torch.set_num_threads(1)  # the operations are small, and threads would wait for each other; networks train so too
-    made = make(effort)
-    content = asdict(made)
-    held = sum(check.passed for check in made.checks)
-    frame = {
-        "painter": "panels",
-        "title": f"{made.name}: {made.title}",
-        "sentence": f"{PAPERS[name].reference.partition(',')[0]}: {held} of {len(made.checks)} claims hold",
-        "panels": content.pop("panels"),
-    }
-    marks = "-quick" * effort.quick + "-full" * effort.full + f"-seed-{effort.seed}" * (effort.seed != 0)
-    file = f"{name}-{made.name.lower().replace(' ', '-')}{marks}"
-    record = Record.of(FIGURE, spec, {**content, "file": file, "frame": frame}, provenance(1))
+    if figure.identity in ahead:
+        return store.load(figure.identity), False
+    if not figure.effort.fresh and store.has(figure.identity):
+        return store.load(figure.identity), True
+    record = figure.compute(store.checkpoint(figure.identity), None, lambda _: None)
     store.save(record)
     return record, False
 

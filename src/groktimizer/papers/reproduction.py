@@ -1,7 +1,7 @@
 """What a reproduction consists of: figures as values, and claims that were checked. `report` draws, `cli` prints."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -96,6 +96,10 @@ class Reproduced:
     changed: tuple[str, ...] = ()
 
 
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class Effort:
     """How much to do.
@@ -115,7 +119,7 @@ class Effort:
     fresh: bool = False
     full: bool = False
     workers: int | None = None
-    say: Say = field(default=lambda _: None)
+    say: Say = silent
     store: Store | None = None
 
     def seeds(self, quick: int, whole: int) -> range:
@@ -141,10 +145,12 @@ class Paper:
     Attributes:
         reference: Its number and its title.
         figures: What makes each of them, by name.
+        convex: Those that train nothing, the longest first: they can be made side by side.
     """
 
     reference: str
     figures: Mapping[str, Maker]
+    convex: tuple[str, ...] = ()
 
     def chosen(self, only: Sequence[str]) -> dict[str, Maker]:
         """The figures that were asked for.
