@@ -32,8 +32,10 @@ def agrees(trained: Run, name: str, steps: list[int], values: list[float]) -> No
 def test_tensorboard_reads_back_the_history(tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package
-        board = pytest.importorskip("torch.utils.tensorboard")
-        reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+        board = pytest.importorskip("torch.utils.tensorboard", reason="tensorboard is not installed")
+        reading = pytest.importorskip(
+            "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+        )
         with board.SummaryWriter(str(tmp_path)) as writer:
             trained = run(on_event=trackers.tensorboard(writer))
         found = reading.EventAccumulator(str(tmp_path)).Reload()
@@ -47,7 +49,7 @@ def test_mlflow_reads_back_the_history(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database needs the large package
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package
-        mlflow = pytest.importorskip("mlflow")
+        mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
         mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
         with mlflow.start_run() as active:
             trained = run(on_event=trackers.mlflow(mlflow))

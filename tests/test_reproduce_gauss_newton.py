@@ -45,7 +45,9 @@ def test_gradient_and_curvature_of_a_linear_network_are_the_exact_ones(decay: fl
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning", "ignore:.*torch.jit.script:DeprecationWarning")
 def test_the_curvature_of_a_network_is_that_of_curvlinops():
-    curvlinops = pytest.importorskip("curvlinops")
+    curvlinops = pytest.importorskip(
+        "curvlinops", reason="curvlinops, which the curvature is checked with, is not installed"
+    )
     optimizer = problem(4, 6, 3)
     data = [(optimizer.inputs, optimizer.targets)]
     parameters = list(optimizer.model.parameters())

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 from typing import Literal
 
 import numpy as np
@@ -139,6 +140,20 @@ def test_recommended_decay_meets_the_delay_and_a_little_less_does_not(figure_2):
     less = ridge.grokking_time(theta0, 1.0, advice.weight_decay * 0.999, 0.01, 0.01)
     assert whole(less.settled) - whole(less.memorised) > 5000
     assert advice.curve.population_loss(whole(advice.times.settled)) <= 0.01
+
+
+def test_a_delay_that_no_decay_grants_is_answered_with_the_shortest_there_is(figure_2):
+    """Its decay, given again, has the delay that is told, and that delay can be had."""
+    ridge, theta0 = figure_2
+    with pytest.raises(UserError, match=r"max_delay=0: .* shortest delay found is") as refused:
+        recommend(ridge, theta0, 0.01, 0.01, max_delay=0, lr=1.0)
+    told = re.search(r"found is ([\d,]+) steps, at weight_decay (\S+)$", str(refused.value))
+    assert told is not None
+    steps = int(told[1].replace(",", ""))
+    times = ridge.grokking_time(theta0, 1.0, float(told[2]), 0.01, 0.01)
+    assert whole(times.settled) - whole(times.memorised) == pytest.approx(steps, abs=2)  # the decay is told to 3 digits
+    granted = recommend(ridge, theta0, 0.01, 0.01, max_delay=steps, lr=1.0)
+    assert whole(granted.times.settled) - whole(granted.times.memorised) <= steps
 
 
 def test_a_delay_that_is_no_whole_number_is_refused(figure_2):

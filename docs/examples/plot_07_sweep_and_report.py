@@ -19,7 +19,7 @@ import numpy as np
 from groktimizer.cli import main
 from groktimizer.results import Store
 from groktimizer.sweeps import Range, Sweep, planned, run_sweep
-from groktimizer.sweeps.executors.protocol import computed
+from groktimizer.sweeps.executors import computed
 
 rates, decays = Range(0.1, 1.0, log=True, num=6), Range(1e-4, 1e-2, log=True, num=7)
 axes = {"n": [20], "m": [200], "lr": rates, "weight_decay": decays}
