@@ -150,7 +150,9 @@ def _random_features(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Train and test error of ridge regression on random features over their number, or over the number of samples, "
         "in the limit of large sizes: what the test error consists of, its peaks (double descent over the features, "
-        "triple over the samples, arXiv 2006.03509), the weight decay under which it has none; simulations beside it."
+        "triple over the samples, arXiv 2006.03509), the weight decay under which it has none; simulations beside it. "
+        "With --output-scale the features are those of the network's tangent kernel, of both layers: triple descent "
+        "over its parameters (arXiv 2008.06786)."
     )
     parser.allow_abbrev = False
     add = parser.add_argument
@@ -159,6 +161,13 @@ def _random_features(parser: argparse.ArgumentParser) -> None:
     add("--over", choices=("features", "samples"), default="features", help="whose number varies")
     add("--width", type=whole(1), metavar="N", help="features, with --over samples")
     add("--activation", default="relu", metavar="NAME", help="of the features: linear, relu, tanh, erf, sign or square")
+    add(
+        "--output-scale",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="size of the second layer's weights: the first layer's tangent features too (default: 0, without them)",
+    )
     add("--signal", type=float, default=1.0, metavar="X", help="norm of the linear part of the labels")
     add("--nonlinear", type=float, default=0.0, metavar="X", help="standard deviation of the rest of the labels")
     add("--noise", type=float, default=0.5, metavar="X", help="standard deviation of the label noise")

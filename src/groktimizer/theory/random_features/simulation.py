@@ -57,7 +57,7 @@ class _Drawn:
         return np.concatenate([second, first.reshape(len(x), -1)], axis=1)
 
     def kernel(self, x: Array, other: Array) -> Array:
-        """Inner products of the features of m inputs with those of others, without the N·d features of the first layer."""
+        """Inner products of inputs' features with those of others; the N·d of the first layer are not formed."""
         seconds = [(self.function(self._seen(y)) - self.mean) / np.sqrt(len(self.weights)) for y in (x, other)]
         found = seconds[0] @ seconds[1].T
         if self.derivative is None:
@@ -82,6 +82,9 @@ def simulate(setting: Setting, weight_decay: float, rng: np.random.Generator) ->
 
     Returns:
         Mean squares as in `Errors`: train, of the noisy labels; test, of noiseless ones on 1,000 fresh samples.
+
+    Raises:
+        UserError: If a size, λ or s is not accepted, or σ jumps and s > 0.
     """
     positive(weight_decay=weight_decay)
     not_negative(output_scale=setting.output_scale)
