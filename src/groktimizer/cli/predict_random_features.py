@@ -167,12 +167,15 @@ def _tell(
     told.table(rows)
     told.say("mean squares; test without label noise = bias + initialisation + sampling + label noise")
     told.say(f"null         the predictor 0 has test error {problem.null:.4g}")
+    other = problem.samples if found.over == "features" else None
     for size, test in tops:
-        other = problem.samples if found.over == "features" else None
         where = f" = {size / problem.inputs:.3g} d" + (f" = {size / other:.3g} n" if other else "")
         if other and problem.output_scale:
             where += f", p = N(d + 1) = {problem.parameters(size):,.0f} = {problem.parameters(size) / other:.3g} n"
         told.say(f"peak         {symbol} = {size:,.0f}{where}: test error {test:.4g}")
+    if problem.output_scale:
+        here = f"n/d = {other / problem.inputs:.3g}, " if other else ""
+        told.say(f"accuracy     a peak at p = n takes 1 ≪ n/d ≪ d; here {here}d = {problem.inputs:,.0f}")
     if not tops:
         told.say(f"peak         none: the test error falls and rises once over {symbol} at most")
     told.say(f"without      {_without(level, symbol)}")
