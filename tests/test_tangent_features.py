@@ -82,13 +82,13 @@ def _dense(problem: RandomFeatures, width: int, decay: float, rng: np.random.Gen
 
 @pytest.mark.parametrize(
     ("activation", "n", "width", "scale", "decay"),
-    [("relu", 500, 24, 0.3, 1e-4), ("tanh", 1500, 24, 1.0, 1e-3), ("erf", 60, 40, 0.1, 1e-3), ("relu", 30, 9, 3, 0.1)],
+    [("relu", 500, 24, 0.3, 1e-4), ("tanh", 1500, 24, 1.0, 1e-3), ("erf", 40, 24, 0.1, 1e-3), ("relu", 30, 9, 3, 0.1)],
 )
 def test_a_dense_covariance_of_drawn_weights_gives_the_same(activation, n, width, scale, decay):
     """Errors within 2 %, their parts within 4 %, which fluctuate with the few directions."""
     problem = RandomFeatures(n, 30, coefficients(activation), 1.0, 0.1, 0.3, scale)
     rng = np.random.default_rng(width)
-    drawn = [_dense(problem, width, decay, rng) for _ in range(4)]
+    drawn = [_dense(problem, width, decay, rng) for _ in range(3)]
     for name, value in vars(problem.errors(width, decay)).items():
         assert np.mean([one[name] for one in drawn]) == pytest.approx(
             float(value), rel=0.04 if name in PARTS else 0.02
@@ -132,7 +132,7 @@ def _exact(problem: RandomFeatures, width: float, decay: float) -> dict[str, Any
     }
 
 
-@pytest.mark.parametrize("place", range(24))
+@pytest.mark.parametrize("place", range(12))
 def test_all_that_the_command_accepts_keeps_its_digits(place: int):
     """λ from 1e-12 to 1e6, widths from 1/30 to 30 times the sizes and at the peaks, s from 1e-6 to 1e6 and 0."""
     rng = np.random.default_rng(place)
@@ -194,7 +194,7 @@ def test_a_network_without_linear_part_learns_nothing_and_shrinks_its_residuals(
 SIZE, SHARE = st.floats(0.05, 20), st.floats(0.0, 2.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.tuples(SIZE, SIZE, SIZE), st.floats(-8, 2), SHARE, st.tuples(st.floats(0.1, 2), SHARE, SHARE), st.floats(-3, 2)
 )
@@ -270,8 +270,8 @@ def _agree(setting: Setting, decay: float, draws: int, size: float, *, train: bo
     [
         ("relu", 200, 150, 40, 0.1, 1e-6),  # between the peaks
         ("relu", 200, 150, 200, 0.1, 1e-6),  # the second
-        ("tanh", 200, 150, 400, 0.3, 1e-4),
-        ("erf", 150, 200, 100, 1.0, 1e-2),
+        ("tanh", 150, 100, 300, 0.3, 1e-4),
+        ("erf", 100, 150, 100, 1.0, 1e-2),
     ],
 )
 def test_draws_of_some_hundred_agree(activation: str, n: int, d: int, width: int, scale: float, decay: float):
@@ -280,7 +280,7 @@ def test_draws_of_some_hundred_agree(activation: str, n: int, d: int, width: int
 
 def test_at_the_first_peak_draws_agree_where_neurons_are_some_and_fewer_than_inputs():
     """n/d = 8, d = 100: the test error at p = n; the train error there, almost 0, is 30 % too low."""
-    _agree(Setting(800, 100, 8, "tanh", noise=0.25, output_scale=0.1), 1e-8, 12, 0.05, train=False)
+    _agree(Setting(800, 100, 8, "tanh", noise=0.25, output_scale=0.1), 1e-8, 8, 0.05, train=False)
 
 
 @pytest.mark.slow
@@ -293,7 +293,7 @@ def test_many_draws_agree_at_both_peaks_and_between(activation: str, width: int,
 
 # ------------------------------------------------------------------ the curve
 def test_over_the_parameters_there_are_two_peaks_of_which_each_goes_alone():
-    sizes = np.geomspace(1, 30_000, 301)
+    sizes = np.geomspace(1, 30_000, 161)
 
     def found(scale: float, decay: float) -> list[float]:
         problem = RandomFeatures(1000, 100, RELU, noise=0.25, output_scale=scale)
@@ -317,23 +317,23 @@ def test_over_samples_there_is_a_peak_at_as_many_as_parameters():
 
 
 # ------------------------------------------------------------------ the command
-WORDS = ["predict", "random-features", "--n", "300", "--d", "30", "--output-scale", "0.1", "--weight-decay", "1e-8"]
+WORDS = ["predict", "random-features", "--n", "200", "--d", "20", "--output-scale", "0.1", "--weight-decay", "1e-8"]
 
 
 def test_the_command_tells_and_draws_both_peaks_with_their_parameters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    content = told([*WORDS, "--draws", "2"], tmp_path)
-    problem = RandomFeatures(300, 30, RELU, noise=0.25, output_scale=0.1)
+    content = told([*WORDS, "--draws", "1"], tmp_path)
+    problem = RandomFeatures(200, 20, RELU, noise=0.25, output_scale=0.1)
     np.testing.assert_allclose(content["test"], problem.errors(content["sizes"], 1e-8).test)
-    np.testing.assert_allclose(content["parameters"], 31 * np.array(content["sizes"]))
-    assert min(content["sizes"]) == 1 and {10, 300} <= set(content["simulated"]["size"])
+    np.testing.assert_allclose(content["parameters"], 21 * np.array(content["sizes"]))
+    assert min(content["sizes"]) == 1 and {10, 200} <= set(content["simulated"]["size"])
     first, second = (peak["size"] for peak in content["peaks"])
-    assert first == pytest.approx(10, rel=0.05) and second == pytest.approx(300, rel=0.1)
+    assert first == pytest.approx(200 / 21, rel=0.05) and second == pytest.approx(200, rel=0.1)
     text = capsys.readouterr().out
     for size in (first, second):
-        assert f"peak         N = {size:,.0f}" in text and f"p = N(d + 1) = {31 * size:,.0f} = " in text
-    assert "a peak at p = n takes 1 ≪ n/d ≪ d; here n/d = 10, d = 30" in text
+        assert f"peak         N = {size:,.0f}" in text and f"p = N(d + 1) = {21 * size:,.0f} = " in text
+    assert "a peak at p = n takes 1 ≪ n/d ≪ d; here n/d = 10, d = 20" in text
     assert Path(content["picture"]).read_bytes().startswith(b"\x89PNG")
 
 
