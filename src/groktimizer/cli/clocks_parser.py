@@ -166,7 +166,7 @@ def _random_features(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="S",
-        help="size of the second layer's weights: the first layer's tangent features too (default: 0, without them)",
+        help="size of the second layer's weights: the tangent kernel of both layers (default: 0, the second alone)",
     )
     add("--signal", type=float, default=1.0, metavar="X", help="norm of the linear part of the labels")
     add("--nonlinear", type=float, default=0.0, metavar="X", help="standard deviation of the rest of the labels")
@@ -222,7 +222,7 @@ PREDICTIONS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "sparse": ("sparse vectors under the l1 norm: exact times, laws, verdict", _sparse),
     "low-rank": ("low-rank matrices under the nuclear norm: verdict, law, times", _low_rank),
     "random-features": (
-        "ridge on random features: errors over their number, peaks, the decay without",
+        "ridge on random or tangent features: errors over their number, peaks, the decay without",
         _random_features,
     ),
 }

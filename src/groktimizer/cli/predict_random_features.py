@@ -105,7 +105,8 @@ def _check(arguments: argparse.Namespace) -> None:
     largest = _DRAWN * max(arguments.d, arguments.n, arguments.width or 0)
     copies = 3 if scale else 1  # of what is of the kernel's size
     if arguments.draws:
-        check_memory("--n, --d, --width", int((largest + FRESH) * (arguments.d + copies * largest) + 2 * largest**2))
+        numbers = (largest + FRESH) * (arguments.d + copies * largest) + 2 * copies * largest**2
+        check_memory("--n, --d, --width", int(numbers))
 
 
 def _scales(arguments: argparse.Namespace) -> tuple[int, ...]:
