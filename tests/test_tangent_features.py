@@ -270,8 +270,8 @@ def _agree(setting: Setting, decay: float, draws: int, size: float, *, train: bo
     [
         ("relu", 200, 150, 40, 0.1, 1e-6),  # between the peaks
         ("relu", 200, 150, 200, 0.1, 1e-6),  # the second
-        ("tanh", 150, 100, 300, 0.3, 1e-4),
-        ("erf", 100, 150, 100, 1.0, 1e-2),
+        pytest.param("tanh", 150, 100, 300, 0.3, 1e-4, marks=pytest.mark.slow),
+        pytest.param("erf", 100, 150, 100, 1.0, 1e-2, marks=pytest.mark.slow),
     ],
 )
 def test_draws_of_some_hundred_agree(activation: str, n: int, d: int, width: int, scale: float, decay: float):
@@ -337,6 +337,7 @@ def test_the_command_tells_and_draws_both_peaks_with_their_parameters(
     assert Path(content["picture"]).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_over_samples_the_command_goes_on_to_the_parameters(tmp_path: Path):
     words = ["--over", "samples", "--width", "20", "--d", "200", "--output-scale", "0.3", "--draws", "0"]
     content = told(["predict", "random-features", *words, "--weight-decay", "1e-10"], tmp_path)
