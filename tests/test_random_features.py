@@ -35,12 +35,12 @@ def test_coefficients_are_the_closed_ones():
         "square": (0.0, 0.0, 1.0),
     }
     for name, wanted in known.items():
-        np.testing.assert_allclose(coefficients(name), wanted, atol=1e-12)
-    mean, linear, rest = coefficients(lambda u: np.abs(u) + 3 * u - 1)
+        np.testing.assert_allclose(coefficients(name)[:3], wanted, atol=1e-12)
+    mean, linear, rest, _ = coefficients(lambda u: np.abs(u) + 3 * u - 1)
     np.testing.assert_allclose((mean, linear, rest), (np.sqrt(2 / np.pi) - 1, 3.0, np.sqrt(1 - 2 / np.pi)), atol=1e-12)
     draws = np.random.default_rng(0).normal(size=400_000)
     for name, function in ACTIVATIONS.items():
-        mean, linear, rest = coefficients(name)
+        mean, linear, rest, _ = coefficients(name)
         values = function(draws)
         assert abs(values.mean() - mean) < 0.01 and abs((values * draws).mean() - linear) < 0.02
         assert values.var() == pytest.approx(linear**2 + rest**2, rel=0.02)
@@ -196,6 +196,7 @@ def test_the_command_says_what_the_theory_does_and_draws_beside_it(tmp_path: Pat
     content = told(QUICK, tmp_path)
     problem = RandomFeatures(60, 30, coefficients("relu"), noise=0.25)
     np.testing.assert_allclose(content["test"], problem.errors(content["sizes"], 1e-6).test)
+    assert content["parameters"] == content["sizes"]
     (peak,) = content["peaks"]
     assert peak["size"] == pytest.approx(60, rel=0.1)
     text = capsys.readouterr().out
@@ -213,6 +214,7 @@ def test_over_samples_two_peaks_are_told_and_nothing_is_drawn_if_not_asked(tmp_p
     content = told([*words, "--noise", "1", "--draws", "0"], tmp_path)
     assert [round(np.log10(peak["size"] / 40)) for peak in content["peaks"]] == [0, 1]
     assert content["simulated"]["size"] == []
+    assert set(content["parameters"]) == {400}
 
 
 @pytest.mark.parametrize(

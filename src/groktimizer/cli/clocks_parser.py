@@ -150,7 +150,9 @@ def _random_features(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Train and test error of ridge regression on random features over their number, or over the number of samples, "
         "in the limit of large sizes: what the test error consists of, its peaks (double descent over the features, "
-        "triple over the samples, arXiv 2006.03509), the weight decay under which it has none; simulations beside it."
+        "triple over the samples, arXiv 2006.03509), the weight decay under which it has none; simulations beside it. "
+        "With --output-scale the features are those of the network's tangent kernel, of both layers: triple descent "
+        "over its parameters (arXiv 2008.06786)."
     )
     parser.allow_abbrev = False
     add = parser.add_argument
@@ -159,6 +161,13 @@ def _random_features(parser: argparse.ArgumentParser) -> None:
     add("--over", choices=("features", "samples"), default="features", help="whose number varies")
     add("--width", type=whole(1), metavar="N", help="features, with --over samples")
     add("--activation", default="relu", metavar="NAME", help="of the features: linear, relu, tanh, erf, sign or square")
+    add(
+        "--output-scale",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="size of the second layer's weights: the tangent kernel of both layers (default: 0, the second alone)",
+    )
     add("--signal", type=float, default=1.0, metavar="X", help="norm of the linear part of the labels")
     add("--nonlinear", type=float, default=0.0, metavar="X", help="standard deviation of the rest of the labels")
     add("--noise", type=float, default=0.5, metavar="X", help="standard deviation of the label noise")
@@ -213,7 +222,7 @@ PREDICTIONS: Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
     "sparse": ("sparse vectors under the l1 norm: exact times, laws, verdict", _sparse),
     "low-rank": ("low-rank matrices under the nuclear norm: verdict, law, times", _low_rank),
     "random-features": (
-        "ridge on random features: errors over their number, peaks, the decay without",
+        "ridge on random or tangent features: errors over their number, peaks, the decay without",
         _random_features,
     ),
 }

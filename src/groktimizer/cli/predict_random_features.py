@@ -1,4 +1,7 @@
-"""``groktimizer predict random-features``: errors of ridge regression over the number of features or of samples."""
+"""``groktimizer predict random-features``: errors of ridge regression over the number of features or of samples.
+
+With ``--output-scale`` the features are all tangent features of the network, and are counted as its parameters.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -15,6 +18,7 @@ from groktimizer.ground.names import lookup
 from groktimizer.ground.seeds import derive_seed
 from groktimizer.theory.random_features import (
     ACTIVATIONS,
+    DERIVATIVES,
     Curve,
     RandomFeatures,
     Setting,
@@ -24,6 +28,7 @@ from groktimizer.theory.random_features import (
     peaks,
     simulate,
 )
+from groktimizer.theory.random_features.equivalent import LARGEST_SCALE
 from groktimizer.theory.random_features.simulation import FRESH
 
 Array = np.ndarray
@@ -48,17 +53,19 @@ def random_features(arguments: argparse.Namespace, told: Told) -> Prediction:
     _check(arguments)
     sigma = coefficients(arguments.activation)
     kept = {name: getattr(arguments, name) for name in ("signal", "nonlinear", "noise")}
-    problem = RandomFeatures(arguments.n, arguments.d, sigma, **{name: value**2 for name, value in kept.items()})
-    scales = (arguments.d, arguments.n if arguments.width is None else arguments.width)
-    sizes = np.geomspace(min(scales) / _REACH, max(scales) * _REACH, _POINTS)
-    sizes = np.unique(np.concatenate([sizes, np.array(scales, dtype=np.float64)]))
+    variances = {name: value**2 for name, value in kept.items()}
+    problem = RandomFeatures(arguments.n, arguments.d, sigma, **variances, output_scale=arguments.output_scale)
+    scales = _scales(arguments)
+    sizes = _sizes(problem, arguments.width, scales)
     found = curve(problem, arguments.weight_decay, sizes, width=arguments.width)
     tops, level = peaks(found), levelling_decay(problem, sizes, width=arguments.width)
     levelled = None if not level else curve(problem, level, sizes, width=arguments.width)
+    widths = found.sizes if arguments.width is None else np.full_like(found.sizes, arguments.width)
     drawn = _simulated(arguments, scales)
     _tell(problem, found, tops, level, drawn, told)
     settings = {
         **{name: getattr(arguments, name) for name in ("n", "d", "over", "width", "activation", "weight_decay")},
+        "output_scale": arguments.output_scale,
         **kept,
         "draws": arguments.draws,
         "seed": arguments.seed,
@@ -68,6 +75,7 @@ def random_features(arguments: argparse.Namespace, told: Told) -> Prediction:
         "coefficients": sigma._asdict(),
         "null": problem.null,
         "sizes": found.sizes,
+        "parameters": problem.parameters(widths),
         **vars(found.errors),
         "peaks": [{"size": size, "test": test} for size, test in tops],
         "levelling_decay": level,
@@ -81,6 +89,13 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what no problem has."""
     lookup("--activation", arguments.activation, ACTIVATIONS)
     not_negative(**{f"--{name}": getattr(arguments, name) for name in ("signal", "nonlinear", "noise")})
+    scale = arguments.output_scale
+    not_negative(**{"--output-scale": scale})
+    if scale > LARGEST_SCALE:
+        raise UserError(f"--output-scale {scale:g}: accepted are values from 0 to {LARGEST_SCALE:g}")
+    if scale and arguments.activation not in DERIVATIVES:
+        known = ", ".join(DERIVATIVES)
+        raise UserError(f"--activation {arguments.activation}: jumps, accepted with --output-scale are {known}")
     decay = arguments.weight_decay
     positive(**{"--weight-decay": decay})
     if not _DECAYS[0] <= decay <= _DECAYS[1]:
@@ -88,21 +103,42 @@ def _check(arguments: argparse.Namespace) -> None:
     if (arguments.over == "samples") != (arguments.width is not None):
         raise UserError(f"--over {arguments.over}, --width {arguments.width}: accepted are --over samples with --width")
     largest = _DRAWN * max(arguments.d, arguments.n, arguments.width or 0)
+    copies = 3 if scale else 1  # of what is of the kernel's size
     if arguments.draws:
-        check_memory("--n, --d, --width", int((largest + FRESH) * (arguments.d + largest) + 2 * largest**2))
+        numbers = (largest + FRESH) * (arguments.d + copies * largest) + 2 * copies * largest**2
+        check_memory("--n, --d, --width", int(numbers))
 
 
-def _simulated(arguments: argparse.Namespace, scales: tuple[int, int]) -> Array:
+def _scales(arguments: argparse.Namespace) -> tuple[int, ...]:
+    """Sizes around which the curve turns and draws are taken: d, that of the other two, n/d of the tangent kernel."""
+    other = arguments.n if arguments.width is None else arguments.width
+    first = arguments.n // arguments.d  # p is n there
+    more = (first,) if arguments.output_scale and arguments.width is None and first > 1 else ()
+    return (arguments.d, other, *more)
+
+
+def _sizes(problem: RandomFeatures, width: int | None, scales: tuple[int, ...]) -> Array:
+    """Of the curve, ascending. A network has a neuron at least; over samples the curve goes on to p."""
+    least, most = min(scales) / _REACH, max(scales) * _REACH
+    if problem.output_scale:
+        least, most = (
+            (max(least, 1.0), most) if width is None else (least, max(most, _DRAWN * problem.parameters(width)))
+        )
+    sizes = np.geomspace(least, most, _POINTS)
+    return np.unique(np.concatenate([sizes, np.array(scales, dtype=np.float64)]))
+
+
+def _simulated(arguments: argparse.Namespace, scales: tuple[int, ...]) -> Array:
     """Rows of size, mean train error, mean test error and its standard error over the draws."""
     rows: list[tuple[float, ...]] = []
     if not arguments.draws:
         return np.empty((0, 4))
     rng = np.random.default_rng(derive_seed(arguments.seed, "random-features"))
-    variances = [getattr(arguments, name) ** 2 for name in ("signal", "nonlinear", "noise")]
+    signal, nonlinear, noise = (getattr(arguments, name) ** 2 for name in ("signal", "nonlinear", "noise"))
     ends = max(min(scales) / _DRAWN, 1.0), _DRAWN * max(scales)
     for size in sorted({*np.geomspace(*ends, _FEW).round().astype(int).tolist(), *scales}):
         n, width = (arguments.n, size) if arguments.width is None else (size, arguments.width)
-        setting = Setting(n, arguments.d, width, arguments.activation, *variances)
+        setting = Setting(n, arguments.d, width, arguments.activation, signal, nonlinear, noise, arguments.output_scale)
         pairs = np.array([simulate(setting, arguments.weight_decay, rng) for _ in range(arguments.draws)])
         spread = pairs[:, 1].std(ddof=1) / np.sqrt(len(pairs)) if len(pairs) > 1 else np.nan
         rows.append((float(size), *pairs.mean(0).tolist(), float(spread)))
@@ -118,8 +154,9 @@ def _tell(
     told: Told,
 ) -> None:
     symbol, errors = _LABELS[found.over][0], found.errors
-    _, linear, rest = problem.activation
-    told.say(f"activation   linear coefficient {linear:.4g}, the rest {rest:.4g}, its mean taken off")
+    _, linear, rest, steep = problem.activation
+    slope = f", mean square slope {steep:.4g}" if problem.output_scale else ""
+    told.say(f"activation   linear coefficient {linear:.4g}, the rest {rest:.4g}{slope}, its mean taken off")
     rows = [[symbol, "train", "test", *(name.replace("_", " ") for name in _PARTS)]]
     shown = [
         int(np.abs(np.log(found.sizes / size)).argmin()) for size in np.geomspace(found.sizes[0], found.sizes[-1], _FEW)
@@ -131,10 +168,15 @@ def _tell(
     told.table(rows)
     told.say("mean squares; test without label noise = bias + initialisation + sampling + label noise")
     told.say(f"null         the predictor 0 has test error {problem.null:.4g}")
+    other = problem.samples if found.over == "features" else None
     for size, test in tops:
-        other = problem.samples if found.over == "features" else None
         where = f" = {size / problem.inputs:.3g} d" + (f" = {size / other:.3g} n" if other else "")
+        if other and problem.output_scale:
+            where += f", p = N(d + 1) = {problem.parameters(size):,.0f} = {problem.parameters(size) / other:.3g} n"
         told.say(f"peak         {symbol} = {size:,.0f}{where}: test error {test:.4g}")
+    if problem.output_scale:
+        here = f"n/d = {other / problem.inputs:.3g}, " if other else ""
+        told.say(f"accuracy     a peak at p = n takes 1 ≪ n/d ≪ d; here {here}d = {problem.inputs:,.0f}")
     if not tops:
         told.say(f"peak         none: the test error falls and rises once over {symbol} at most")
     told.say(f"without      {_without(level, symbol)}")
@@ -158,11 +200,14 @@ def _frame(
     level: float | None,
     drawn: Array,
 ) -> dict[str, Any]:
-    """Errors, and what the test error consists of."""
+    """Errors, and what the test error consists of; of the tangent kernel over its parameters."""
     symbol, label = _LABELS[found.over]
+    each, tangent = 1, arguments.output_scale > 0
+    if tangent and found.over == "features":
+        each, label = arguments.d + 1, "parameters p = N(d + 1)"
 
     def line(name: str, y: Array, style: str, colour: int, x: Array = found.sizes) -> dict[str, Any]:
-        return {"label": name, "x": x, "y": y, "style": style, "colour": colour}
+        return {"label": name, "x": each * x, "y": y, "style": style, "colour": colour}
 
     errors = found.errors
     lines = [line("train", errors.train, "solid", 0), line("test", errors.test, "solid", 1)]
@@ -180,10 +225,14 @@ def _frame(
     ]
     panel = {"x": label, "y": "mean square", "y_log": True, "marks": False}
     fixed = f"n = {arguments.n:,}" if arguments.width is None else f"N = {arguments.width:,}"
-    where = " and ".join(f"{symbol} = {size:,.0f}" for size, _ in tops) or "nowhere"
+    where = " and ".join(f"{symbol} = {size:,.0f}" for size, _ in tops)
+    if each > 1:
+        where += ", p = " + " and ".join(f"{each * size:,.0f}" for size, _ in tops)
+    what = f"tangent features of a {arguments.activation} network, s = {arguments.output_scale:g}"
+    what = what if tangent else f"{arguments.activation} features"
     return {
         "painter": "panels",
-        "title": f"{arguments.activation} features, {fixed}, d = {arguments.d:,}, λ = {arguments.weight_decay:g}",
+        "title": f"{what}, {fixed}, d = {arguments.d:,}, λ = {arguments.weight_decay:g}",
         "sentence": f"the test error peaks at {where}" if tops else "the test error has no peak",
         "panels": [
             {**panel, "title": "errors", "lines": lines},

@@ -13,7 +13,7 @@ from groktimizer.theory.random_features.equivalent import Errors, RandomFeatures
 Over = Literal["features", "samples"]
 _RISE = 1e-9  # relative: a smaller rise is rounding
 _SCAN, _HALVINGS = 49, 30  # decays that are tried, 4 a decade; of the interval in ln λ where the last rise ends
-_SCANNED = (1e-8, 1e4)  # times the mean square of a feature
+_SCANNED = (1e-8, 1e4)  # times the mean square of a sample's features together
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ def curve(problem: RandomFeatures, weight_decay: float, sizes: npt.ArrayLike, *,
     Args:
         problem: The problem; of a curve over samples its own number of them does not matter.
         weight_decay: λ.
-        sizes: Numbers of features, or of samples where `width` is given; ascending.
-        width: The number of features N, or None.
+        sizes: Numbers of features N, or of samples where `width` is given; ascending.
+        width: The number of features N, of the second layer with an `output_scale`, or None.
 
     Returns:
         The curve.
@@ -94,8 +94,7 @@ def levelling_decay(problem: RandomFeatures, sizes: npt.ArrayLike, *, width: flo
         test = curve(problem, decay, sizes, width=width).errors.test
         return bool((test[1:] > test[:-1] * (1 + _RISE)).any())
 
-    power = problem.activation.linear**2 + problem.activation.rest**2
-    tried = power * np.geomspace(*_SCANNED, _SCAN)
+    tried = problem.power * np.geomspace(*_SCANNED, _SCAN)
     last = next((place for place in range(_SCAN - 1, -1, -1) if rises(float(tried[place]))), None)
     if last is None:
         return 0.0
