@@ -1,6 +1,7 @@
 """Everything slow in one table: every slow test and every benchmark, a process each; goes on where it was stopped.
 
-python benchmarks/slow.py [STORE] writes docs/slow.md; what STORE (default: ./slow) has of this commit is not run again.
+python benchmarks/slow.py [STORE [FILE ...]] writes docs/slow.md. What STORE (default: ./slow) has is not run again,
+FILEs are; each line says at which commit it was.
 """
 
 import json
@@ -23,6 +24,11 @@ def files() -> list[Path]:
     return [*tests, *sorted((ROOT / "benchmarks").glob("bench_*.py"))]
 
 
+def git(*words: str) -> str:
+    """What git says."""
+    return subprocess.run(["git", *words], check=True, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
 def ran(path: Path, store: Path) -> dict[str, Any]:
     """Run a file in a process of its own: what each of its tests came to, and its rows against targets."""
     report, rows = store / f"{path.stem}.xml", store / f"{path.stem}.rows"
@@ -38,6 +44,7 @@ def ran(path: Path, store: Path) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         code = -1
     told: dict[str, Any] = {
+        "commit": git("rev-parse", "--short", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno")),
         "file": path.relative_to(ROOT).as_posix(),
         "seconds": time.monotonic() - began,
         "code": code,
@@ -53,46 +60,44 @@ def ran(path: Path, store: Path) -> dict[str, Any]:
     return told
 
 
-def table(results: list[dict[str, Any]], commit: str) -> str:
+def table(results: list[dict[str, Any]], missing: list[str]) -> str:
     """The page."""
     tests = [outcome for each in results for _, outcome, _ in each["tests"]]
     counts = ", ".join(
         f"{tests.count(word)} {word}" for word in ("passed", "failure", "error", "skipped") if word in tests
     )
     where = f"{os.cpu_count()} processors, Python {platform.python_version()}"
-    head = f"Made by `python benchmarks/slow.py` at {commit} on {where}: {counts}."
-    lines = ["# Everything slow", "", head, "", "| file | tests | minutes |", "|---|---|---|"]
+    head = f"Made by `python benchmarks/slow.py` on {where}: {counts}; + is a commit with changes."
+    lines = ["# Everything slow", "", head, "", "| file | tests | minutes | at |", "|---|---|---|---|"]
     for each in results:
         bad = [name for name, outcome, _ in each["tests"] if outcome in ("failure", "error")]
-        state = f"{len(each['tests'])}" + f"; failed: {', '.join(bad)}" * bool(bad)
-        lines.append(f"| `{each['file']}` | {state or 'out of time'} | {each['seconds'] / 60:.1f} |")
-    lines += [
-        "",
-        "## Against the targets",
-        "",
-        "```text",
-        *(row for each in results for row in each["rows"]),
-        "```",
-        "",
-    ]
+        skipped = sum(outcome == "skipped" for _, outcome, _ in each["tests"])
+        state = (
+            f"{len(each['tests'])}" + f", {skipped} skipped" * bool(skipped) + f"; failed: {', '.join(bad)}" * bool(bad)
+        )
+        told = state if each["tests"] else "none" if each["code"] == 5 else "out of time"
+        lines.append(f"| `{each['file']}` | {told} | {each['seconds'] / 60:.1f} | {each['commit']} |")
+    lines += [""] + [f"Not run yet: {', '.join(missing)}.", ""] * bool(missing)
+    lines += ["## Against the targets", "", "```text", *(row for each in results for row in each["rows"]), "```", ""]
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Run what is missing, write the page."""
+    """Run what is missing or named, write the page."""
     store = Path(sys.argv[1] if len(sys.argv) > 1 else "slow")
     store.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], check=True, cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    results: list[dict[str, Any]] = []
-    for path in files():
-        kept = store / f"{path.stem}-{commit}.json"
-        if not kept.is_file():
-            kept.write_text(json.dumps(ran(path, store)))
-        results.append(json.loads(kept.read_text()))
-        (ROOT / "docs" / "slow.md").write_text(table(results, commit))
-    return int(any(each["code"] not in (0, 5) for each in results))  # 5: nothing of it is slow here
+    named = {Path(word).stem for word in sys.argv[2:]}
+    if unknown := named - {path.stem for path in files()}:
+        sys.exit(f"nothing slow in {', '.join(sorted(unknown))}; there is {', '.join(path.stem for path in files())}")
+    kept = {path: store / f"{path.stem}.json" for path in files()}
+    for path, record in kept.items():
+        if path.stem in named or not (named or record.is_file()):
+            print(path.stem, flush=True)
+            record.write_text(json.dumps(ran(path, store)))
+        results = [json.loads(each.read_text()) for each in kept.values() if each.is_file()]
+        missing = [path.stem for path, each in kept.items() if not each.is_file()]
+        (ROOT / "docs" / "slow.md").write_text(table(results, missing))
+    return int(any(json.loads(each.read_text())["code"] not in (0, 5) for each in kept.values() if each.is_file()))
 
 
 if __name__ == "__main__":
