@@ -345,6 +345,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, capsys):
     """No file can grow beyond 3 kB: the run says so; what an earlier run recorded is still there."""
     words, record, _ = tiny(tmp_path)

@@ -262,6 +262,7 @@ def test_a_schedulers_factor_acts_in_both_phases() -> None:
             assert not equal(problem.values(), still)
 
 
+@pytest.mark.slow
 def test_changing_lr_does_not_recompile() -> None:
     from torch._dynamo.utils import counters
 

@@ -245,8 +245,24 @@ def test_a_bad_argument_is_refused_in_one_line(options: dict[str, Any], message:
         ({THETA}, "set"),
         ([{"params": {THETA}}], "params is a set"),
         ([{"params": [THETA], "lr": -1.0}], "lr=-1.0"),
+        (nn.Linear(2, 1), r"params is a module \(Linear\): expected its parameters, param_groups\(model\)"),
+        (nn.Sequential(nn.Linear(2, 1)), r"params is a module \(Sequential\)"),
+        ([nn.Linear(2, 1)], r"params\[0\] is a Linear: expected tensors"),
     ],
-    ids=["empty", "empty group", "twice", "in two groups", "complex", "sparse", "set", "set in a group", "group lr"],
+    ids=[
+        "empty",
+        "empty group",
+        "twice",
+        "in two groups",
+        "complex",
+        "sparse",
+        "set",
+        "set in a group",
+        "group lr",
+        "module",
+        "modules in a row",
+        "module in a list",
+    ],
 )
 def test_bad_parameters_are_refused_in_one_line(params: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:

@@ -248,6 +248,7 @@ def test_what_dies_dies_every_fifty_steps() -> None:
     theta.grad = torch.zeros(2)
     alive: list[bool] = []
     for _ in range(50):
+        opt.observe(1e-9)
         opt.step()
         alive.append(bool(theta.detach().any()))
     assert alive == [True] * 49 + [False]
@@ -283,8 +284,7 @@ def test_what_a_status_says_and_when() -> None:
     assert ["has grown" in told(norm) for norm in (1.9, 2.1)] == [False, True]
     assert ["has left" in told(last_loss=loss) for loss in (0.9, 1.1)] == [False, True]
     assert ["never" in told(phase=1, steps=steps) for steps in (499, 500)] == [False, True]
-    silent = [list(status.warnings_due(Control("adaptive", steps=steps), float, Chosen())) for steps in (99, 100)]
-    assert [bool(texts) for texts in silent] == [False, True]
+    assert [key for key, _ in status.warnings_due(Control("adaptive", steps=50), float, Chosen())] == ["silent"]
 
 
 def test_a_look_at_what_is_worth_a_warning_every_fifty_steps(monkeypatch: pytest.MonkeyPatch) -> None:

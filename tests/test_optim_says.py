@@ -64,6 +64,49 @@ def test_a_model_taken_on_without_a_loss_says_so_only_where_something_needs_it()
         assert len(said(play)) == expected
 
 
+def test_an_optimizer_of_another_model_says_that_nothing_moves() -> None:
+    problem, other = Problem(), Problem()
+    opt = other.optimizer({})
+
+    def play() -> None:
+        for _ in range(120):
+            opt.observe(problem.closure())
+            opt.step()
+
+    (text,) = said(play)
+    assert "no parameter that it holds has a gradient, so nothing moves: make the optimizer from the model" in text
+
+
+@pytest.mark.parametrize("steps", [30, 60])
+def test_a_loss_that_is_not_a_number_is_said_in_phase_one(steps: int) -> None:
+    problem = Problem()
+    opt = problem.optimizer({"interpolation": 1e-12})
+
+    def play() -> None:
+        for step in range(120):
+            loss = problem.closure()
+            opt.observe(loss if step < steps else loss * math.nan)
+            opt.step()
+
+    (text,) = said(play)
+    assert "is nan; look for such numbers in the data, or pass lr= a smaller step" in text
+    assert opt.status.startswith("phase 1: the training loss is not finite")
+
+
+def test_phase_one_says_what_phase_two_waits_for() -> None:
+    problem = Problem()
+    opt = problem.optimizer({"interpolation": 1e-12})
+    run(problem, lambda: opt.step(problem.closure), 3)
+    assert opt.status.endswith("; phase 2 begins below 1e-12")
+    noisy = problem.optimizer({"interpolation": 0.5})
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        problem.closure()
+        noisy.observe(1.0 + torch.rand((), generator=generator))
+        noisy.step()
+    assert noisy.status.endswith("so far, is below 0.5 for sure") and "batches differ" in noisy.status
+
+
 @pytest.mark.parametrize("decay", [1e-3, 3e-3])
 def test_a_decay_on_adamws_scale_is_told_with_the_scale_that_is_usual_here(decay: float) -> None:
     problem = Problem()

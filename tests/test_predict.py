@@ -44,6 +44,22 @@ def test_the_prediction_is_what_run_then_measures(tmp_path, capsys):
     assert Path(content["picture"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_is_recommended_is_what_its_command_then_measures(tmp_path, capsys):
+    """The λ as it is printed, the times beside it, and the delay that was asked for."""
+    words = ["predict", "ridge", "--n", "60", "--m", "400", "--lr", "2", "--weight-decay", "1e-3", "--seed", "3"]
+    advice = told([*words, "--max-delay", "60"], tmp_path)["recommendation"]
+    lines = {line[:13].strip(): line[13:] for line in capsys.readouterr().out.splitlines()}
+    assert f"weight_decay {advice['weight_decay']} " in lines["recommended"]
+    command = lines["check"].split()[1:]
+    file = tmp_path / "run.json"
+    assert main([*command, "--out", str(tmp_path), "--json", str(file)]) == 0
+    times = json.loads(file.read_text())["summary"]["times"]
+    memorised, settled = times["memorised"], times["settled"]
+    assert f"t1 {memorised}, settled {settled}, " in lines["recommended"] and settled - memorised <= 60
+    told([*words, "--max-delay", "60", "--noise", "0.01"], tmp_path)
+    assert "\ncheck  " not in capsys.readouterr().out  # no run has that noise
+
+
 def test_the_table_of_the_page_is_what_its_command_says(tmp_path):
     page = (Path(__file__).parents[1] / "docs" / "clocks.md").read_text()
     command = next(line for line in page.splitlines() if line.startswith("    groktimizer predict ridge "))

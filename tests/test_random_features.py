@@ -54,8 +54,8 @@ def test_coefficients_are_the_closed_ones():
         ("tanh", 200, 100, 200, 1e-2),
         ("tanh", 200, 300, 150, 0.1),
         ("linear", 100, 200, 300, 1e-3),
-        ("sign", 150, 50, 500, 1e-4),
-        ("square", 200, 200, 100, 1e-2),
+        pytest.param("sign", 150, 50, 500, 1e-4, marks=pytest.mark.slow),
+        pytest.param("square", 200, 200, 100, 1e-2, marks=pytest.mark.slow),
     ],
 )
 def test_draws_of_some_hundred_agree(activation: str, n: int, d: int, width: int, decay: float):

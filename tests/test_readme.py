@@ -7,7 +7,9 @@ import pytest
 
 from pages import MADE, PAGES, RECIPES, ROOT, blocks, run
 
+LONG = "beyond-l2.md"  # its blocks take a minute
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text()]
+RUN = [pytest.param(page, marks=[pytest.mark.slow] * (page.name == LONG), id=page.name) for page in WITH_CODE]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -17,7 +19,7 @@ def broken_links(page: Path) -> list[str]:
     return [target for target in targets if not (page.parent / target).exists()]
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN)
 def test_the_blocks_of_a_page_run_in_order(page: Path):
     own = [block for block in blocks(page.read_text()) if block.section != RECIPES]  # those: test_recipes.py
     world = run(own, page, {"__name__": f"page_{page.stem}"})

@@ -144,7 +144,7 @@ def simulate(ratio, decay, lr, steps, seed=0, size=1000, columns=24):
     return np.array(rows), sigma
 
 
-@pytest.mark.parametrize("ratio", [0.1, 0.9, 1.5])
+@pytest.mark.parametrize("ratio", [0.1, *(pytest.param(near, marks=pytest.mark.slow) for near in (0.9, 1.5))])
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 def test_formulas_agree_with_finite_matrices_within_monte_carlo_error(ratio, decay):
     steps = np.array([0, 100, 1000, 10_000])
@@ -204,6 +204,7 @@ def test_times_agree_with_a_thousand_inputs_at_the_step_of_the_paper(ratio):
         assert abs(column.mean() - formula) < 4 * column.std(ddof=1) / 6**0.5 + 0.01 * formula, (column, formula)
 
 
+@pytest.mark.slow
 def test_floors_of_decay_are_half_of_the_printed_ones():
     # papers.md: Eq (15) gives half of Eq (16)'s levels; simulation decides.
     ratio, decay = 0.5, 1e-3

@@ -120,6 +120,7 @@ def verdicts(name: str, sizes: tuple[int, ...], seeds: int) -> list[tuple[LowRan
     return [(problem, problem.verdict()) for problem in problems]
 
 
+@pytest.mark.slow
 def test_certified_matrices_are_found_and_missed_ones_have_a_rival():
     seen: set[Outcome] = set()
     for problem, verdict in verdicts("matrix-completion", (70, 90), 4):

@@ -46,6 +46,7 @@ def test_a_column_equal_to_one_of_the_support_is_a_tie(seed: int):
     assert not found.recovers
 
 
+@pytest.mark.slow
 def test_a_tie_is_told_as_one():
     features, teacher = sparse(1, 30)
     features[:, -1] = features[:, 0]

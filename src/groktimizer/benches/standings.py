@@ -9,7 +9,7 @@ import numpy as np
 from groktimizer.measures import corrected_interval
 
 Scores = dict[str, dict[str, list[Any]]]  # method → set → one number a division
-TUNED, PLAIN, CHOSEN = "adamw-cv", "adam", "best classical"
+TUNED, PLAIN, CHOSEN = "adamw-cv", "adam", "classical-cv"
 PAIRS = (("grok-auto", TUNED), ("grok-auto", CHOSEN), ("grok-l2", PLAIN), ("grok-l2", TUNED), ("grok-l2", "lbfgs-cv"),
          ("grok-l1", "grok-l2"), ("grok-auto", "realmlp"))  # fmt: skip
 
@@ -111,6 +111,6 @@ def mean_ranks(means: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     from scipy.stats import rankdata
 
     names = list(means)
-    table = np.array([list(means[name].values()) for name in names])
+    table = np.array([list(means[name].values()) for name in names]).round(9)  # equal but for the order of the sum
     ranks = rankdata(-table, axis=0).mean(1)
     return {name: float(rank) for name, rank in zip(names, ranks, strict=True)}

@@ -14,7 +14,8 @@ from groktimizer.cli.prediction import Prediction, descents, given, refuse, tell
 from groktimizer.ground.checks import not_negative
 from groktimizer.ground.memory import check_memory
 from groktimizer.ground.seeds import derive_seed
-from groktimizer.tasks import RidgeTask, Task
+from groktimizer.measures.times import WINDOW_STEPS
+from groktimizer.tasks import RidgeTask, Task, find_task
 from groktimizer.theory.ridge import DecayAdvice, GrokkingTime, Ridge
 from groktimizer.theory.ridge.forecast import CRITICAL, Forecast, curve_steps, forecast
 from groktimizer.theory.ridge.spectrum import SVD_ENTRIES, check_features
@@ -35,6 +36,7 @@ class Drawn:
         arrays: What it was made of, which its picture is named after.
         test: What its population loss is called.
         variance: ν² of the initial parameters, where they were drawn with a ν that is known.
+        task: What `groktimizer run` trains on the same problem, if there is one.
     """
 
     problem: Ridge
@@ -42,6 +44,7 @@ class Drawn:
     arrays: tuple[Array | None, ...]
     test: str
     variance: float | None = None
+    task: Task | None = None
 
 
 def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
@@ -77,7 +80,7 @@ def ridge(arguments: argparse.Namespace, told: Told) -> Prediction:
     }
     told.say(f"{title}; rank {problem.rank}, largest curvature {problem.sharpness:.4g}")
     tell_times(told, content["methods"], (f"train, {drawn.test}", "within tolerance", "for ever"), "momentum")
-    _tell(found, drawn.test, told)
+    _tell(found, drawn.test, told, _check(arguments, drawn.task, found))
     times = next(iter(found.methods.values())).times
     frame = descents(
         title,
@@ -104,6 +107,7 @@ def ridge_problem(arguments: argparse.Namespace) -> Drawn:
     rng = np.random.default_rng(derive_seed(arguments.seed, "predict"))
     files = {name: _file(arguments, name) for name in ("features", "teacher", *_TEST, "covariance", "theta0")}
     features, teacher, theta = files["features"], files["teacher"], files["theta0"]
+    task: Task | None = None
     covariance: Array | float | None = files["covariance"]
     if features is None:
         task = drawn_task(arguments, ("n", "m", "nu", "teacher_norm"))
@@ -121,6 +125,8 @@ def ridge_problem(arguments: argparse.Namespace) -> Drawn:
         nu = NU if arguments.nu is None else arguments.nu
         start = rng.normal(size=features.shape[1]) * nu
     variance = nu**2 if theta is None else None
+    if theta is not None or files["covariance"] is not None or arguments.noise:
+        task = None  # no run has this problem
     theta = start if theta is None else theta
     noise = rng.normal(size=len(features)) * arguments.noise if arguments.noise else None
     labels = tuple(files[name] for name in _TEST)
@@ -131,7 +137,7 @@ def ridge_problem(arguments: argparse.Namespace) -> Drawn:
     covariance = usual if covariance is None else covariance
     arrays = (features, teacher, noise, np.asarray(covariance), theta)
     problem = Ridge(features, teacher, covariance=covariance, noise=noise)
-    return Drawn(problem, theta, arrays, "population loss", variance)
+    return Drawn(problem, theta, arrays, "population loss", variance, task)
 
 
 def _file(arguments: argparse.Namespace, name: str) -> Array | None:
@@ -146,7 +152,7 @@ def _own(arguments: argparse.Namespace, task: Task, theta: Array | None) -> Draw
     problem, start, _ = known(task, arguments.seed, Ridge)
     start = start.numpy() if theta is None else theta
     arrays = (problem.features, problem.teacher, problem.noise, start, *_population(problem))
-    return Drawn(problem, start, arrays, "population loss")
+    return Drawn(problem, start, arrays, "population loss", task=None if arguments.theta0 else task)
 
 
 def _population(problem: Ridge) -> list[Array | None]:
@@ -188,13 +194,36 @@ def _named(name: str, method: Mapping[str, Any]) -> str:
     return f"{name} (μ = {method['momentum']:.4g})" if name == CRITICAL else name
 
 
-def _tell(found: Forecast, test: str, told: Told) -> None:
+def _check(arguments: argparse.Namespace, task: Task | None, found: Forecast) -> str | None:
+    """The command that trains what is recommended; None where no run has this problem and these levels."""
+    advice = found.recommendation
+    if task is None or isinstance(advice, str) or advice.times.settled is None:
+        return None
+    levels = (
+        arguments.tolerance,
+        arguments.tolerance if arguments.test_tolerance is None else arguments.test_tolerance,
+    )
+    if levels != (task.memorised.threshold, task.generalised.threshold):
+        return None
+    usual = find_task(arguments.task).defaults()
+    options = {key: value for key, value in task.options().items() if value != usual[key]}
+    words = [f"{key}={value}" for key, value in options.items()]
+    words += [f"lr={arguments.lr:g}", f"weight_decay={advice.weight_decay:.6g}"]
+    seed = f" --seed {arguments.seed}" * bool(arguments.seed)
+    steps = advice.times.settled + 2 * WINDOW_STEPS
+    rest = f"--steps {steps} --precision fp64{seed}"
+    return f"groktimizer run {arguments.task} --optimizer sgd --set {' '.join(words)} {rest}"
+
+
+def _tell(found: Forecast, test: str, told: Told, check: str | None) -> None:
     if test == "test loss":
         told.say("test loss    the mean squared error on the test set; it is the population loss of what follows")
     _tell_zero(found, test, told)
     for text in found.advice:
         told.say(f"advice       {text}")
     told.say(f"recommended  {_recommended(found)}")
+    if check is not None:
+        told.say(f"check        {check}")
     known = "unknown, nothing to forget" if math.isnan(found.predicted) else f"about {step(found.predicted)}"
     told.say(f"predicted    t2 of gradient descent {known}, from ln((m-n) nu^2 s/c)/(2 lr wd)")
     told.say("bounds (gradient descent, arXiv 2601.19791, whose t1 is the last step with train loss beyond tolerance)")
@@ -229,7 +258,7 @@ def _recommended(found: Forecast) -> str:
         return advice
     times = advice.times
     return (
-        f"gradient descent with weight_decay {advice.weight_decay:.4g} ({advice.reason}): t1 {step(times.memorised)}, "
+        f"gradient descent with weight_decay {advice.weight_decay:.6g} ({advice.reason}): t1 {step(times.memorised)}, "
         f"settled {step(times.settled)}, bias {advice.bias:.3g}"
     )
 

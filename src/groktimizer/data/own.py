@@ -30,7 +30,8 @@ def read_table(path: str | Path, target: str) -> Samples:
         Inputs, all other columns in the order of the file, and targets.
 
     Raises:
-        DataError: If the file cannot be read, or a column is of another length, not of numbers, or not finite.
+        DataError: If the file cannot be read, or a column is of another length, not of numbers, not finite or
+            has gaps.
         UnknownName: If it has no such column.
 
     Example:
@@ -52,6 +53,13 @@ def read_table(path: str | Path, target: str) -> Samples:
         raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     wanted = lookup(f"column of {path}", target, columns)
     wanted = wanted[:, 0] if wanted.ndim == 2 and wanted.shape[1] == 1 else wanted
+    gaps = [(name, row) for name, values in columns.items() if name != target for row in _empty(values)]
+    if gaps:
+        where = f"{len(gaps)} cells in {len({name for name, _ in gaps})} columns are empty or not-a-number"
+        raise DataError(
+            f"{path}: {where}, the first {gaps[0][0]} in row {gaps[0][1] + 1}; expected a number in each: fill or drop "
+            "them, in a Pipeline with SimpleImputer"
+        )
     inputs = [_numbers(path, name, values) for name, values in columns.items() if name != target]
     lengths = {len(wanted), *map(len, inputs)}
     if len(lengths) > 1 or not inputs or not len(wanted) or wanted.ndim != 1:
@@ -93,6 +101,15 @@ def _npz(path: Path) -> Columns:
 
 
 READERS = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
+
+
+def _empty(values: NDArray[np.generic]) -> list[int]:
+    """Rows without a value."""
+    if values.dtype.kind == "f":
+        return np.flatnonzero(np.isnan(values.astype(np.float64)).reshape(len(values), -1).any(1)).tolist()
+    if values.dtype.kind not in "UO" or values.ndim != 1:
+        return []
+    return [k for k, cell in enumerate(values.tolist()) if cell is None or str(cell).strip().lower() in ("", "nan")]
 
 
 def _numbers(path: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.float64]:

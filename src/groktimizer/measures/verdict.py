@@ -42,8 +42,8 @@ _ADVICE: Mapping[Verdict, str] = {
     Verdict.GROKKED: "memorised first, generalised much later and stayed there: nothing to change",
     Verdict.EARLY: "generalised before it memorised, or soon after, and stayed there, so there was no delay: nothing "
     "to change, or less weight decay if the training set should be fitted as closely",
-    Verdict.GENERALISED: "reached the test level but did not hold it for a whole window: give more steps; if it keeps "
-    "falling back, of a learning rate or weight decay that you have set, less",
+    Verdict.GENERALISED: "reached the test level but did not hold it for a whole window (500 steps or more): give "
+    "more steps; if it keeps falling back, of a learning rate or weight decay that you have set, less",
     Verdict.BIASED: "found the truth up to the bias of the weight: a smaller one ends within the test level",
     Verdict.NEARER: "came nearer to the truth and rests short of it: more samples, or a smaller weight where that ends "
     "nearer",

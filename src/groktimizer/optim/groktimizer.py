@@ -302,7 +302,7 @@ class GROKtimizer(Optimizer):
     def _say_what_is_due(self) -> None:
         if self._control.steps % status_texts.EVERY == 0:
             chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
-            for text in status_texts.warnings_due(self._control, self._norm, chosen):
+            for text in status_texts.warnings_due(self._control, self._norm, chosen, self._params):
                 self._say(text)
 
     def _say(self, text: tuple[str, str]) -> None:

@@ -106,6 +106,10 @@ def check_parameters(params: list[Tensor], known: set[int]) -> None:
     """
     seen = set(known)
     for position, param in enumerate(params):
+        if not isinstance(param, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]  # whatever the user gave
+            raise UserError(
+                f"params[{position}] is a {type(param).__name__}: expected tensors, as in param_groups(model)"
+            )
         if id(param) in seen:
             raise UserError(f"params[{position}] of shape {tuple(param.shape)} is listed twice: give each tensor once")
         seen.add(id(param))

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from groktimizer.ground.checks import whole, word
 from groktimizer.ground.errors import UserError
@@ -227,10 +227,13 @@ def listed(params: Any) -> Any:
         A list; a lone tensor is passed on for torch to refuse.
 
     Raises:
-        UserError: If there are none, or they come in a set.
+        UserError: If there are none, or they come in a set or in a module.
     """
     if isinstance(params, (set, frozenset)):
         raise UserError("params is a set, whose order changes from run to run: expected a list or an iterator")
+    if isinstance(params, nn.Module):
+        name = type(params).__name__
+        raise UserError(f"params is a module ({name}): expected its parameters, param_groups(model)")
     entries = params if isinstance(params, Tensor) else list(params)
     if len(entries) == 0:
         raise UserError("params=[]: the parameter list is empty; accepted are tensors that require grad")

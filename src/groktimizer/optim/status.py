@@ -1,8 +1,10 @@
 """What the optimizer says of itself: what is going on, what to change, and what is worth a warning."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from groktimizer.optim.control import Control
 
@@ -29,12 +31,16 @@ class Chosen:
         weight_decay: Whether weight_decay was given.
         adaptive: Whether the metric is the adaptive one.
         level: Whether interpolation was given a level of its own.
+        begins: The loss below which phase 2 begins; nan while that is not known.
+        window: Losses of differing batches of which the mean is to be below it; 0 where they do not differ.
     """
 
     lr: bool = False
     weight_decay: bool = False
     adaptive: bool = True
     level: bool = False
+    begins: float = math.nan
+    window: int = 0
 
     @property
     def less_decay(self) -> str:
@@ -65,6 +71,10 @@ def describe(control: Control, norm: float, chosen: Chosen) -> str:
     Returns:
         The text.
     """
+    if not math.isfinite(norm) and control.phase == 1:
+        return (
+            "phase 1: not finite: parameters are inf or nan; look for such numbers in the data, or lower the base's lr"
+        )
     if not math.isfinite(norm):
         return (
             f"not finite: parameters are inf or nan; {chosen.less_lr}, or give interpolation a level so that the guard "
@@ -93,7 +103,19 @@ def _fitting(control: Control, chosen: Chosen) -> str:
             f"never interpolated: the training loss {last:.3g} has not improved for {steps - control.best_step} "
             f"steps; train longer, use a larger model, or {chosen.reachable}"
         )
-    return f"phase 1: fitting, training loss {last:.3g}"
+    return f"phase 1: fitting, training loss {last:.3g}{_to_go(chosen)}"
+
+
+def _to_go(chosen: Chosen) -> str:
+    """What phase 2 waits for."""
+    if math.isnan(chosen.begins):
+        return ""
+    if not chosen.window:
+        return f"; phase 2 begins below {chosen.begins:.3g}"
+    return (
+        f"; batches differ, so phase 2 begins once the mean of enough losses, {chosen.window} so far, is below "
+        f"{chosen.begins:.3g} for sure"
+    )
 
 
 def _stalled(control: Control) -> bool:
@@ -154,17 +176,26 @@ def _grew(norm: float, start: float, chosen: Chosen) -> str:
     )
 
 
-def warnings_due(control: Control, norm: Callable[[], float], chosen: Chosen) -> Iterator[tuple[str, str]]:
+def warnings_due(
+    control: Control, norm: Callable[[], float], chosen: Chosen, params: Sequence[Tensor] = ()
+) -> Iterator[tuple[str, str]]:
     """What a user should hear without asking, each thing once.
 
     Args:
         control: The control numbers.
         norm: Measures the norm of the penalised parameters, which takes a pass over them: asked for rarely.
         chosen: What the user has set.
+        params: All that the optimizer holds.
 
     Yields:
         A key, and the text.
     """
+    if params and all(param.grad is None for param in params):
+        yield (
+            "strangers",
+            "no parameter that it holds has a gradient, so nothing moves: make the optimizer from the model that is "
+            "trained, after it was copied or wrapped, and step before gradients are cleared",
+        )
     if not control.observed and (control.phase == 1 or not chosen.weight_decay):
         what = "phase 2 never begins" if control.phase == 1 else "neither constraint nor guard acts"
         yield (
@@ -174,6 +205,10 @@ def warnings_due(control: Control, norm: Callable[[], float], chosen: Chosen) ->
                 "opt.step(), or opt.step(closure)"
             ),
         )
+    if control.observed and not math.isnan(control.first_loss) and not math.isfinite(control.last_loss):
+        told = f"the training loss of step {control.steps} is {control.last_loss}"
+        yield "infinite", f"{told}; look for such numbers in the data, or {chosen.less_lr}"
+        return
     if control.phase == 1:
         if _stalled(control):
             yield "stalled", _fitting(control, chosen)

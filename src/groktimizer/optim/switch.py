@@ -7,7 +7,7 @@ from groktimizer.ground.checks import is_number
 from groktimizer.ground.errors import UserError
 from groktimizer.optim.control import Control
 from groktimizer.optim.detector import ABOVE, Detector, LossBelow
-from groktimizer.optim.noise import Noise
+from groktimizer.optim.noise import Noise, proven
 from groktimizer.optim.status import Chosen
 
 INFLATED = 0.5  # of the loss; with squared error it is then at most 4/3 of what zero weights lose
@@ -58,6 +58,8 @@ def chosen(groups: list[dict[str, Any]], detector: Detector | None, *, adaptive:
         weight_decay=any(group["decay_given"] and group["weight_decay"] != 0.0 for group in groups),
         adaptive=adaptive,
         level=isinstance(detector, LossBelow) and detector.absolute is not None,
+        begins=math.nan if detector is None or detector.level is None else detector.level,
+        window=detector.seen.count if isinstance(detector, LossBelow) and proven(detector.seen) else 0,
     )
 
 

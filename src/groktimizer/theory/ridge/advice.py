@@ -114,8 +114,16 @@ def recommend(
         raise UserError(
             f"max_delay={max_delay:g}: no weight_decay from {low:.3g} to {high:.3g} generalises that soon; the {why}"
         )
+    told = _up(found)
+    found = told if float(np.subtract(*ends(told))) <= max_delay else found
     reason, curve = f"delay at most {max_delay} steps, least bias", ridge.trajectory(start, eta, found, momentum)
     return DecayAdvice(reason, eta, found, times(found), ridge.floors(found).bias, curve)
+
+
+def _up(decay: float) -> float:
+    """Six digits, rounded up: what is printed is what was computed."""
+    unit = 10.0 ** (math.floor(math.log10(decay)) - 5)
+    return float(f"{math.ceil(decay / unit) * unit:.6g}")
 
 
 def _search(ends: _Ends, candidates: list[float], wish: float) -> float | None:
