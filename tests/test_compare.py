@@ -209,6 +209,7 @@ def test_settings_and_methods_are_read_from_text():
     assert parse_method("adamw", {"lr": "1", "alpha": "2"}).options == {"lr": "1"}
 
 
+@pytest.mark.slow
 def test_a_real_comparison(tmp_path):
     """Ridge, where theory orders the methods: memorisation without decay never generalises, with decay it does."""
     protocol = Protocol(seeds=[1, 2, 3, 4, 5, 6], steps=3_000, precision="fp64", cap=3)

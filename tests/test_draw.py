@@ -32,7 +32,14 @@ COMMANDS = {
 }  # fmt: skip
 
 
-SLOW = ("predict linear-estimator", "predict sparse", "predict low-rank", "reproduce")  # drawn as the others are
+SLOW = (
+    "compare",
+    "predict ridge",
+    "predict linear-estimator",
+    "predict sparse",
+    "predict low-rank",
+    "reproduce",
+)  # drawn as the others are
 
 
 def drawn(figure: Figure) -> list[np.ndarray]:

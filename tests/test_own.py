@@ -37,6 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_page_followed_literally(here: Path):
     """As an installed program does, for which the working directory is no place of modules."""
     commands = COMMANDS.findall("\n".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)))

@@ -87,6 +87,7 @@ def test_the_recommendation_grants_the_delay_and_less_decay_does_not(tmp_path):
     assert less.settled is not None and less.memorised is not None and less.settled - less.memorised > 100
 
 
+@pytest.mark.slow
 def test_files_give_the_same_as_the_draw(tmp_path):
     for name, part in zip(("features", "teacher", "theta0"), RidgeTask(n=20, m=200).draw(0), strict=True):
         np.save(tmp_path / f"{name}.npy", part.numpy())
@@ -142,6 +143,7 @@ def test_columns_stay_apart_at_any_number_of_digits(tmp_path, capsys):
     assert method["settled"] > 10**12
 
 
+@pytest.mark.slow
 def test_it_is_said_where_what_has_learned_nothing_passes(tmp_path, capsys):
     """Under covariance I/m the population loss of theta = 0 is ||teacher||^2 / m: 1/200."""
     content = told(SMALL, tmp_path)

@@ -60,6 +60,7 @@ def test_groktimizer_takes_the_accelerated_time(tmp_path):
     assert run_spec(spec).times.generalised == pytest.approx(t2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_table_of_the_page_is_what_its_command_says(tmp_path):
     page = (Path(__file__).parents[1] / "docs" / "clocks.md").read_text()
     command = next(line for line in page.splitlines() if line.startswith("    groktimizer predict sparse "))

@@ -81,6 +81,7 @@ def test_inner_products_with_given_matrices(tmp_path):
     assert 0 < end < 1e-2 and content["methods"]["accelerated"]["settled"] is not None
 
 
+@pytest.mark.slow
 def test_a_problem_has_one_picture_and_two_have_two(tmp_path):
     def picture(*words: str) -> str:
         return Path(told(["predict", "ridge", "--theta0", "start.npy", *words], tmp_path)["picture"]).name
