@@ -105,6 +105,9 @@ def test_phase_one_says_what_phase_two_waits_for() -> None:
         noisy.observe(1.0 + torch.rand((), generator=generator))
         noisy.step()
     assert noisy.status.endswith("so far, is below 0.5 for sure") and "batches differ" in noisy.status
+    resumed = problem.optimizer({"interpolation": 0.5})
+    resumed.load_state_dict(noisy.state_dict())
+    assert resumed.status == noisy.status
 
 
 @pytest.mark.parametrize("decay", [1e-3, 3e-3])

@@ -166,7 +166,7 @@ class GROKtimizer(Optimizer):
     @property
     def status(self) -> str:
         """What is going on, and what to change when it goes wrong; one sentence or two."""
-        chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
+        chosen = switch.chosen(self.param_groups, self._detector, self._control, adaptive=self._settings.adaptive)
         return status_texts.describe(self._control, self._norm(), chosen)
 
     @property
@@ -301,7 +301,7 @@ class GROKtimizer(Optimizer):
 
     def _say_what_is_due(self) -> None:
         if self._control.steps % status_texts.EVERY == 0:
-            chosen = switch.chosen(self.param_groups, self._detector, adaptive=self._settings.adaptive)
+            chosen = switch.chosen(self.param_groups, self._detector, self._control, adaptive=self._settings.adaptive)
             for text in status_texts.warnings_due(self._control, self._norm, chosen, self._params):
                 self._say(text)
 

@@ -42,23 +42,28 @@ def detector_for(interpolation: float | Detector | None, *, maximize: bool) -> D
     return LossBelow(absolute=float(interpolation) if is_number(interpolation) else interpolation)
 
 
-def chosen(groups: list[dict[str, Any]], detector: Detector | None, *, adaptive: bool) -> Chosen:
+def chosen(groups: list[dict[str, Any]], detector: Detector | None, control: Control, *, adaptive: bool) -> Chosen:
     """What the user has set, for the texts that give advice.
 
     Args:
         groups: The parameter groups.
         detector: The detector, if there is one.
+        control: The control numbers, which have its memory.
         adaptive: Whether the metric is the adaptive one.
 
     Returns:
         The options that there are.
     """
+    begins = None
+    if detector is not None and control.phase == 1:
+        _bring_up(detector, control)
+        begins = detector.level
     return Chosen(
         lr=any(group["lr_given"] for group in groups),
         weight_decay=any(group["decay_given"] and group["weight_decay"] != 0.0 for group in groups),
         adaptive=adaptive,
         level=isinstance(detector, LossBelow) and detector.absolute is not None,
-        begins=math.nan if detector is None or detector.level is None else detector.level,
+        begins=math.nan if begins is None else begins,
         window=detector.seen.count if isinstance(detector, LossBelow) and proven(detector.seen) else 0,
     )
 
