@@ -49,6 +49,7 @@ def drawn(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / f"explore-{kind}.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_asks_nobody_for_anything(drawn: str):
     text = DATA.sub("", drawn)
     assert "default-src 'none'" in text

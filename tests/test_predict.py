@@ -60,6 +60,7 @@ def test_what_is_recommended_is_what_its_command_then_measures(tmp_path, capsys)
     assert "\ncheck  " not in capsys.readouterr().out  # no run has that noise
 
 
+@pytest.mark.slow
 def test_the_table_of_the_page_is_what_its_command_says(tmp_path):
     page = (Path(__file__).parents[1] / "docs" / "clocks.md").read_text()
     command = next(line for line in page.splitlines() if line.startswith("    groktimizer predict ridge "))
@@ -120,6 +121,7 @@ def test_a_tolerance_below_the_floor_is_said_with_the_term(tmp_path, capsys):
     assert "test_tolerance=1e-09 cannot be kept" in text and "mostly from the" in text
 
 
+@pytest.mark.slow
 def test_the_linear_estimator_says_its_times(tmp_path, capsys):
     content = told(["predict", "linear-estimator", "--ratio", "0.9", "--inputs", "60"], tmp_path)
     assert round(content["formula"]) == 56_386

@@ -192,6 +192,7 @@ def test_over_samples_there_are_three_descents():
 QUICK = ["predict", "random-features", "--n", "60", "--d", "30", "--draws", "2"]
 
 
+@pytest.mark.slow
 def test_the_command_says_what_the_theory_does_and_draws_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     content = told(QUICK, tmp_path)
     problem = RandomFeatures(60, 30, coefficients("relu"), noise=0.25)

@@ -62,6 +62,7 @@ def test_norms_that_begin_near_zero_are_told_by_their_largest():
     assert "1 = the largest" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [1e200, 1e290, 1.7e308])
 def test_values_that_no_scale_can_show_are_gaps(top: float, tmp_path):
     """A run that diverged to the end of float64 has a picture, and so has its comparison."""

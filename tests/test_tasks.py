@@ -68,7 +68,9 @@ def test_every_answer_is_right(name: str):
     assert len(set(map(tuple, pairs.tolist()))) == (p * (p - 1) if name == "modular-division" else p * p)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "mnist-1d")) for name in TASKS]
+)
 def test_a_problem_is_a_function_of_task_and_seed(name: str):
     task = make_task(name, SMALL[name])
     before = torch.get_rng_state()

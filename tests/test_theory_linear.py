@@ -145,7 +145,7 @@ def simulate(ratio, decay, lr, steps, seed=0, size=1000, columns=24):
 
 
 @pytest.mark.parametrize("ratio", [0.1, *(pytest.param(near, marks=pytest.mark.slow) for near in (0.9, 1.5))])
-@pytest.mark.parametrize("decay", [0.0, 0.01])
+@pytest.mark.parametrize("decay", [0.0, pytest.param(0.01, marks=pytest.mark.slow)])
 def test_formulas_agree_with_finite_matrices_within_monte_carlo_error(ratio, decay):
     steps = np.array([0, 100, 1000, 10_000])
     rows, _ = simulate(ratio, decay, 1e-3, steps, columns=24)
