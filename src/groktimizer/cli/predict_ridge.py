@@ -208,7 +208,7 @@ def _check(arguments: argparse.Namespace, task: Task | None, found: Forecast) ->
     usual = find_task(arguments.task).defaults()
     options = {key: value for key, value in task.options().items() if value != usual[key]}
     words = [f"{key}={value}" for key, value in options.items()]
-    words += [f"lr={arguments.lr:g}", f"weight_decay={advice.weight_decay:.6g}"]
+    words += [f"lr={arguments.lr:.12g}", f"weight_decay={advice.weight_decay:.6g}"]
     seed = f" --seed {arguments.seed}" * bool(arguments.seed)
     steps = advice.times.settled + 2 * WINDOW_STEPS
     rest = f"--steps {steps} --precision fp64{seed}"
