@@ -23,7 +23,7 @@ from groktimizer.studies import (
 from groktimizer.studies.compare import _strongest
 from groktimizer.studies.summary import spread, verdict
 from groktimizer.studies.tuning import prior_order
-from groktimizer.sweeps import Outcome, RunSpec
+from groktimizer.sweeps import Outcome, RunSpec, SweepEvent
 
 SETTING = Setting("small", "modular-addition", {"p": 11})
 WINDOW = 500
@@ -218,7 +218,19 @@ def test_a_real_comparison(tmp_path):
         Method("decay", "sgd", {"lr": 1.0, "weight_decay": 1e-2}, "tuned"),
         Method("no decay", "sgd", {"lr": 1.0, "weight_decay": 0.0}),
     ]
-    done = compare([setting], methods, protocol, Store(tmp_path), reference="decay")
+    places: list[tuple[int, int]] = []
+    said: list[str] = []
+
+    def note(event: SweepEvent) -> None:
+        if event.outcome is not None:
+            places.append(event.place)
+
+    done = compare(
+        [setting], methods, protocol, Store(tmp_path), reference="decay", on_event=note, on_stage=said.append
+    )
+    assert places == [(k, 12) for k in range(1, 13)]  # the leader's six, then the others'
+    assert said[0].endswith("12 runs, the best known methods first")
+    assert said[1:] == ["  decay is sgd lr 1 weight_decay 0.01", "  no decay is sgd lr 1 weight_decay 0"]
     decay, none = done.panels[0].rows
     assert decay.successes == 6 and none.successes == 0
     assert decay.settled.median is not None and decay.verdict is None

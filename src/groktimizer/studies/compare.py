@@ -105,15 +105,29 @@ def compare(
         raise UserError(f"--reference {chosen!r}: expected one of {', '.join(labels)}")
     say = on_stage or (lambda _: None)
 
-    def run(specs: Sequence[RunSpec]) -> list[Outcome]:
-        return execute(specs, store, workers=workers, fresh=fresh, on_event=on_event)
+    def runner(total: int = 0) -> Runner:
+        """Execute in several goes what is counted as one, of so many runs; 0: each go by itself."""
+        done = 0
+
+        def run(specs: Sequence[RunSpec]) -> list[Outcome]:
+            nonlocal done
+            before = done
+            done += len(specs)
+
+            def tell(event: SweepEvent) -> None:
+                if on_event is not None:
+                    on_event(replace(event, place=(before + event.place[0], total)) if total else event)
+
+            return execute(specs, store, workers=workers, fresh=fresh, on_event=tell)
+
+        return run
 
     panels: list[Panel] = []
     for setting in settings:
         tunings: list[Tuning] = []
         for name in tuned:
             say(f"{setting.task}, {setting.name}: tuning {name}")
-            tunings.append(tune(setting, name, protocol, run, held if takes_penalty(name) else None))
+            tunings.append(tune(setting, name, protocol, runner(), held if takes_penalty(name) else None))
         entrants = [*methods, *(tuning.method for tuning in tunings)]
         runs, seeds = len(entrants) * len(protocol.seeds), ", ".join(map(str, protocol.seeds))
         say(f"{setting.task}, {setting.name}: comparing on seeds {seeds}: {runs} runs, the best known methods first")
@@ -121,7 +135,7 @@ def compare(
             if method.label != method.optimizer:
                 one = protocol.spec(setting, method.optimizer, method.options, protocol.seeds[0], protocol.steps)
                 say(f"  {method.label} is {one.method}")
-        rows = _rows(setting, entrants, protocol, run)
+        rows = _rows(setting, entrants, protocol, runner(runs))
         against = rows[chosen]
         judged = [replace(row, verdict=verdict(row, against)) for row in rows.values()]
         panels.append(Panel(setting, judged, tunings, chosen))
