@@ -57,8 +57,8 @@ def read_table(path: str | Path, target: str) -> Samples:
     if gaps:
         where = f"{len(gaps)} cells in {len({name for name, _ in gaps})} columns are empty or not-a-number"
         raise DataError(
-            f"{path}: {where}, the first {gaps[0][0]} in row {gaps[0][1] + 1}; expected a number in each: fill or drop "
-            "them, in a Pipeline with SimpleImputer"
+            f"{path}: {where}, the first {gaps[0][0]} in row {gaps[0][1] + 1} below the head; expected a number in "
+            "each: fill or drop them, or take the estimators in a Pipeline with SimpleImputer"
         )
     inputs = [_numbers(path, name, values) for name, values in columns.items() if name != target]
     lengths = {len(wanted), *map(len, inputs)}

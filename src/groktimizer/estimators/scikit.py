@@ -92,8 +92,7 @@ class _Network(BaseEstimator):
 
     def _fit(self, table: Table, *, classes: bool) -> None:
         """Choose, fit, and keep the first layer for rows as they come."""
-        for name in ("feature_importances_", "norm_gap_"):  # of a fit before
-            vars(self).pop(name, None)
+        vars(self).pop("norm_gap_", None)  # of a fit before
         shape, columns = self._shape(len(table.inputs), classes=classes), table.inputs.shape[1]
         draws = check_random_state(self.random_state).randint(np.iinfo(np.int32).max, size=self.n_init)
         wide = columns > len(table.inputs)
@@ -115,9 +114,8 @@ class _Network(BaseEstimator):
         stop, turned = best[-1]
         first, *others = stop.layers
         layers = [turned.unfold(*first), *others]
-        if choice.penalty != "l2":
-            sizes = np.sqrt((first[0] ** 2).sum(0)) * (turned.scale > 0.0)
-            self.feature_importances_ = sizes / max(float(sizes.sum()), 1e-300)
+        sizes = np.sqrt((first[0] ** 2).sum(0)) * (turned.scale > 0.0) if choice.penalty != "l2" else None
+        self._importances = None if sizes is None else sizes / max(float(sizes.sum()), 1e-300)
         self.coefs_ = [weight.T for weight, _ in layers]
         self.intercepts_ = [bias for _, bias in layers]
         self.penalty_, self.level_, self.temperature_ = choice.penalty, choice.level, choice.temperature
@@ -157,6 +155,15 @@ class _Network(BaseEstimator):
                 "already (the classes are of unequal size): nothing may be learnt; choose a smaller level",
                 ConvergenceWarning,
             )
+
+    @property
+    def feature_importances_(self) -> Array:
+        """Norms of the first layer's columns, standardised, of sum 1; there is none under "l2"."""
+        check_is_fitted(self)
+        if self._importances is None:
+            told = f"penalty_ is {self.penalty_!r}, under which every column counts"
+            raise AttributeError(f"feature_importances_: {told}; there are some with penalty='l1' or 'group'")
+        return self._importances
 
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)

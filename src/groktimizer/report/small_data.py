@@ -42,6 +42,7 @@ def page(content: Content, picture: str, command: str) -> str:
         markdown(*cost_table(content)),
         "## Methods",
         markdown(("method", "family", "what it is"), [list(each.values()) for each in content["methods"]]),
+        "classical-cv: of the classical methods, on each division the one that is best on its inner folds.",
     ]
     return "\n\n".join(parts) + "\n"
 
