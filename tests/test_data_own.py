@@ -49,7 +49,10 @@ def test_an_array_of_two_axes_is_several_columns(tmp_path: Path):
     [
         ("a,y\n1,0\n2\n", "row 2 has 1 cells, expected 2"),
         ("a,y\n1,0\nnan,1\n", "1 cells in 1 columns are empty or not-a-number, the first a in row 2"),
-        ("a,b,y\n1,,0\n,2,1\n3,3,1\n", "2 cells in 2 columns are empty or not-a-number, the first a in row 2 below the head; .* fill"),
+        (
+            "a,b,y\n1,,0\n,2,1\n3,3,1\n",
+            "2 cells in 2 columns are empty or not-a-number, the first a in row 2 below the head; .* fill",
+        ),
         ("a,y\n1,0\ninf,1\n", "a is not a column of finite numbers"),
         ("a,y\n1,0\nhigh,1\n", "a is not a column of finite numbers"),
         ("a,y\n1,0.5\n2,inf\n", "y is not a column of finite numbers"),

@@ -103,7 +103,9 @@ def test_nothing_of_an_earlier_fit_is_left() -> None:
     model = GrokRegressor(**quick(penalty="l1", level=0.4)).fit(X, NUMBERS)
     assert model.feature_importances_.shape == (6,)
     model.set_params(penalty="l2").fit(X[:, :4], NUMBERS)
-    with pytest.raises(AttributeError, match="feature_importances_: penalty_ is 'l2', .* with penalty='l1' or 'group'"):
+    with pytest.raises(
+        AttributeError, match=r"feature_importances_: penalty_ is 'l2', .* with penalty='l1' or 'group'"
+    ):
         _ = model.feature_importances_
 
 
