@@ -91,9 +91,9 @@ def _seconds(executor: Any, cells: int, seconds: float, place: Path) -> float:
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # of Ray's own
 def test_two_processes_against_one_and_ray(tmp_path: Path, table: Table) -> None:
-    from groktimizer.sweeps.executors.cluster import QUIET, Ray
+    from groktimizer.sweeps.executors.cluster import Ray, prepare_environment
 
-    os.environ.update(QUIET)  # what Ray reads when it is imported
+    prepare_environment()  # what Ray reads when it is imported
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(busy)  # the cluster does not have this file

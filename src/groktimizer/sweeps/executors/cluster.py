@@ -59,7 +59,7 @@ class Ray:
         """
         del tell
         not_negative(gpus=self.gpus)
-        _prepare_environment()
+        prepare_environment()
         ray = require("ray", extra="ray")
         with _staged(cell for job in jobs for cell in job.cells) as files, _connected(ray, self, files):
             _warn_of_what_is_missing(ray.nodes(), self.gpus)
@@ -76,7 +76,7 @@ class Ray:
                         keep(done)
 
 
-def _prepare_environment() -> None:
+def prepare_environment() -> None:
     """Set what Ray reads when it is imported; what the user has set stays.
 
     A head node started where a token lies asks for it, while a program that joins shows it only if it is told to.
