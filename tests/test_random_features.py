@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feature_draws import agree
 from groktimizer.theory.random_features import (
     ACTIVATIONS,
     Coefficients,
@@ -16,7 +17,6 @@ from groktimizer.theory.random_features import (
     curve,
     levelling_decay,
     peaks,
-    simulate,
 )
 from groktimizer.theory.ridge import Ridge
 from predictions import told
@@ -60,13 +60,7 @@ def test_coefficients_are_the_closed_ones():
 )
 def test_draws_of_some_hundred_agree(activation: str, n: int, d: int, width: int, decay: float):
     """Within four standard errors of 16 draws and 3 % for the finite size."""
-    rng, variances = np.random.default_rng(n + d + width), (1.0, 0.2, 0.3)
-    drawn = np.array([simulate(Setting(n, d, width, activation, *variances), decay, rng) for _ in range(16)])
-    found = RandomFeatures(n, d, coefficients(activation), *variances).errors(width, decay)
-    for values, wanted in zip(drawn.T, (found.train, found.test), strict=True):
-        error = values.std(ddof=1) / np.sqrt(len(values))
-        assert abs(values.mean() - wanted) < 4 * error + 0.03 * wanted
-        assert error < 0.1 * wanted
+    agree(Setting(n, d, width, activation, 1.0, 0.2, 0.3), decay, draws=16, size=0.03, seed=n + d + width)
 
 
 def test_very_many_linear_features_are_the_ridge_of_theory_ridge():

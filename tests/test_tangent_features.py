@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from feature_draws import agree
 from groktimizer.theory.random_features import (
     ACTIVATIONS,
     DERIVATIVES,
@@ -250,21 +251,6 @@ def test_a_draw_is_ridge_on_the_gradients_of_the_network(n: int, width: int):
     assert test == pytest.approx(float(np.mean((tangents(fresh) @ theta - labels(fresh)) ** 2)), rel=1e-6)
 
 
-def _agree(setting: Setting, decay: float, draws: int, size: float, *, train: bool) -> None:
-    """Within four standard errors and a part for the finite size."""
-    rng = np.random.default_rng(setting.width)
-    drawn = np.array([simulate(setting, decay, rng) for _ in range(draws)])
-    sigma = coefficients(setting.activation)
-    parts = setting.signal, setting.nonlinear, setting.noise, setting.output_scale
-    found = RandomFeatures(setting.samples, setting.inputs, sigma, *parts).errors(setting.width, decay)
-    for values, wanted in zip(
-        drawn.T[0 if train else 1 :], (found.train, found.test)[0 if train else 1 :], strict=True
-    ):
-        error = values.std(ddof=1) / np.sqrt(draws)
-        assert abs(values.mean() - wanted) < 4 * error + size * wanted
-        assert error < 0.1 * wanted
-
-
 @pytest.mark.parametrize(
     ("activation", "n", "d", "width", "scale", "decay"),
     [
@@ -275,12 +261,13 @@ def _agree(setting: Setting, decay: float, draws: int, size: float, *, train: bo
     ],
 )
 def test_draws_of_some_hundred_agree(activation: str, n: int, d: int, width: int, scale: float, decay: float):
-    _agree(Setting(n, d, width, activation, noise=0.3, output_scale=scale), decay, 16, 0.05, train=True)
+    agree(Setting(n, d, width, activation, noise=0.3, output_scale=scale), decay, draws=16, size=0.05, seed=width)
 
 
 def test_at_the_first_peak_draws_agree_where_neurons_are_some_and_fewer_than_inputs():
     """n/d = 8, d = 100: the test error at p = n; the train error there, almost 0, is 30 % too low."""
-    _agree(Setting(800, 100, 8, "tanh", noise=0.25, output_scale=0.1), 1e-8, 8, 0.05, train=False)
+    setting = Setting(800, 100, 8, "tanh", noise=0.25, output_scale=0.1)
+    agree(setting, 1e-8, draws=8, size=0.05, seed=8, train=False)
 
 
 @pytest.mark.slow
@@ -288,7 +275,8 @@ def test_at_the_first_peak_draws_agree_where_neurons_are_some_and_fewer_than_inp
 @pytest.mark.parametrize(("width", "size"), [(10, 0.05), (20, 0.12), (200, 0.12), (2000, 0.1)])
 def test_many_draws_agree_at_both_peaks_and_between(activation: str, width: int, size: float):
     """n = 2000, d = 200; the parts for the finite size are what was measured."""
-    _agree(Setting(2000, 200, width, activation, noise=0.25, output_scale=0.1), 1e-8, 6, size, train=False)
+    setting = Setting(2000, 200, width, activation, noise=0.25, output_scale=0.1)
+    agree(setting, 1e-8, draws=6, size=size, seed=width, train=False)
 
 
 # ------------------------------------------------------------------ the curve

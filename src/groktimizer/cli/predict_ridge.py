@@ -199,11 +199,8 @@ def _check(arguments: argparse.Namespace, task: Task | None, found: Forecast) ->
     advice = found.recommendation
     if task is None or isinstance(advice, str) or advice.times.settled is None:
         return None
-    levels = (
-        arguments.tolerance,
-        arguments.tolerance if arguments.test_tolerance is None else arguments.test_tolerance,
-    )
-    if levels != (task.memorised.threshold, task.generalised.threshold):
+    levels = task.memorised.threshold, task.generalised.threshold
+    if (advice.times.train_tolerance, advice.times.test_tolerance) != levels:
         return None
     usual = find_task(arguments.task).defaults()
     options = {key: value for key, value in task.options().items() if value != usual[key]}
