@@ -332,6 +332,15 @@ def test_the_command_line_answers_before_torch_is_loaded():
     assert done.stdout.startswith("usage: groktimizer") and "Traceback" not in done.stderr
 
 
+def test_a_report_and_a_list_do_without_torch(tmp_path: Path):
+    """It takes most of the memory and of the time until there is an answer."""
+    main(["run", "ridge", "--set", "n=5", "--set", "m=20", "--steps", "20", "--out", str(tmp_path)])
+    for words in (["runs", "list", "--out", str(tmp_path)], ["report", str(tmp_path)]):
+        code = f"import sys\nfrom groktimizer.cli import main\nassert main({words}) == 0\nassert 'torch' not in sys.modules"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ctrl_c_while_torch_loads_is_one_message():
     code = (
         "import importlib.abc, sys\n"

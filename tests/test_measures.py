@@ -1,6 +1,8 @@
 """Times, norms and statistics against their definitions, spelt out slowly."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +17,12 @@ from groktimizer.tasks import Criterion
 TRAIN = Criterion("train_accuracy", 0.99, above=True)
 TEST = Criterion("test_accuracy", 0.99, above=True)
 LOW = Criterion("test_accuracy", 0.95, above=True)
+
+
+def test_what_is_imported_on_first_use_is_never_the_module_of_its_name():
+    code = "import groktimizer.measures as m\nprint({type(getattr(m, name)).__name__ for name in reversed(m.__all__)})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "function" in done.stdout and "module" not in done.stdout
 
 
 def history(steps, train, test):

@@ -13,8 +13,7 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from groktimizer import L1, GROKtimizer, GroupL1, LossBelow, Nuclear, param_groups
-from groktimizer.measures import norm_gap
-from groktimizer.measures.norm_gap import least_l1
+from groktimizer.measures import least_l1, norm_gap
 from groktimizer.optim import switch
 from groktimizer.optim.control import Control
 from groktimizer.penalties import Penalty

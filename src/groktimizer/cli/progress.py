@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 from typing_extensions import override
 
-from groktimizer.sweeps import Progress, SweepEvent
-from groktimizer.training import Event
+if TYPE_CHECKING:
+    from groktimizer.sweeps import Progress, SweepEvent
+    from groktimizer.training import Event
 
 QUIET = 10.0  # seconds between two plain lines
 MINUTE, HOUR = 60, 3600
@@ -47,7 +48,7 @@ def _percent(metrics: Mapping[str, float], part: str) -> str:
     return f"{metrics[f'{part}_loss']:.2e}"
 
 
-def describe(event: Event) -> str:
+def describe(event: "Event") -> str:
     """Write losses, accuracies, phase, speed and time left of a run in one line."""
     words = [f"{part} {_percent(event.metrics, part)}" for part in ("train", "test") if f"{part}_loss" in event.metrics]
     if event.phase:
@@ -116,11 +117,11 @@ class Bars:
         """Write a line above the bars."""
         self._draw(partial(self._progress.console.print, text, highlight=False, markup=False, soft_wrap=True))
 
-    def run(self, name: str, event: Event) -> None:
+    def run(self, name: str, event: "Event") -> None:
         """Show the progress of a run."""
         self._draw(partial(self._run, name, event))
 
-    def _run(self, name: str, event: Event) -> None:
+    def _run(self, name: str, event: "Event") -> None:
         if not self._live:
             if time.monotonic() - self._last > QUIET:
                 self._last = time.monotonic()
@@ -130,7 +131,7 @@ class Bars:
             self._bars[name] = self._progress.add_task("", total=event.steps, name=name, unit="step", told="")
         self._progress.update(self._bars[name], completed=event.step, told=describe(event))
 
-    def sweep(self, event: SweepEvent) -> None:
+    def sweep(self, event: "SweepEvent") -> None:
         """Show the progress of one run among many."""
         name = f"{event.spec.method} seed {event.spec.seed}"
         if event.event is not None:
@@ -158,13 +159,13 @@ class Count(Bars):
         ...     count.say("planned")
     """
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: "Progress") -> None:
         """Show how far a sweep is, and a cell that failed."""
         if progress.error is not None and progress.cell is not None:
             self.say(f"  {progress.cell.label}: {progress.error}")
         self._draw(partial(self._count, progress))
 
-    def _count(self, now: Progress) -> None:
+    def _count(self, now: "Progress") -> None:
         done = now.recorded + now.done
         told = f"{now.failed:,} failed · " * bool(now.failed) + f"at most about {duration(now.left)} left"
         if self._live:

@@ -9,10 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from groktimizer.ground.errors import UserError
-from groktimizer.measures.curvature import curvature, fisher_rao, relative_flatness, sam_sharpness
-from groktimizer.measures.landscape import rescale
-from groktimizer.measures.robustness import distances, margins, robustness
-from groktimizer.measures.spectra import fourier_concentration, spectral_entropy
+from groktimizer.measures import (
+    curvature,
+    distances,
+    fisher_rao,
+    fourier_concentration,
+    margins,
+    relative_flatness,
+    rescale,
+    robustness,
+    sam_sharpness,
+    spectral_entropy,
+)
 from groktimizer.tasks import Problem, generator
 
 PROBES = 30  # Hessian-vector products for a trace

@@ -29,10 +29,17 @@ const Advice = (() => {
       }
       return known.get(decay);
     };
-    const decay = candidates.length ? search(ends, candidates, wish) : null;
-    if (decay === null) return null;
+    const lowest = candidates.length ? search(ends, candidates, wish) : null;
+    if (lowest === null) return null;
+    const told = up(lowest), decay = ends(told)[0] - ends(told)[1] <= wish ? told : lowest;
     const [settled, memorised] = ends(decay);
     return {decay, settled, memorised, wish};
+  }
+
+  // Six digits, rounded up: what is shown is what was computed.
+  function up(decay) {
+    const unit = 10 ** (Math.floor(Math.log10(decay)) - 5);
+    return Number((Math.ceil(decay / unit) * unit).toPrecision(6));
   }
 
   // A coarse walk down, then every fine cell from the left.

@@ -156,7 +156,7 @@ const Explorer = (() => {
       const use = make("button", {type: "button", textContent: `Set λ to ${decay}`});
       use.addEventListener("click", () => controls.decay.set(decay));
       const text = `To wait no longer than CDM (${Text.step(advised.wish)} steps after t1), gradient descent needs ` +
-        `λ = ${Text.general(advised.decay, 4)} or more: t1 ${Text.step(advised.memorised)}, settled ` +
+        `λ = ${Text.general(advised.decay, 6)} or more: t1 ${Text.step(advised.memorised)}, settled ` +
         `${Text.step(advised.settled)}. More decay than needed only adds bias. `;
       return place.replaceChildren(text, use);
     }
