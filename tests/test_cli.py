@@ -336,7 +336,8 @@ def test_a_report_and_a_list_do_without_torch(tmp_path: Path):
     """It takes most of the memory and of the time until there is an answer."""
     main(["run", "ridge", "--set", "n=5", "--set", "m=20", "--steps", "20", "--out", str(tmp_path)])
     for words in (["runs", "list", "--out", str(tmp_path)], ["report", str(tmp_path)]):
-        code = f"import sys\nfrom groktimizer.cli import main\nassert main({words}) == 0\nassert 'torch' not in sys.modules"
+        code = f"import sys\nfrom groktimizer.cli import main\nassert main({words}) == 0\n"
+        code += "assert 'torch' not in sys.modules"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
 
