@@ -11,11 +11,13 @@ import pytest
 
 import claims_table
 from groktimizer.cli import main
+from groktimizer.ground.errors import UserError
 from groktimizer.papers import PAPERS, claims
 from groktimizer.papers.claims import Claim
-from groktimizer.papers.making import Figure, make_side_by_side
-from groktimizer.papers.reproduction import Check, Effort, Line, Panel, Paper, Reproduced
-from groktimizer.results import Store
+from groktimizer.papers.making import Figure, make_ahead
+from groktimizer.papers.reproduction import HERE, Check, Effort, Line, Panel, Paper, Reproduced, train
+from groktimizer.results import FIGURE, Record, Store
+from groktimizer.sweeps import RunSpec, make_spec
 
 PANEL = Panel("t", "x", "y", (Line("a", np.array([1.0, 2.0]), np.array([1.0, np.nan])),))
 KNOWN = {
@@ -157,11 +159,11 @@ def test_a_killed_reproduction_goes_on_at_the_figure_where_it_was(
     assert made == ["1", "2"]
 
 
-def test_figures_made_side_by_side_are_those_made_here(tmp_path: Path):
+def test_figures_made_in_a_process_of_their_own_are_those_made_here(tmp_path: Path):
     """Nothing of a figure hangs on the process; each is made once, and anew only where that is asked for."""
-    chosen, effort, store = {"ridge": ["5"], "beyond-l2": ["4", "19"]}, Effort(quick=True, workers=2), Store(tmp_path)
-    names = [Figure("ridge", "5", effort), Figure("beyond-l2", "19", effort)]  # 4 trains
-    assert make_side_by_side(chosen, effort, store) == {one.identity for one in names}
+    chosen, effort, store = {"ridge": ["5"], "beyond-l2": ["19"]}, Effort(quick=True, workers=2), Store(tmp_path)
+    names = [Figure("ridge", "5", effort), Figure("beyond-l2", "19", effort)]
+    assert make_ahead(chosen, effort, store) == {one.identity for one in names}
     for one in names:
         there, here = store.load(one.identity).content, one.compute(tmp_path, None, lambda _: None).content
         assert there["checks"] == [dict(check) for check in here["checks"]]
@@ -170,7 +172,59 @@ def test_figures_made_side_by_side_are_those_made_here(tmp_path: Path):
             (line, same) for pair in pairs for line, same in zip(*(p["lines"] for p in pair), strict=True)
         ):
             np.testing.assert_allclose(line["y"], same["y"], rtol=1e-12)  # BLAS sums in other orders on other threads
-    assert make_side_by_side(chosen, effort, store) == set()
+    assert make_ahead(chosen, effort, store) == set()
+
+
+def ridge(seed: int, **options: object) -> RunSpec:
+    return make_spec("ridge", "sgd", task_options={"n": 5, "m": 20} | options, seed=seed, steps=20)
+
+
+def trained(specs: list[RunSpec], effort: Effort) -> list[Record]:
+    return train({"all": specs}, effort, "fake")["all"]
+
+
+def test_networks_of_all_figures_are_trained_together_and_what_hangs_on_them_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def once(effort: Effort) -> Reproduced:
+        found = trained([ridge(0), ridge(1)], effort)
+        return Reproduced("Figure 1", "one", (PANEL,), (Check("two", f"{len(found)}", True),))
+
+    def twice(effort: Effort) -> Reproduced:
+        (first,) = trained([ridge(2)], effort)
+        (second,) = trained([ridge(first.summary["steps"])], effort)
+        return Reproduced("Figure 2", "two", (PANEL,), (Check("seed", str(second.spec["seed"]), True),))
+
+    def broken(effort: Effort) -> Reproduced:
+        return Reproduced("Figure 3", str(1 // len(trained([ridge(3)], effort)[1:])), (), ())
+
+    said: list[str] = []
+    monkeypatch.setitem(PAPERS, "fake", Paper("arXiv 0", {"1": once, "2": twice, "3": broken}))
+    store, effort = Store(tmp_path), Effort(workers=1, say=said.append)
+    made = make_ahead({"fake": "123"}, effort, store)
+    assert [len(store.query()), len(store.query(FIGURE)), len(said)] == [5, 2, 5]
+    assert [line.partition(" networks")[0] for line in said] == [f"{k} of 4" for k in (1, 2, 3, 4)] + ["1 of 1"]
+    assert store.load(Figure("fake", "2", effort).identity).content["checks"][0]["measured"] == "20"
+    assert Figure("fake", "3", effort).identity not in made  # who makes it here sees why
+    del said[:]
+    assert make_ahead({"fake": "12"}, effort, store) == set() == set(said)
+    assert len(make_ahead({"fake": "2"}, replace(effort, fresh=True), store)) == 3 and len(said) == 2
+
+
+def test_a_network_that_cannot_be_trained_ends_the_reproduction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def large(effort: Effort) -> Reproduced:
+        trained([ridge(0, m=10**9)], effort)
+        raise AssertionError
+
+    monkeypatch.setitem(PAPERS, "fake", Paper("arXiv 0", {"1": large}))
+    with pytest.raises(UserError, match=r"ridge, sgd, seed 0: a run failed: .*GB are free"):
+        make_ahead({"fake": "1"}, Effort(workers=1), Store(tmp_path))
+
+
+def test_a_figure_trains_in_its_own_process_where_it_is_told_to(tmp_path: Path):
+    store = Store(tmp_path)
+    (record,) = trained([ridge(0)], Effort(workers=HERE, store=store))
+    assert store.identities() == [record.identity]
 
 
 def test_a_wrong_figure_of_one_paper_is_refused_before_another_is_made(tmp_path: Path, made: list[str], refused: Any):

@@ -13,7 +13,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.ground.names import lookup
 from groktimizer.papers import PAPERS, claims
 from groktimizer.papers.claims import Claim
-from groktimizer.papers.making import Figure, make_side_by_side
+from groktimizer.papers.making import Figure, make_ahead
 from groktimizer.papers.reproduction import Check, Effort, Maker
 from groktimizer.results import Record, Store, provenance
 
@@ -47,7 +47,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         )
         papers = () if arguments.name == "all" else (arguments.name,)
         known = claims.known(effort, papers, arguments.figures or ())
-        ahead = make_side_by_side(chosen, effort, store)
+        ahead = make_ahead(chosen, effort, store)
         for name, figures in chosen.items():
             started, reference = time.monotonic(), PAPERS[name].reference
             line(reference)

@@ -325,4 +325,5 @@ PAPER = Paper(
     "arXiv 2411.07979, Exact, Tractable Gauss-Newton Optimization in Deep Reversible Architectures Reveal Poor "
     "Generalization",
     {"generalisation": figure_generalisation},
+    alone=("generalisation",),
 )

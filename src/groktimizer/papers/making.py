@@ -6,13 +6,15 @@ from pathlib import Path
 
 import torch
 
+from groktimizer.ground.errors import FAILURES, UserError
 from groktimizer.papers import PAPERS, claims
-from groktimizer.papers.reproduction import Effort, silent
+from groktimizer.papers.reproduction import HERE, Effort, silent
 from groktimizer.results import FIGURE, Record, Store, identity, provenance
-from groktimizer.sweeps import default_workers
+from groktimizer.sweeps import RunSpec, default_workers
+from groktimizer.sweeps.cells import Cell, Training
 from groktimizer.sweeps.executors import Done, Job, Local
 from groktimizer.sweeps.spec import CODE
-from groktimizer.sweeps.work import Reporter
+from groktimizer.sweeps.work import Reporter, forget
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Figure:
 
     @property
     def alone(self) -> bool:
-        """Whether it trains nothing, so that others can be made beside it."""
-        return self.name in PAPERS[self.paper].convex
+        """Whether it is worth a process of its own."""
+        return self.name in PAPERS[self.paper].alone
 
     def compute(self, checkpoint: Path, every: int | None, report: Reporter) -> Record:
         """Make it; there is nothing to save on the way."""
@@ -72,8 +74,23 @@ class Figure:
         return Record.of(FIGURE, self.canonical(), {**content, "file": file, "frame": frame}, provenance(1))
 
 
-def make_side_by_side(chosen: Mapping[str, Collection[str]], effort: Effort, store: Store) -> set[str]:
-    """Make what trains nothing and is not recorded, so many at a time as there are workers, and keep the records.
+class Lacking(Exception):
+    """A figure needs networks that are not trained yet.
+
+    Args:
+        specs: They.
+    """
+
+    def __init__(self, specs: Sequence[RunSpec]) -> None:
+        self.specs = specs
+
+
+def make_ahead(chosen: Mapping[str, Collection[str]], effort: Effort, store: Store) -> set[str]:
+    """Make what is not recorded, so many at a time as there are workers, and keep the records.
+
+    The networks of all figures are trained together, beside the figures that take long by themselves: then no worker
+    waits for the last network of a figure. What a figure needs is found by making it until it asks for networks that
+    are not there.
 
     Args:
         chosen: Names of figures by paper.
@@ -82,26 +99,86 @@ def make_side_by_side(chosen: Mapping[str, Collection[str]], effort: Effort, sto
 
     Returns:
         Identities of what was made. One that failed is not among them: who makes it again sees why.
+
+    Raises:
+        UserError: If a network cannot be trained.
     """
-    bare = replace(effort, say=silent, store=None)  # what another process can be given
-    figures = [Figure(paper, name, bare) for paper, names in chosen.items() for name in names]
-    due = [one for one in figures if one.alone and (effort.fresh or not store.has(one.identity))]
-    workers = effort.workers or default_workers()
-    if len(due) < 2 or workers < 2:
-        return set()
     made: set[str] = set()
+    crew = _Crew(store, effort)
+    asking = replace(effort, say=silent, store=store, ask=crew.check)
+    apart = replace(effort, say=silent, store=Store(store.directory), workers=HERE)
+    figures = [Figure(paper, name, asking) for paper, names in chosen.items() for name in names]
+    due = [one for one in figures if effort.fresh or not store.has(one.identity)]
+    jobs: list[Cell] = [replace(one, effort=apart) for one in sorted(due, key=_length) if one.alone]
+    due = [one for one in due if not one.alone]
+    while True:
+        lacking: dict[str, RunSpec] = {}
+        for one in list(due):
+            try:
+                store.save(one.compute(store.checkpoint(one.identity), None, lambda _: None))
+                made.add(one.identity)
+            except Lacking as found:
+                lacking |= {spec.identity: spec for spec in found.specs}
+                continue
+            except FAILURES:
+                pass  # who makes it again sees why
+            due.remove(one)
+        jobs += [Training(spec) for spec in sorted(lacking.values(), key=lambda spec: -spec.steps)]
+        if not jobs:
+            return made
+        made |= crew.work(jobs)
+        jobs = []
 
-    def keep(done: Done) -> None:
-        if done.record is not None:
-            store.save(done.record)
-            made.add(done.cell.identity)
-            effort.say(f"{done.cell.label} made in {done.seconds:.0f} s, {len(made)} of {len(due)} that train nothing")
 
-    Local(workers).run(_jobs(due, store), keep, lambda *_: None)
-    return made
+def _length(figure: Figure) -> int:
+    """Place in its paper's list, which has the longest first."""
+    names = PAPERS[figure.paper].alone
+    return names.index(figure.name) if figure.alone else len(names)
 
 
-def _jobs(due: Sequence[Figure], store: Store) -> list[Job]:
-    """Those that take longest first."""
-    longest = sorted(due, key=lambda one: PAPERS[one.paper].convex.index(one.name))
-    return [Job((one,), (store.checkpoint(one.identity),)) for one in longest]
+class _Crew:
+    """Processes that train networks and make figures.
+
+    Args:
+        store: Where the records go.
+        effort: Workers, progress, and whether records count that were there before.
+    """
+
+    def __init__(self, store: Store, effort: Effort) -> None:
+        self._store, self._effort = store, effort
+        self._trained: set[str] = set()
+
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        """Raise `Lacking` if some of the networks are not trained yet."""
+        if lacking := [spec for spec in specs if not self._is_there(spec)]:
+            raise Lacking(lacking)
+
+    def _is_there(self, spec: RunSpec) -> bool:
+        return spec.identity in self._trained or (not self._effort.fresh and self._store.has(spec.identity))
+
+    def work(self, cells: Sequence[Cell]) -> set[str]:
+        """Do everything, and give the identities of what was done."""
+        done: set[str] = set()
+        ended, failed = 0, list[str]()
+
+        def keep(found: Done) -> None:
+            nonlocal ended
+            ended += 1
+            if found.record is not None:
+                self._store.save(found.record)
+                done.add(found.cell.identity)
+            if isinstance(found.cell, Training) and found.error is None:
+                forget(found.cell.spec, self._store)
+            elif isinstance(found.cell, Training):
+                failed.append(f"{found.cell.label}: a run failed: {found.error}")
+            self._effort.say(f"{ended} of {len(cells)} networks and figures that can be made now: {found.cell.label}")
+
+        for cell in cells:
+            if self._effort.fresh and isinstance(cell, Training):
+                forget(cell.spec, self._store)
+        jobs = [Job((cell,), (self._store.checkpoint(cell.identity),)) for cell in cells]
+        Local(self._effort.workers or default_workers()).run(jobs, keep, lambda *_: None)
+        if failed:
+            raise UserError(failed[0])
+        self._trained |= done
+        return done

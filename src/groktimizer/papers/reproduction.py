@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from groktimizer.ground.errors import UserError
 from groktimizer.results import Record, Store
-from groktimizer.sweeps import RunSpec, SweepEvent, execute
+from groktimizer.sweeps import RunSpec, SweepEvent, execute, run_or_reuse
 
 Array = npt.NDArray[np.float64]
 Style = Literal["solid", "dashed", "faint", "points"]
@@ -17,6 +17,7 @@ Say = Callable[[str], None]
 K = TypeVar("K")
 T = TypeVar("T")
 STEP = "step"
+HERE = 0  # processes: none but this one
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ class Effort:
         quick: Fewer runs and cells.
         fresh: Make everything again, even where a record exists.
         full: The paper's whole grids where a part is the default.
-        workers: Processes that train at a time, None for one per core.
+        workers: Processes that train at a time, None for one per core, `HERE` for this one.
         say: Called with a line of progress.
         store: Where the trained networks' records go and come from; figures that train nothing do without.
+        ask: Called with the networks that a figure needs, before it reads or trains them; it may raise.
     """
 
     seed: int = 0
@@ -121,6 +123,7 @@ class Effort:
     workers: int | None = None
     say: Say = silent
     store: Store | None = None
+    ask: Callable[[Sequence[RunSpec]], None] | None = None
 
     def seeds(self, quick: int, whole: int) -> range:
         """So many seeds, from the first."""
@@ -145,12 +148,12 @@ class Paper:
     Attributes:
         reference: Its number and its title.
         figures: What makes each of them, by name.
-        convex: Those that train nothing, the longest first: they can be made side by side.
+        alone: Those that take long by themselves, not for their networks: each is made in a process of its own.
     """
 
     reference: str
     figures: Mapping[str, Maker]
-    convex: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
     def chosen(self, only: Sequence[str]) -> dict[str, Maker]:
         """The figures that were asked for.
@@ -186,6 +189,11 @@ def train(cells: Mapping[K, Sequence[RunSpec]], effort: Effort, what: str) -> di
     """
     assert effort.store is not None
     specs = [spec for group in cells.values() for spec in group]
+    if effort.ask is not None:
+        effort.ask(specs)
+    if effort.workers == HERE:
+        found = iter([run_or_reuse(spec, effort.store, fresh=effort.fresh)[0] for spec in specs])
+        return {cell: [next(found) for _ in group] for cell, group in cells.items()}
     wanted, ended = {spec.identity for spec in specs}, set[str]()
 
     def tell(event: SweepEvent) -> None:
