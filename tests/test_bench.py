@@ -154,6 +154,9 @@ def test_verdicts_find_a_planted_difference_and_call_equals_level():
     assert pair["counts"]["corrected"] == {"better": 1, "level": 1, "worse": 0}
     assert pair["sets"]["x"]["corrected"]["verdict"] == "better"
     assert told["ranks"]["grok-auto"] <= 1.5
+    few = {name: {which: values[:5] for which, values in each.items()} for name, each in scores.items()}
+    (pair,) = standings.verdicts(few, few, sizes, {"adamw-cv": "network", "grok-auto": "ours"})["pairs"]
+    assert pair["counts"]["here"] == {"better": 0, "level": 0, "worse": 0, "too few divisions": 2}
 
 
 def test_every_minimum_of_the_ridge_path_is_stationary_and_the_norm_falls():

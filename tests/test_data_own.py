@@ -54,8 +54,11 @@ def test_an_array_of_two_axes_is_several_columns(tmp_path: Path):
             "2 cells in 2 columns are empty or not-a-number, the first a in row 2 below the head; .* fill",
         ),
         ("a,y\n1,0\ninf,1\n", "a is not a column of finite numbers"),
-        ("a,y\n1,0\nhigh,1\n", "a is not a column of finite numbers"),
-        ("a,y\n1,0.5\n2,inf\n", "y is not a column of finite numbers"),
+        (
+            "a,y\n1,0\nhigh,1\n",
+            r"a is not a column of finite numbers \(row 2 below the head: 'high'\): encode it, or drop it",
+        ),
+        ("a,y\n1,0.5\n2,inf\n", r"y is not a column of finite numbers \(row 2 below the head: inf\)$"),
         ("a,y\n1,yes\n2,\n3,no\n", "y is empty in row 2, expected a class or a number in each"),
         ("a,y\n1,0.5\n2,1.5\n3,NA\n", "y has 'NA' in row 3 among numbers, expected one kind"),
         ("a,b\n1,0\n", "unknown column of .* 'y'"),

@@ -18,6 +18,7 @@ from torch import nn
 from groktimizer import param_groups
 from groktimizer.cli import main
 from groktimizer.ground.errors import UnknownName, UserError
+from groktimizer.ground.names import unknown
 from groktimizer.measures import paired_bootstrap, wilson_interval
 from groktimizer.peers import resolve
 from groktimizer.results import Record, Store, identity, write_bytes
@@ -286,6 +287,11 @@ def test_a_wrong_call_is_one_line(call, told, tmp_path, monkeypatch):
 
 def test_an_unknown_name_is_a_mistake_of_the_user():
     assert issubclass(UnknownName, UserError)
+
+
+def test_of_three_hundred_names_a_complaint_lists_some():
+    told = unknown("column", "x7y", [f"x{k}" for k in range(300)])
+    assert "did you mean 'x7'?" in told and "x49 … 300 in all)" in told and "x50" not in told
 
 
 def tiny(tmp_path: Path) -> tuple[list[str], Path, Path]:

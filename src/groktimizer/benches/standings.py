@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from groktimizer.measures import corrected_interval
+from groktimizer.measures import FEWEST_SEEDS, corrected_interval
 
+TOO_FEW = "too few divisions"
 Scores = dict[str, dict[str, list[Any]]]  # method → set → one number a division
 TUNED, PLAIN, CHOSEN = "adamw-cv", "adam", "classical-cv"
 PAIRS = (("grok-auto", TUNED), ("grok-auto", CHOSEN), ("grok-l2", PLAIN), ("grok-l2", TUNED), ("grok-l2", "lbfgs-cv"),
@@ -50,13 +51,14 @@ def paired(ours: Sequence[float], theirs: Sequence[float], sizes: Mapping[str, i
 
     Returns:
         Mean difference, its interval for other rows of the same kind (`corrected_interval`), that for these rows
-        alone, and the verdicts of both: "better", "worse" or "level".
+        alone, and the verdicts of both: "better", "worse", "level", or that there are too few divisions for one.
     """
     differences = np.asarray(ours) - np.asarray(theirs)
     told: dict[str, Any] = {"difference": float(differences.mean()), "splits": len(differences)}
     for name, part in (("corrected", sizes["m"] / sizes["n"]), ("here", 0.0)):
         low, high = corrected_interval(differences, part)
-        told[name] = {"low": low, "high": high, "verdict": "better" if low > 0 else "worse" if high < 0 else "level"}
+        verdict = "better" if low > 0 else "worse" if high < 0 else "level"
+        told[name] = {"low": low, "high": high, "verdict": verdict if len(differences) >= FEWEST_SEEDS else TOO_FEW}
     return told
 
 
@@ -84,15 +86,14 @@ def verdicts(
     for ours, theirs in PAIRS:
         if ours in everything and theirs in everything:
             found = {which: paired(everything[ours][which], everything[theirs][which], sets[which]) for which in sets}
-            counts = {
-                kind: {
-                    word: sum(one[kind]["verdict"] == word for one in found.values())
-                    for word in ("better", "level", "worse")
-                }
-                for kind in ("corrected", "here")
-            }
+            counts = {kind: _counts([one[kind]["verdict"] for one in found.values()]) for kind in ("corrected", "here")}
             pairs.append({"ours": ours, "theirs": theirs, "sets": found, "counts": counts})
     return {"means": means, "ranks": mean_ranks({name: means[name] for name in scores}), "pairs": pairs}
+
+
+def _counts(found: Sequence[str]) -> dict[str, int]:
+    words = ["better", "level", "worse"] + [TOO_FEW] * (TOO_FEW in found)
+    return {word: found.count(word) for word in words}
 
 
 def mean_ranks(means: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

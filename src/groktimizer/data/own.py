@@ -115,7 +115,10 @@ def _empty(values: NDArray[np.generic]) -> list[int]:
 def _numbers(path: Path, name: str, values: NDArray[np.generic]) -> NDArray[np.float64]:
     """A column, or several, as n × k finite numbers."""
     if values.dtype.kind not in "biuf" or values.ndim not in {1, 2} or not np.isfinite(values).all():
-        raise DataError(f"{path}: {name} is not a column of finite numbers")
+        odd = [(k, cell) for k, cell in enumerate(values.tolist()) if values.ndim == 1 and not _is_number(cell)]
+        where = f" (row {odd[0][0] + 1} below the head: {odd[0][1]!r})" if odd else ""
+        hint = ": encode it, or drop it if it only names the rows" * (values.dtype.kind in "UO")
+        raise DataError(f"{path}: {name} is not a column of finite numbers{where}{hint}")
     return values.astype(np.float64).reshape(len(values), values[:1].size or 1)
 
 
@@ -130,10 +133,10 @@ def _check_words(path: Path, name: str, values: NDArray[np.generic]) -> None:
         raise DataError(f"{path}: {name} has {words[odd[0]]!r} in row {odd[0] + 1} among numbers, expected one kind")
 
 
-def _is_number(cell: str) -> bool:
+def _is_number(cell: str | float) -> bool:
     try:
-        return np.isfinite(float(cell))
-    except ValueError:
+        return bool(np.isfinite(float(cell)))
+    except (TypeError, ValueError):
         return False
 
 

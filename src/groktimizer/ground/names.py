@@ -14,6 +14,7 @@ from groktimizer.ground.errors import UnknownName, UserError
 T = TypeVar("T")
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
+MOST = 50  # names that a complaint lists
 _WORDS = {
     bool: "true or false",
     int: "a whole number",
@@ -56,7 +57,8 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> str:
     known = list(names)
     guess = nearest(name, known)
     hint = f": did you mean {guess!r}?" if guess is not None else ""
-    return f"unknown {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})"
+    more = f" … {len(known):,} in all" if len(known) > MOST else ""
+    return f"unknown {kind} {name!r}{hint} (known: {', '.join(known[:MOST]) or 'none'}{more})"
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:

@@ -217,8 +217,9 @@ def warnings_due(
         yield (
             "left",
             (
-                "the training loss left the interpolation level and the last interpolating state was taken back, with "
-                f"lr and decay halved; if that goes on, {chosen.less_decay}"
+                f"the training loss left the interpolation level within {EVERY} steps before step {control.steps} and "
+                f"the last interpolating state was taken back, with lr and decay halved; if that goes on, "
+                f"{chosen.less_decay}"
             ),
         )
     elif not math.isnan(control.level) and control.last_loss > FAR * control.level and not control.kept:

@@ -13,7 +13,6 @@ from groktimizer.report.style import BLUE, GREY, INK, headline, house_style, loo
 from groktimizer.report.tables import markdown
 
 FEWEST = 3  # sets and methods from which ranks can be compared
-WORDS = ("better", "level", "worse")
 Content = Mapping[str, Any]
 
 
@@ -72,7 +71,7 @@ def counts_text(pair: Content) -> str:
         told = f"{100 * found['difference']:+.1f}, on these rows {here}: {judged}"
         return f"{told}; for other rows of the same kind {other}: {level}"
     here, corrected = (
-        ", ".join(f"{word} {pair['counts'][kind][word]}" for word in WORDS) for kind in ("here", "corrected")
+        ", ".join(f"{word} {count}" for word, count in pair["counts"][kind].items()) for kind in ("here", "corrected")
     )
     return f"on these rows {here}; for other rows of the same kind {corrected}"
 
