@@ -129,6 +129,8 @@ def plot(picture: Frame) -> Figure:
         _marks(top, bottom, picture)
         bottom.set_xlabel("training step (log scale)")
         figure.suptitle(f"{picture.title}\n", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
+        key = top.get_legend_handles_labels()
+        figure.legend(*key, loc="upper right", ncols=2, handlelength=1.4, labelcolor="linecolor")  # beside the title
         figure.text(0.02, 0.945, _sentence(picture), ha="left", va="top", color=GREY, fontsize=11)
     return figure
 
@@ -152,7 +154,6 @@ def _curves(axes: Axes, picture: Frame) -> None:
     for (values, label, colour), under in zip(curves, covered, strict=True):
         plot_seen(axes, picture.steps, scale * values, under, 2.4, color=colour, label=label)
     score_axis(axes, picture.accuracy)
-    axes.legend(loc="center left" if picture.accuracy else "lower left", handlelength=1.4, labelcolor="linecolor")
 
 
 def _norms(axes: Axes, picture: Frame) -> None:
@@ -162,7 +163,7 @@ def _norms(axes: Axes, picture: Frame) -> None:
         plot_seen(axes, steps, values, under, 2.0, color=colour, label=label)
     axes.set_ylabel(f"norm of the weights\n(1 = {picture.unit})")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="lower left", ncols=3, handlelength=1.4, labelcolor="linecolor")
+    axes.legend(loc="upper right", ncols=3, handlelength=1.4, labelcolor="linecolor")  # norms shrink in the end
 
 
 def _phase(axes: Axes, picture: Frame) -> None:

@@ -83,8 +83,11 @@ def prepare_environment() -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if TOKENS & os.environ.keys() or (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    lies = bool(TOKENS & os.environ.keys()) or (Path.home() / ".ray" / "auth_token").exists()
+    if lies and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        if "ray" in sys.modules:
+            warn("ray was imported before: it may not show the token that lies there; set RAY_AUTH_MODE=token first")
 
 
 def _warn_of_what_is_missing(nodes: Iterable[Mapping[str, Any]], gpus: float) -> None:
