@@ -20,6 +20,7 @@ from groktimizer.sweeps.executors import Done, Job, Local
 from groktimizer.sweeps.reader import parse_sweep
 from groktimizer.tasks import make_task
 from groktimizer.training import Asked, train, train_stack
+from groktimizer.training.session import Session
 from in_process import Here
 
 MANY, LISTED, LONG = 10_000, 100_000, 10.0
@@ -131,6 +132,37 @@ def test_runs_side_by_side(optimizer: str, table: Table) -> None:
     table.add(
         Ratio(f"{optimizer}: one by one over 64 side by side", (each[0] + each[2]) / 2 / each[1], 3.0, at_least=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("modular-addition", {}),
+        ("modular-addition", {"model": "transformer"}),
+        ("s5-composition", {}),
+        ("ridge", {}),
+        ("digits", {}),
+        ("tabular", {}),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "-".join(given.values()),
+)
+def test_evaluations(name: str, options: dict[str, object], table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As often as by default, untuned GROKtimizer."""
+    spent, evaluate = 0.0, Session.evaluate
+
+    def timed(self: Session, *, full: bool) -> None:
+        nonlocal spent
+        began = time.perf_counter()
+        evaluate(self, full=full)
+        spent += time.perf_counter() - began
+
+    monkeypatch.setattr(Session, "evaluate", timed)
+    ours = find_peer("groktimizer")
+    began = time.perf_counter()
+    train(make_task(name, options), lambda model: ours.build(model, ours.options({})), steps=300, stop_on_settled=False)
+    share = spent / (time.perf_counter() - began)
+    label = ", ".join([name, *map(str, options.values())])
+    table.add(Ratio(f"evaluations of 300 steps, {label}", 100 * share, 10.0, "%"))
 
 
 def test_the_report_of_a_thousand_runs(tmp_path: Path, table: Table) -> None:
