@@ -1,5 +1,6 @@
 """A figure as a record: made here, or many at once, each in a process of its own."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -159,7 +160,7 @@ class _Crew:
     def work(self, cells: Sequence[Cell]) -> set[str]:
         """Do everything, and give the identities of what was done."""
         done: set[str] = set()
-        ended, failed = 0, list[str]()
+        ended, failed, began = 0, list[str](), time.monotonic()
 
         def keep(found: Done) -> None:
             nonlocal ended
@@ -171,7 +172,9 @@ class _Crew:
                 forget(found.cell.spec, self._store)
             elif isinstance(found.cell, Training):
                 failed.append(f"{found.cell.label}: a run failed: {found.error}")
-            self._effort.say(f"{ended} of {len(cells)} networks and figures that can be made now: {found.cell.label}")
+            left = (time.monotonic() - began) / ended * (len(cells) - ended) / 60  # the longest come first
+            told = f"{ended} of {len(cells)} networks and figures that can be made now, at most about {left:.0f} min"
+            self._effort.say(f"{told}: {found.cell.label}")
 
         for cell in cells:
             if self._effort.fresh and isinstance(cell, Training):
