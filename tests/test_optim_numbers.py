@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from groktimizer import L1, L2, GROKtimizer, GroupL1
 from groktimizer.optim import calibration, constraint, phase_two, reference, status
 from groktimizer.optim import groktimizer as optimizer
-from groktimizer.optim.agreement import Scope
+from groktimizer.optim.agreement import ALONE, Scope
 from groktimizer.optim.constraint import RULES, Rule
 from groktimizer.optim.control import Control
 from groktimizer.optim.guard import Action, watch
@@ -229,6 +230,21 @@ def test_when_the_guard_goes_back() -> None:
     assert (state.lr_retreat, state.decay_retreat) == (0.5, 0.5)
 
 
+@pytest.mark.parametrize(("metric", "longer"), [("adaptive", 3.0), ("euclidean", 1.0)])
+def test_in_the_euclidean_metric_proximal_steps_of_all_tensors_are_equal(metric: Any, longer: float) -> None:
+    """One curvature bounds them all; the spread of 0.3 is three times the usual one."""
+    theta = weight(0.3, -0.3)
+    opt = GROKtimizer([theta], penalty=L1(), interpolation=INF)
+    theta.grad = torch.zeros_like(theta)
+    settings = replace(opt._chosen, metric=metric)
+    (moving,) = phase_two.prepare(opt.param_groups, opt.state, opt._control, settings, None)
+    opt.state[theta]["unit"], numbers = 1.0, (0.01, 2.0, 2.0)
+    with torch.no_grad():
+        phase_two.advance(opt.param_groups[0], moving, settings, numbers, age=None, scope=ALONE, flush=False)
+    left = 0.3 - 0.01 * longer * 2.0
+    assert theta.detach().tolist() == near(left, -left)
+
+
 # ------------------------------------------------------------------ chores
 def test_what_dies() -> None:
     """Beside 1: below 1e-10 with a velocity below 1e-8; alone: below 1e-20."""
@@ -244,11 +260,10 @@ def test_what_dies() -> None:
 
 def test_what_dies_dies_every_fifty_steps() -> None:
     theta = nn.Parameter(torch.full((2,), 1e-25))
-    opt = GROKtimizer([theta], interpolation=INF)
+    opt = GROKtimizer([theta], lr=4e-3, weight_decay=2.0, interpolation=INF)  # untuned, some steps measure curvature
     theta.grad = torch.zeros(2)
     alive: list[bool] = []
     for _ in range(50):
-        opt.observe(1e-9)
         opt.step()
         alive.append(bool(theta.detach().any()))
     assert alive == [True] * 49 + [False]

@@ -71,7 +71,6 @@ def numbers(group: dict[str, Any], control: Control, reference: float) -> tuple[
 
 LATE = 12.0  # units of damped time after which a proximal penalty goes over; at 2 l1 loses modular addition
 COOLED = 0.25  # of lr, from which on those units are too long to wait for
-LISTS = 3  # parameters, gradients and velocities; in the adaptive metric second moments too
 
 
 class Moving(NamedTuple):
@@ -296,8 +295,11 @@ def advance(
         columns = [[local(tensor) for tensor in column] for column in columns]
     turn = None
     if other:
-        shares = [scope.share(param) for param in params]
-        turn = _proximal(group, entries, columns, scalars, age if settings.accelerates else None, shares)
+        own = [  # in the Euclidean metric one curvature bounds the steps of all
+            (entry["scale"] if settings.adaptive else 1.0, entry["unit"], scope.share(param))
+            for entry, param in zip(entries, params, strict=True)
+        ]
+        turn = _proximal(group, own, columns, scalars, age if settings.accelerates else None)
     elif settings.adaptive:
         moved = group["moment_steps"] * sum(tensor.numel() for tensor in columns[0])
         kernel = updates.choose(
@@ -317,20 +319,18 @@ def advance(
 
 def _proximal(
     group: dict[str, Any],
-    entries: list[store.Entry],
+    apart: list[tuple[float, float, float]],
     columns: list[list[Tensor]],
     scalars: updates.Scalars,
     age: Tensor | None,
-    shares: list[float],
 ) -> Tensor:
+    """Step every tensor, with what it has apart: factor of lr, unit of the penalty, this rank's share."""
     turn = torch.zeros((), device=columns[0][0].device, dtype=raised(columns[0][0]).dtype)
     momentum: float | Tensor = critical_momentum(scalars.lr, ADAPTIVE_DECAY, group["damping"])
     if age is not None:
         count = age.to(raised(columns[0][0]).dtype)
         momentum = (count - 1.0) / (count + 2.0)
-    adaptive = len(columns) > LISTS  # in the Euclidean metric one curvature bounds the steps of all
-    for entry, share, *tensors in zip(entries, shares, *columns, strict=True):
-        lr, weight = scalars.lr * (entry["scale"] if adaptive else 1.0), scalars.weight_decay * entry["unit"]
-        own = scalars._replace(lr=lr, weight_decay=weight)
+    for (scale, unit, share), *tensors in zip(apart, *columns, strict=True):
+        own = scalars._replace(lr=scalars.lr * scale, weight_decay=scalars.weight_decay * unit)
         turn += proximal.step(group["penalty"], tensors, own, momentum).to(turn) * share
     return turn
