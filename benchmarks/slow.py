@@ -44,7 +44,8 @@ def ran(path: Path, store: Path) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         code = -1
     told: dict[str, Any] = {
-        "commit": git("rev-parse", "--short", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno", "--", ".", ":!docs/slow.md")),
+        "commit": git("rev-parse", "--short", "HEAD")
+        + "+" * bool(git("status", "--porcelain", "-uno", "--", ".", ":!docs/slow.md")),
         "file": path.relative_to(ROOT).as_posix(),
         "seconds": time.monotonic() - began,
         "code": code,
