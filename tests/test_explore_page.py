@@ -166,7 +166,7 @@ def test_the_copied_command_gives_the_numbers_of_the_page(ridge: Browser, tmp_pa
     content = told(words[1:], tmp_path)
     assert [row[1:] for row in shown(ridge)] == rows_of(content["methods"])
     advised = content["recommendation"]["weight_decay"]
-    assert f"λ = {advised:.4g} or more" in ridge.run("document.getElementById('recommended').textContent")
+    assert f"λ = {advised:.6g} or more" in ridge.run("document.getElementById('recommended').textContent")
 
 
 @pytest.mark.parametrize("extra", [[], ["--nu", "2", "--switch", "9"]], ids=["plain", "more"])

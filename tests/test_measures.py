@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from groktimizer import measures
 from groktimizer.measures import grokking_times, median_with_dnf, norms, paired_bootstrap, wilson_interval
 from groktimizer.tasks import Criterion
 
@@ -23,6 +24,7 @@ def test_what_is_imported_on_first_use_is_never_the_module_of_its_name():
     code = "import groktimizer.measures as m\nprint({type(getattr(m, name)).__name__ for name in reversed(m.__all__)})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "function" in done.stdout and "module" not in done.stdout
+    assert not measures._HOMES.keys() & set(measures.__all__)  # whichever is asked for first
 
 
 def history(steps, train, test):

@@ -1,7 +1,7 @@
 """`groktimizer reproduce`: claims beside the committed table, the table at the end, figures that are recorded."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from groktimizer.papers.making import Figure, make_ahead
 from groktimizer.papers.reproduction import HERE, Check, Effort, Line, Panel, Paper, Reproduced, train
 from groktimizer.results import FIGURE, Record, Store
 from groktimizer.sweeps import RunSpec, make_spec
+from groktimizer.sweeps.executors import Done, Job, Local
+from groktimizer.sweeps.executors.protocol import Telling
 
 PANEL = Panel("t", "x", "y", (Line("a", np.array([1.0, 2.0]), np.array([1.0, np.nan])),))
 KNOWN = {
@@ -165,7 +167,7 @@ def test_figures_made_in_a_process_of_their_own_are_those_made_here(tmp_path: Pa
     names = [Figure("ridge", "5", effort), Figure("beyond-l2", "19", effort)]
     assert make_ahead(chosen, effort, store) == {one.identity for one in names}
     for one in names:
-        there, here = store.load(one.identity).content, one.compute(tmp_path, None, lambda _: None).content
+        there, here = store.load(one.identity).content, one.make().content
         assert there["checks"] == [dict(check) for check in here["checks"]]
         pairs = zip(there["frame"]["panels"], here["frame"]["panels"], strict=True)
         for line, same in (
@@ -208,23 +210,68 @@ def test_networks_of_all_figures_are_trained_together_and_what_hangs_on_them_aft
     assert Figure("fake", "3", effort).identity not in made  # who makes it here sees why
     del said[:]
     assert make_ahead({"fake": "12"}, effort, store) == set() == set(said)
-    assert len(make_ahead({"fake": "2"}, replace(effort, fresh=True), store)) == 3 and len(said) == 2
 
 
-def test_a_network_that_cannot_be_trained_ends_the_reproduction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_wanted_afresh_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def twice(effort: Effort) -> Reproduced:
+        trained([ridge(0)], effort)
+        trained([ridge(1)], effort)
+        return Reproduced("Figure 1", "one", (PANEL,), ())
+
+    starts: list[str] = []
+
+    class Counted(Local):
+        def run(self, jobs: Sequence[Job], keep: Callable[[Done], None], tell: Telling) -> None:
+            starts.extend(cell.label for job in jobs for cell in job.cells)
+            super().run(jobs, keep, tell)
+
+    for place in ("groktimizer.papers.making", "groktimizer.sweeps.executor"):
+        monkeypatch.setattr(f"{place}.Local", Counted)
+    monkeypatch.setitem(PAPERS, "fake", Paper("arXiv 0", {"1": twice}))
+    for fresh in (False, True):
+        make_ahead({"fake": "1"}, Effort(workers=1, fresh=fresh), Store(tmp_path))
+        assert starts == ["ridge, sgd, seed 0", "ridge, sgd, seed 1"]
+        del starts[:]
+
+
+def test_a_network_that_cannot_be_trained_leaves_the_other_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def large(effort: Effort) -> Reproduced:
         trained([ridge(0, m=10**9)], effort)
         raise AssertionError
 
-    monkeypatch.setitem(PAPERS, "fake", Paper("arXiv 0", {"1": large}))
-    with pytest.raises(UserError, match=r"ridge, sgd, seed 0: a run failed: .*GB are free"):
-        make_ahead({"fake": "1"}, Effort(workers=1), Store(tmp_path))
+    def small(effort: Effort) -> Reproduced:
+        trained([ridge(0)], effort)
+        return Reproduced("Figure 2", "two", (PANEL,), ())
+
+    said: list[str] = []
+    monkeypatch.setitem(PAPERS, "fake", Paper("arXiv 0", {"1": large, "2": small}))
+    effort, store = Effort(workers=1, say=said.append), Store(tmp_path)
+    made = make_ahead({"fake": "12"}, effort, store)
+    assert [Figure("fake", name, effort).identity in made for name in "12"] == [False, True]
+    assert sum("GB are free" in line for line in said) == 1 and len(said) == 2
+    with pytest.raises(UserError, match=r"fake: a run failed: .*GB are free"):
+        Figure("fake", "1", replace(effort, store=store)).make()
+
+
+def test_a_figure_that_is_stopped_in_its_process_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def stopped(effort: Effort) -> Reproduced:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(PAPERS, "fake", Paper("arXiv 0", {"1": stopped}))
+    figure = Figure("fake", "1", Effort())
+    assert figure.compute(tmp_path, None, lambda _: None) == "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        figure.make()
 
 
 def test_a_figure_trains_in_its_own_process_where_it_is_told_to(tmp_path: Path):
     store = Store(tmp_path)
     (record,) = trained([ridge(0)], Effort(workers=HERE, store=store))
     assert store.identities() == [record.identity]
+    store.checkpoint(record.identity).parent.mkdir(exist_ok=True)
+    store.checkpoint(record.identity).write_bytes(b"of a fresh run that was stopped")
+    trained([ridge(0)], Effort(workers=HERE, store=store, fresh=True))
+    assert not store.checkpoint(record.identity).exists()
 
 
 def test_a_wrong_figure_of_one_paper_is_refused_before_another_is_made(tmp_path: Path, made: list[str], refused: Any):

@@ -2,11 +2,9 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from groktimizer.ground.errors import UserError
 from groktimizer.results import FAILURE, RUN, Record, Store, StoreError, query
 from groktimizer.sweeps import Progress, Result, Sweep, make_spec, planned, run_or_reuse, run_sweep
 from groktimizer.sweeps.cells import Clock, Training, make_clock
-from groktimizer.sweeps.executors import Done, Job, Local, cluster
+from groktimizer.sweeps.executors import Done, Job, Local
 from groktimizer.sweeps.executors.local import halves
 from groktimizer.sweeps.executors.protocol import Telling
 from groktimizer.sweeps.plan import LONG, load_plan, pack, save_plan
@@ -379,27 +377,3 @@ def test_progress_counts_to_the_end(tmp_path: Path):
     done(parse_sweep(CLOCKS, "x"), tmp_path, on_event=seen.append)
     assert [event.done for event in seen] == list(range(1, 9)) and seen[-1].left == 0.0
     assert {event.total for event in seen} == {8}
-
-
-def test_a_token_that_ray_was_imported_too_early_for_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cluster.Path, "home", lambda: tmp_path)
-    monkeypatch.setattr(cluster.os, "environ", {})
-    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
-    cluster.prepare_environment()
-    assert "RAY_AUTH_MODE" not in cluster.os.environ
-    (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").touch()
-    with pytest.warns(UserWarning, match=r"ray was imported before: .* set RAY_AUTH_MODE=token first"):
-        cluster.prepare_environment()
-    assert cluster.os.environ["RAY_AUTH_MODE"] == "token"
-    cluster.prepare_environment()  # as the user has set it: nothing to say
-
-
-def test_a_cluster_without_room_for_a_job_is_named():
-    head = {"Alive": True, "Resources": {"memory": 1e9}}
-    node = {"Alive": True, "Resources": {"CPU": 2.0}}
-    with pytest.warns(UserWarning, match=r"0 GPUs that a job asks for \(0 processors and 0 GPUs\): waiting"):
-        cluster._warn_of_what_is_missing([head, node | {"Alive": False}], 0.0)
-    with pytest.warns(UserWarning, match=r"0.5 GPUs that a job asks for .*2 processors and 0 GPUs"):
-        cluster._warn_of_what_is_missing([head, node], 0.5)
-    cluster._warn_of_what_is_missing([head, node], 0.0)  # a warning would be an error

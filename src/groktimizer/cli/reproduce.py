@@ -84,7 +84,7 @@ def _made(figure: Figure, store: Store, ahead: Collection[str]) -> tuple[Record,
         return store.load(figure.identity), False
     if not figure.effort.fresh and store.has(figure.identity):
         return store.load(figure.identity), True
-    record = figure.compute(store.checkpoint(figure.identity), None, lambda _: None)
+    record = figure.make()
     store.save(record)
     return record, False
 

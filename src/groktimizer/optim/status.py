@@ -217,8 +217,8 @@ def warnings_due(
         yield (
             "left",
             (
-                f"the training loss left the interpolation level within {EVERY} steps before step {control.steps} and "
-                f"the last interpolating state was taken back, with lr and decay halved; if that goes on, "
+                f"by step {control.steps} the training loss had left the interpolation level and the last "
+                f"interpolating state was taken back, with lr and decay halved; if that goes on, "
                 f"{chosen.less_decay}"
             ),
         )

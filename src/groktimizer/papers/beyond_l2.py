@@ -27,5 +27,5 @@ PAPER = Paper(
         "35": data.figure_35,
         "groktimizer": networks.against_groktimizer,
     },
-    alone=("9", "3", "6", "8", "27", "7", "19"),
+    alone=("9", "4", "5", "3", "6", "8", "27", "7", "19"),
 )

@@ -57,8 +57,16 @@ class Figure:
         """Whether it is worth a process of its own."""
         return self.name in PAPERS[self.paper].alone
 
-    def compute(self, checkpoint: Path, every: int | None, report: Reporter) -> Record:
-        """Make it; there is nothing to save on the way."""
+    def compute(self, checkpoint: Path, every: int | None, report: Reporter) -> Record | str:
+        """Make it in a process of its own; there is nothing to save on the way but the networks that it trains."""
+        del checkpoint, every, report
+        try:
+            return self.make()
+        except KeyboardInterrupt:
+            return "stopped"
+
+    def make(self) -> Record:
+        """Make it here."""
         torch.set_num_threads(1)  # the operations are small, and threads would wait for each other
         made = PAPERS[self.paper].figures[self.name](self.effort)
         content = asdict(made)
@@ -91,7 +99,7 @@ def make_ahead(chosen: Mapping[str, Collection[str]], effort: Effort, store: Sto
 
     The networks of all figures are trained together, beside the figures that take long by themselves: then no worker
     waits for the last network of a figure. What a figure needs is found by making it until it asks for networks that
-    are not there.
+    are not there. One worker, or one figure, has nothing to be made beside: a figure that takes long by itself is left.
 
     Args:
         chosen: Names of figures by paper.
@@ -99,24 +107,23 @@ def make_ahead(chosen: Mapping[str, Collection[str]], effort: Effort, store: Sto
         store: Where the records go.
 
     Returns:
-        Identities of what was made. One that failed is not among them: who makes it again sees why.
-
-    Raises:
-        UserError: If a network cannot be trained.
+        Identities of what was made. One that failed, or a network of which did, is not among them: who makes it again
+        sees why.
     """
     made: set[str] = set()
     crew = _Crew(store, effort)
-    asking = replace(effort, say=silent, store=store, ask=crew.check)
+    asking = replace(effort, say=silent, store=store, ask=crew.check, fresh=False)  # the crew knows what is fresh
     apart = replace(effort, say=silent, store=Store(store.directory), workers=HERE)
     figures = [Figure(paper, name, asking) for paper, names in chosen.items() for name in names]
     due = [one for one in figures if effort.fresh or not store.has(one.identity)]
-    jobs: list[Cell] = [replace(one, effort=apart) for one in sorted(due, key=_length) if one.alone]
+    beside = len(due) > 1 and crew.workers > 1
+    jobs: list[Cell] = [replace(one, effort=apart) for one in sorted(due, key=_length) if one.alone and beside]
     due = [one for one in due if not one.alone]
     while True:
         lacking: dict[str, RunSpec] = {}
         for one in list(due):
             try:
-                store.save(one.compute(store.checkpoint(one.identity), None, lambda _: None))
+                store.save(one.make())
                 made.add(one.identity)
             except Lacking as found:
                 lacking |= {spec.identity: spec for spec in found.specs}
@@ -146,11 +153,15 @@ class _Crew:
     """
 
     def __init__(self, store: Store, effort: Effort) -> None:
+        self.workers = effort.workers or default_workers()
         self._store, self._effort = store, effort
         self._trained: set[str] = set()
+        self._failed: set[str] = set()
 
     def check(self, specs: Sequence[RunSpec]) -> None:
-        """Raise `Lacking` if some of the networks are not trained yet."""
+        """Raise `Lacking` if some of the networks are not trained yet, a UserError if some cannot be."""
+        if any(spec.identity in self._failed for spec in specs):
+            raise UserError("a network of it failed")
         if lacking := [spec for spec in specs if not self._is_there(spec)]:
             raise Lacking(lacking)
 
@@ -160,7 +171,7 @@ class _Crew:
     def work(self, cells: Sequence[Cell]) -> set[str]:
         """Do everything, and give the identities of what was done."""
         done: set[str] = set()
-        ended, failed, began = 0, list[str](), time.monotonic()
+        ended, began = 0, time.monotonic()
 
         def keep(found: Done) -> None:
             nonlocal ended
@@ -168,20 +179,17 @@ class _Crew:
             if found.record is not None:
                 self._store.save(found.record)
                 done.add(found.cell.identity)
-            if isinstance(found.cell, Training) and found.error is None:
-                forget(found.cell.spec, self._store)
-            elif isinstance(found.cell, Training):
-                failed.append(f"{found.cell.label}: a run failed: {found.error}")
-            left = (time.monotonic() - began) / ended * (len(cells) - ended) / 60  # the longest come first
-            told = f"{ended} of {len(cells)} networks and figures that can be made now, at most about {left:.0f} min"
-            self._effort.say(f"{told}: {found.cell.label}")
+                if isinstance(found.cell, Training):
+                    forget(found.cell.spec, self._store)
+            left = (time.monotonic() - began) / ended * (len(cells) - ended) / 60
+            told = f"{ended} of {len(cells)} networks and figures that can be made now, about {left:.0f} min left"
+            self._effort.say(f"{told}: {found.cell.label}" + f": {found.error}" * (found.record is None))
 
         for cell in cells:
             if self._effort.fresh and isinstance(cell, Training):
                 forget(cell.spec, self._store)
         jobs = [Job((cell,), (self._store.checkpoint(cell.identity),)) for cell in cells]
-        Local(self._effort.workers or default_workers()).run(jobs, keep, lambda *_: None)
-        if failed:
-            raise UserError(failed[0])
+        Local(self.workers).run(jobs, keep, lambda *_: None)
         self._trained |= done
+        self._failed |= {cell.identity for cell in cells} - done
         return done

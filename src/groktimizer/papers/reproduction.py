@@ -10,6 +10,7 @@ import numpy.typing as npt
 from groktimizer.ground.errors import UserError
 from groktimizer.results import Record, Store
 from groktimizer.sweeps import RunSpec, SweepEvent, execute, run_or_reuse
+from groktimizer.sweeps.work import forget
 
 Array = npt.NDArray[np.float64]
 Style = Literal["solid", "dashed", "faint", "points"]
@@ -192,6 +193,8 @@ def train(cells: Mapping[K, Sequence[RunSpec]], effort: Effort, what: str) -> di
     if effort.ask is not None:
         effort.ask(specs)
     if effort.workers == HERE:
+        for spec in specs if effort.fresh else ():
+            forget(spec, effort.store)
         found = iter([run_or_reuse(spec, effort.store, fresh=effort.fresh)[0] for spec in specs])
         return {cell: [next(found) for _ in group] for cell, group in cells.items()}
     wanted, ended = {spec.identity for spec in specs}, set[str]()

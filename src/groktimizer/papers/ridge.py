@@ -198,5 +198,5 @@ def _panel(knob: str, cells: Sequence[Sequence[Cell]]) -> Panel:
 PAPER = Paper(
     "arXiv 2601.19791, To Grok Grokking: Provable Grokking in Ridge Regression",
     {"1": figure_1, "2": figure_2, "3": figure_3, "4": figure_4, "5": figure_5, "6": figure_6, "7": figure_7},
-    alone=("3", "6", "7", "2", "5"),
+    alone=("1", "3", "6", "7", "2", "5"),
 )

@@ -109,7 +109,8 @@ def notes(content: Content) -> list[str]:
         "Differences × 100 on the same divisions. *On these rows*: 95 % interval of Student's t over the divisions, "
         "which speaks of these rows alone. *Other rows*: the same with the variance of Nadeau and Bengio, (1/J + m/n) "
         "s² for J divisions with m rows to test on and n to train on; it is wide where n is a small part of the set. "
-        "Better and worse: the interval does not hold 0. Nothing is corrected for the number of sets."
+        "Better and worse: the interval of six divisions and more does not hold 0. Nothing is corrected for the number "
+        "of sets."
     ]
 
 

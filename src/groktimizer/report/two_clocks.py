@@ -26,6 +26,7 @@ from groktimizer.results import Record
 
 NEAR_ZERO = 1e-3
 NORMS = (("norm_l2", "ℓ2 norm", GREEN), ("norm_l1", "ℓ1 norm", PURPLE), ("norm_nuclear", "nuclear norm", ORANGE))
+SHORT = 44  # characters of a title that leave room beside it
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,14 @@ def plot(picture: Frame) -> Figure:
         _marks(top, bottom, picture)
         bottom.set_xlabel("training step (log scale)")
         figure.suptitle(f"{picture.title}\n", x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
-        key = top.get_legend_handles_labels()
-        figure.legend(*key, loc="upper right", ncols=2, handlelength=1.4, labelcolor="linecolor")  # beside the title
+        place = figure if len(picture.title) <= SHORT else top  # beside the title where there is room
+        place.legend(
+            *top.get_legend_handles_labels(),
+            loc="upper right" if place is figure else "best",
+            ncols=2,
+            handlelength=1.4,
+            labelcolor="linecolor",
+        )
         figure.text(0.02, 0.945, _sentence(picture), ha="left", va="top", color=GREY, fontsize=11)
     return figure
 
@@ -149,7 +156,7 @@ def _curves(axes: Axes, picture: Frame) -> None:
     scale = 100.0 if picture.accuracy else 1.0
     curves = [(picture.train, "training data", BLUE)]
     if picture.test is not None:
-        curves.append((picture.test, "unseen data" if picture.accuracy else "unseen data (population)", RED))
+        curves.append((picture.test, "unseen data", RED))
     covered = covers([(picture.steps, values) for values, _, _ in curves], log=not picture.accuracy)
     for (values, label, colour), under in zip(curves, covered, strict=True):
         plot_seen(axes, picture.steps, scale * values, under, 2.4, color=colour, label=label)
@@ -163,7 +170,7 @@ def _norms(axes: Axes, picture: Frame) -> None:
         plot_seen(axes, steps, values, under, 2.0, color=colour, label=label)
     axes.set_ylabel(f"norm of the weights\n(1 = {picture.unit})")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", ncols=3, handlelength=1.4, labelcolor="linecolor")  # norms shrink in the end
+    axes.legend(loc="best", ncols=3, handlelength=1.4, labelcolor="linecolor")
 
 
 def _phase(axes: Axes, picture: Frame) -> None:
