@@ -144,6 +144,7 @@ def same(one: Any, other: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_weights_are_rows_in_the_folds_too_and_so_are_weights_of_classes() -> None:
     rows = RNG.standard_normal((30, 3))

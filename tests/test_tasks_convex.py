@@ -142,6 +142,7 @@ def test_targets_that_are_all_zero_leave_the_error_finite():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_l1_norm_groks_and_weight_decay_does_not():
     """Theorem 3.6: with weight decay alone the error stays above the part of a* outside the row space of X."""
     task = SparseTask(train_tolerance=0.05)

@@ -154,6 +154,7 @@ WORKER = textwrap.dedent(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_kill_9_loses_nothing_that_was_saved(tmp_path: Path):
     """The process is killed while it saves every few milliseconds; the file there is whole and is gone on from."""
     path, steps = tmp_path / "c", 400
