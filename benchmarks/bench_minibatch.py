@@ -23,6 +23,7 @@ from torch.optim import AdamW, Optimizer
 
 from groktimizer import GROKtimizer, param_groups
 
+pytestmark = pytest.mark.filterwarnings("ignore:GROKtimizer")  # of what is counted here
 SEEDS = range(int(os.environ.get("GROKTIMIZER_BENCH_SEEDS", "10")))
 SIZES = (64, 16, 4, 2, 1)
 SHARE = 0.02  # the default level, of the loss before training

@@ -298,6 +298,8 @@ def test_what_a_status_says_and_when() -> None:
     assert ["has grown" in told(norm) for norm in (1.9, 2.1)] == [False, True]
     assert ["has left" in told(last_loss=loss) for loss in (0.9, 1.1)] == [False, True]
     assert ["never" in told(phase=1, steps=steps) for steps in (499, 500)] == [False, True]
+    noisy = [Control("adaptive", steps=steps, observed=True, last_loss=0.01) for steps in (4999, 5000)]
+    assert ["never" in status.describe(one, 1.0, Chosen(window=7)) for one in noisy] == [False, True]
     assert [key for key, _ in status.warnings_due(Control("adaptive", steps=50), float, Chosen())] == ["silent"]
 
 

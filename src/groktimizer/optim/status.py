@@ -13,6 +13,7 @@ FALLEN = 0.25  # of the norm at the switch, with a loss far above its start
 GROWN = 2.0  # times the norm at the switch
 FAR = 10.0  # times the level
 STALLED = 500  # steps without a better loss
+LUCKY = 10  # times as many where batches differ: the mean of a lucky streak stands for long
 EVERY = 50  # steps between two looks at what is worth a warning
 JOINING = (
     "joining",
@@ -98,7 +99,7 @@ def _fitting(control: Control, chosen: Chosen) -> str:
         return "phase 1: the penalised weights are halved until they lose no more than twice what zero weights do"
     if not math.isfinite(last):
         return "phase 1: the training loss is not finite; lower the base's lr or check the data"
-    if _stalled(control):
+    if _stalled(control, chosen):
         return (
             f"never interpolated: the training loss {last:.3g} has not improved for {steps - control.best_step} "
             f"steps; train longer, use a larger model, or {chosen.reachable}"
@@ -118,9 +119,9 @@ def _to_go(chosen: Chosen) -> str:
     )
 
 
-def _stalled(control: Control) -> bool:
-    steps = control.steps
-    return control.observed and steps - control.best_step >= max(STALLED, steps // 2)
+def _stalled(control: Control, chosen: Chosen) -> bool:
+    steps, patience = control.steps, STALLED * LUCKY if chosen.window else STALLED
+    return control.observed and steps - control.best_step >= max(patience, steps // 2)
 
 
 def _fell_to_nothing(control: Control, shrunk: float) -> bool:
@@ -210,7 +211,7 @@ def warnings_due(
         yield "infinite", f"{told}; look for such numbers in the data, or {chosen.less_lr}"
         return
     if control.phase == 1:
-        if _stalled(control):
+        if _stalled(control, chosen):
             yield "stalled", _fitting(control, chosen)
         return
     if control.rollbacks:
