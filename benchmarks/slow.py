@@ -1,7 +1,8 @@
 """Everything slow in one table: every slow test and every benchmark, a process each; goes on where it was stopped.
 
 python benchmarks/slow.py [STORE [FILE ...]] writes docs/slow.md. What STORE (default: ./slow) has is not run again,
-FILEs are; each line says at which commit it was.
+FILEs are (FILE::WORDS: those of its tests that pytest's -k WORDS chooses, beside what is known of the others); each
+line says at which commit it was.
 """
 
 import json
@@ -29,12 +30,13 @@ def git(*words: str) -> str:
     return subprocess.run(["git", *words], check=True, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def ran(path: Path, store: Path) -> dict[str, Any]:
-    """Run a file in a process of its own: what each of its tests came to, and its rows against targets."""
+def ran(path: Path, store: Path, chosen: str = "") -> dict[str, Any]:
+    """Run a file, or some of its tests, in a process: what each of them came to, and its rows against targets."""
     report, rows = store / f"{path.stem}.xml", store / f"{path.stem}.rows"
     for old in (report, rows):
         old.unlink(missing_ok=True)
     which = [] if path.parent.name == "benchmarks" else ["-m", "slow"]
+    which += ["-k", chosen] if chosen else []
     words = [sys.executable, "-m", "pytest", "-q", *which, str(path), f"--junitxml={report}", "-p", "no:cacheprovider"]
     began = time.monotonic()
     try:
@@ -59,6 +61,16 @@ def ran(path: Path, store: Path) -> dict[str, Any]:
     if rows.is_file():
         told["rows"] = [line for line in rows.read_text().splitlines() if line]
     return told
+
+
+def beside(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a file, with some of its tests run again."""
+    again = {name for name, *_ in new["tests"]}
+    tests = [test for test in old["tests"] if test[0] not in again] + new["tests"]
+    bad = any(outcome in ("failure", "error") for _, outcome, _ in tests)
+    commit = f"{old['commit']}, {len(again)} at {new['commit']}"
+    seconds = old["seconds"] + new["seconds"]
+    return old | {"tests": tests, "commit": commit, "seconds": seconds, "code": int(bad)}
 
 
 def table(results: list[dict[str, Any]], missing: list[str]) -> str:
@@ -87,14 +99,16 @@ def main() -> int:
     """Run what is missing or named, write the page."""
     store = Path(sys.argv[1] if len(sys.argv) > 1 else "slow")
     store.mkdir(parents=True, exist_ok=True)
-    named = {Path(word).stem for word in sys.argv[2:]}
-    if unknown := named - {path.stem for path in files()}:
+    named = {Path(file).stem: words for file, _, words in (word.partition("::") for word in sys.argv[2:])}
+    if unknown := named.keys() - {path.stem for path in files()}:
         sys.exit(f"nothing slow in {', '.join(sorted(unknown))}; there is {', '.join(path.stem for path in files())}")
     kept = {path: store / f"{path.stem}.json" for path in files()}
     for path, record in kept.items():
         if path.stem in named or not (named or record.is_file()):
             print(path.stem, flush=True)
-            record.write_text(json.dumps(ran(path, store)))
+            chosen = named.get(path.stem, "")
+            found = ran(path, store, chosen)
+            record.write_text(json.dumps(beside(json.loads(record.read_text()), found) if chosen else found))
         results = [json.loads(each.read_text()) for each in kept.values() if each.is_file()]
         missing = [path.stem for path, each in kept.items() if not each.is_file()]
         (ROOT / "docs" / "slow.md").write_text(table(results, missing))
