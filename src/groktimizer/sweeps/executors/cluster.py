@@ -71,6 +71,8 @@ class Ray:
                     job = queue.pop()
                     pending[task.remote(job)] = job
                 ready, _ = ray.wait(list(pending), num_returns=1, timeout=WAIT)
+                if not ready:
+                    _warn_of_what_is_missing(ray.nodes(), self.gpus)  # once: Python tells equal warnings a single time
                 for reference in ready:
                     for done in _got(ray, reference, pending.pop(reference)):
                         keep(done)
