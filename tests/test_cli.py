@@ -332,6 +332,7 @@ def test_the_command_line_answers_before_torch_is_loaded():
     assert done.stdout.startswith("usage: groktimizer") and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_report_and_a_list_do_without_torch(tmp_path: Path):
     """It takes most of the memory and of the time until there is an answer."""
     main(["run", "ridge", "--set", "n=5", "--set", "m=20", "--steps", "20", "--out", str(tmp_path)])
