@@ -108,7 +108,8 @@ def main() -> int:
             print(path.stem, flush=True)
             chosen = named.get(path.stem, "")
             found = ran(path, store, chosen)
-            record.write_text(json.dumps(beside(json.loads(record.read_text()), found) if chosen else found))
+            if not chosen or found["tests"]:
+                record.write_text(json.dumps(beside(json.loads(record.read_text()), found) if chosen else found))
         results = [json.loads(each.read_text()) for each in kept.values() if each.is_file()]
         missing = [path.stem for path, each in kept.items() if not each.is_file()]
         (ROOT / "docs" / "slow.md").write_text(table(results, missing))
