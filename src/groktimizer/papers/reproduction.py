@@ -149,7 +149,8 @@ class Paper:
     Attributes:
         reference: Its number and its title.
         figures: What makes each of them, by name.
-        alone: Those that take long by themselves, not for their networks: each is made in a process of its own.
+        alone: Those that take long by themselves, not for their networks, the longest first: each is made in a process
+            of its own where there are others to be made beside it.
     """
 
     reference: str
