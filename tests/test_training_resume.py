@@ -19,6 +19,7 @@ from groktimizer.peers import resolve
 from groktimizer.tasks import make_task
 from groktimizer.training import CheckpointError, Event, Run, train
 from groktimizer.training.checkpoint import VERSION, load_checkpoint, save_checkpoint
+from optim_cases import same_bits
 
 TASKS = {
     "full": make_task("modular-addition", {"p": 11, "width": 12}),
@@ -69,16 +70,6 @@ def same(one: Run, two: Run) -> None:
         np.testing.assert_array_equal(one.history[name], two.history[name], err_msg=name)
     for name in ("status", "times", "steps", "passes", "state_bytes", "switch_step", "optimizer_status"):
         assert getattr(one, name) == getattr(two, name), name
-
-
-def same_bits(one: Any, two: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same_bits(one[key], two[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(two) and all(map(same_bits, one, two))
-    return one == two or repr(one) == repr(two) == "nan"  # of what is not known yet
 
 
 @pytest.mark.parametrize("method", METHODS)
