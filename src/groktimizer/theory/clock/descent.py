@@ -84,10 +84,12 @@ def _residual(data: Data, a: Array, out: Array) -> None:
     if data.places.size:
         for b in range(out.shape[0]):
             for k in range(out.shape[1]):
-                out[b, k] = a[b, data.places[k]] - data.targets[k]
+                out[b, k] = a[b, data.places[k]]
     else:
         np.dot(a, data.matrix.T, out)
-        out -= data.targets
+    for b in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[b, k] -= data.targets[k]
 
 
 @compiled
@@ -120,11 +122,12 @@ def _align(basis: Array, rows: Array, squares: Array, gone: float) -> None:
     """
     m = rows.shape[0]
     for _ in range(_SWEEPS):
+        largest, worst = 0.0, 0.0
         for i in range(m):
             squares[i] = 0.0
             for k in range(rows.shape[1]):
                 squares[i] += rows[i, k] * rows[i, k]
-        largest, worst = squares.max(), 0.0
+            largest = max(largest, squares[i])
         for i in range(m - 1):
             for j in range(i + 1, m):
                 inner = 0.0
@@ -158,22 +161,38 @@ def spectral(basis: Array, matrix: Array, threshold: float, out: Array) -> None:
     rows, squares = np.empty_like(matrix), np.empty(matrix.shape[0])
     np.dot(basis, matrix, rows)
     _align(basis, rows, squares, threshold * threshold if threshold > 0 else 0.0)
-    least = (max(matrix.shape) * _EPS) ** 2 * squares.max()
+    largest = 0.0
+    for i in range(squares.size):
+        largest = max(largest, squares[i])
+    least = (max(matrix.shape) * _EPS) ** 2 * largest
     for i in range(squares.size):
         size = math.sqrt(max(squares[i], 0.0))
         if threshold < 0:
-            rows[i] *= 1 / size if squares[i] > least else 0.0
+            factor = 1 / size if squares[i] > least else 0.0
         else:
-            rows[i] *= 1 - threshold / size if size > threshold else 0.0
+            factor = 1 - threshold / size if size > threshold else 0.0
+        for k in range(rows.shape[1]):
+            rows[i, k] *= factor
     np.dot(basis.T, rows, out)
+
+
+@compiled
+def _begin(bases: Array) -> None:
+    """Every Q as the identity."""
+    for b in range(bases.shape[0]):
+        for i in range(bases.shape[1]):
+            for j in range(bases.shape[2]):
+                bases[b, i, j] = 1.0 if i == j else 0.0
 
 
 @compiled
 def _renew(bases: Array) -> None:
     """Every Q as the nearest orthogonal matrix to second order: ``(3 Q - Q Q' Q) / 2``."""
     for b in range(bases.shape[0]):
-        square = np.dot(bases[b], bases[b].T)
-        bases[b] = 1.5 * bases[b] - 0.5 * np.dot(square, bases[b])
+        cube = np.dot(np.dot(bases[b], bases[b].T), bases[b])
+        for i in range(cube.shape[0]):
+            for j in range(cube.shape[1]):
+                bases[b, i, j] = 1.5 * bases[b, i, j] - 0.5 * cube[i, j]
 
 
 @compiled
@@ -183,7 +202,8 @@ def _map(data: Data, bases: Array, given: Array, thresholds: Array, out: Array) 
         if data.shape[0]:
             spectral(bases[b], given[b].reshape(data.shape), thresholds[b], out[b].reshape(data.shape))
         elif thresholds[b] < 0:
-            out[b] = np.sign(given[b])
+            for j in range(given.shape[1]):
+                out[b, j] = np.sign(given[b, j])
         else:
             for j in range(given.shape[1]):
                 out[b, j] = given[b, j] - min(max(given[b, j], -thresholds[b]), thresholds[b])
@@ -230,6 +250,21 @@ def _look(data: Data, step: int, residual: Array, a: Array, now: Array, marks: S
 
 
 @compiled
+def _subtract(a: Array, factors: Array, steps: Array) -> None:
+    """``a - factor step`` of every run."""
+    for b in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            a[b, j] -= factors[b] * steps[b, j]
+
+
+@compiled
+def _keep(now: Array, place: int, history: Array) -> None:
+    """The squares of every run, at a place."""
+    for b in range(now.shape[1]):
+        history[0, place, b], history[1, place, b] = now[0, b], now[1, b]
+
+
+@compiled
 def run(
     method: int, data: Data, a: Array, lr: Array, weight: Array, history: Array, marks: Steps, restarts: Steps
 ) -> int:
@@ -253,15 +288,16 @@ def run(
     residual, now, drift = np.empty((lr.size, data.targets.size)), np.empty((2, lr.size)), lr * weight
     last, momentum, theta = np.zeros_like(residual), np.full(lr.size, data.inertia), np.zeros(lr.size)
     bases, signs, step, kept = np.empty((lr.size, data.shape[0], data.shape[0])), np.full(lr.size, -1.0), 0, 0
-    bases[:] = np.eye(data.shape[0])
+    ones = np.ones(lr.size)
+    _begin(bases)
     while True:
         _residual(data, a, residual)
         held = _look(data, step, residual, a, now, marks)
         if data.grid[kept] == step:
-            history[:, kept] = now
+            _keep(now, kept, history)
             kept += 1
         if step == data.grid[-1] or (held and step % _LOOK == 0):
-            history[:, -1] = now
+            _keep(now, history.shape[1] - 1, history)
             return step
         step += 1
         if step % _RENEWED == 0:
@@ -269,15 +305,14 @@ def run(
         if method == _SUBGRADIENT:
             _back(data, residual, slope)
             _map(data, bases, a, signs, ahead)
-            for b in range(lr.size):
-                a[b] -= lr[b] * (slope[b] + weight[b] * ahead[b])
+            _subtract(a, lr, slope)
+            _subtract(a, drift, ahead)
         elif method == _PROJECTED:
             _map(data, bases, a, signs, ahead)
-            for b in range(lr.size):
-                a[b] -= drift[b] * ahead[b]
+            _subtract(a, drift, ahead)
             _residual(data, a, residual)
             _back(data, residual, slope)
-            a -= slope
+            _subtract(a, ones, slope)
         else:
             _extrapolate(theta, a, former, ahead)
             _extrapolate(theta, residual, last, residual)
