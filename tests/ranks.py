@@ -1,4 +1,4 @@
-"""Two processes over gloo that play scenarios: ``python ranks.py FOLDER`` writes there what each of them found.
+"""Two processes over gloo that play scenarios: ``python ranks.py FOLDER SCENARIO ...`` writes what each of them found.
 
 They are forked from one process that has imported everything and computed nothing.
 """
@@ -271,15 +271,24 @@ def states(model: nn.Module, opt: torch.optim.Optimizer, how: StateDictOptions) 
     }
 
 
+def saved_and_resumed(kind: str, rank: int, folder: str) -> Found:
+    found: Found = {}
+    for metric in ("adaptive", "euclidean"):
+        for cut in CUTS:
+            path = f"{folder}/{kind}-{metric}-{cut}"
+            found[f"{kind} {metric} {cut}"] = resumed(MAKE[kind], {"metric": metric}, cut, rank, path)
+    return found
+
+
 @scenario
 def checkpoints(rank: int, folder: str) -> Found:
-    found: Found = {"adam": resumed(MAKE["fsdp1"], None, CUTS[0], rank, f"{folder}/adam")}
-    for kind, make in MAKE.items():
-        for metric in ("adaptive", "euclidean"):
-            for cut in CUTS:
-                key = f"{kind} {metric} {cut}"
-                found[key] = resumed(make, {"metric": metric}, cut, rank, f"{folder}/{kind}-{metric}-{cut}")
-    return found
+    return saved_and_resumed("fsdp2", rank, folder)
+
+
+@scenario
+def older_checkpoints(rank: int, folder: str) -> Found:
+    adam = resumed(MAKE["fsdp1"], None, CUTS[0], rank, f"{folder}/adam")
+    return {"adam": adam, **saved_and_resumed("fsdp1", rank, folder), **saved_and_resumed("fsdp1-flat", rank, folder)}
 
 
 @scenario
@@ -369,11 +378,12 @@ def refused(rank: int, _: str) -> Found:
     return found
 
 
-def play(rank: int, folder: str) -> None:
+def play(rank: int, folder: str, *scenarios: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found: dict[str, Any] = {}
-    for name, scene in SCENARIOS.items():
+    for name in scenarios:
+        scene = SCENARIOS[name]
         try:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
@@ -385,4 +395,4 @@ def play(rank: int, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    start_processes(play, (sys.argv[1],), nprocs=2, start_method="fork")
+    start_processes(play, tuple(sys.argv[1:]), nprocs=2, start_method="fork")

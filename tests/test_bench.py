@@ -82,6 +82,7 @@ def test_a_table_without_anything_to_predict_is_refused(rows: list[tuple[object,
         own_set(path, "y")
 
 
+@pytest.mark.slow
 def test_a_class_of_two_rows_is_no_obstacle_and_what_is_recorded_is_read_again(tmp_path: Path):
     """One row of it is trained on: some cells on inner folds cannot be fitted, and warnings are errors here."""
     draw = np.random.default_rng(9)
@@ -191,7 +192,9 @@ def test_of_equal_points_the_last_is_chosen():
     assert networks.choose(path, inputs, targets, folds(targets, 0), score)[0] == 2.0
 
 
-@pytest.mark.parametrize("name", classical.ABOUT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "forest")) for name in classical.ABOUT]
+)
 def test_classical_methods_learn_what_is_linear(name: str):
     draw = np.random.default_rng(7)
     inputs = draw.normal(size=(60, 3))

@@ -118,6 +118,7 @@ def test_records_of_one_name_are_drawn_beside_each_other_from_a_directory_that_i
     assert made.keys() == {f"X-{kept.identity}" for kept in store.query(None)} and len(set(made.values())) == 2
 
 
+@pytest.mark.slow
 def test_a_figure_of_another_seed_is_another_picture(tmp_path: Path):
     for more in ([], ["--seed", "1"]):
         main([*COMMANDS["reproduce"], *more, "--out", str(tmp_path)])

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
-QUICK = {"plot_04_how_long_will_it_grok", "plot_05_which_decay"}  # here alone, imports included; the others are slow
+QUICK = {"plot_05_which_decay"}  # the others are slow
 
 
 def each(path: Path):

@@ -176,6 +176,7 @@ def test_collapse_is_named_when_the_fit_went_with_the_norm() -> None:
 
 
 @LEFT
+@pytest.mark.slow
 def test_a_small_scale_regression_survives_being_taken_on() -> None:
     """Targets a tenth as large: an absolute level would lie above what the zero function reaches."""
     problem = Problem()

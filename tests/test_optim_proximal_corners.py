@@ -194,7 +194,9 @@ def test_after_going_back_the_acceleration_starts_anew() -> None:
     torch.testing.assert_close(theta.detach(), plain, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize(("metric", "lr"), [("adaptive", 2e-4), ("adaptive", 1e-3), ("euclidean", 1e-2)])
+@pytest.mark.parametrize(
+    ("metric", "lr"), [("adaptive", 2e-4), pytest.param("adaptive", 1e-3, marks=pytest.mark.slow), ("euclidean", 1e-2)]
+)
 def test_small_steps_add_up_in_16_bits(metric: str, lr: float) -> None:
     values: list[float] = []
     for dtype in (torch.float32, torch.bfloat16):

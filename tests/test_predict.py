@@ -44,6 +44,7 @@ def test_the_prediction_is_what_run_then_measures(tmp_path, capsys):
     assert Path(content["picture"]).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_what_is_recommended_is_what_its_command_then_measures(tmp_path, capsys):
     """The λ as it is printed, the times beside it, and the delay that was asked for."""
     words = ["predict", "ridge", "--n", "60", "--m", "400", "--lr", "2", "--weight-decay", "1e-3", "--seed", "3"]

@@ -60,6 +60,7 @@ def test_groktimizer_takes_the_accelerated_time(tmp_path):
     assert run_spec(spec).times.generalised == pytest.approx(t2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_laws_do_not_claim_a_train_error_that_rests_just_below_its_tolerance(tmp_path, capsys):
     """ISTA memorises at 30,655 there, where the predictor says 159: t1 is the last of a creep, not of the fall."""
     words = ["predict", "sparse", "--n", "80", "--s", "4", "--N", "30", "--lr", "0.1"]

@@ -108,6 +108,7 @@ def test_without_the_recipe_accumulation_meets_the_level_too_early(lightning: di
     assert wanted.switch_step is not None and found.switch_step < wanted.switch_step / 4
 
 
+@pytest.mark.slow
 def test_trainer_equals_a_plain_loop(trainer: dict[str, Any]):
     model = seeded(partial(trainer["BertForSequenceClassification"], trainer["config"]))()
     other = deepcopy(model)
@@ -123,6 +124,7 @@ def test_trainer_equals_a_plain_loop(trainer: dict[str, Any]):
     assert_same_run(opt, wanted, tolerance=1e-3)  # the Trainer shuffles: the same sums in another order
 
 
+@pytest.mark.slow
 def test_lora_moves_the_adapters_and_nothing_else(trainer: dict[str, Any]):
     for opt in (trainer["adapted"], trainer["faster"], trainer["helped"]):
         assert all(param.requires_grad for group in opt.param_groups for param in group["params"])

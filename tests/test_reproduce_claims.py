@@ -125,6 +125,7 @@ def test_a_figure_that_is_gone_is_missed_where_all_were_asked_for(tmp_path: Path
 
 
 @pytest.mark.usefixtures("tabled")
+@pytest.mark.slow
 def test_a_finished_figure_is_made_once(
     tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -93,7 +93,9 @@ def test_options_make_the_task_again_from_values_and_from_texts(name: str):
     assert task.name == name
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "mnist-1d")) for name in TASKS]
+)
 def test_the_loss_in_training_is_the_loss_in_evaluation(name: str):
     problem = make_task(name, SMALL[name]).build(0, dtype=torch.float64)
     loss = problem.loss(problem.model, *problem.train)
