@@ -8,6 +8,7 @@ line says at which commit it was.
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -70,7 +71,14 @@ def beside(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     bad = any(outcome in ("failure", "error") for _, outcome, _ in tests)
     commit = f"{old['commit']}, {len(again)} at {new['commit']}"
     seconds = old["seconds"] + new["seconds"]
-    return old | {"tests": tests, "commit": commit, "seconds": seconds, "code": int(bad)}
+    known = {label(row) for row in new["rows"]}
+    rows = [row for row in old["rows"] if label(row) not in known] + new["rows"]
+    return old | {"tests": tests, "rows": rows, "commit": commit, "seconds": seconds, "code": int(bad)}
+
+
+def label(row: str) -> str:
+    """What a row measures, without what it found on the way (in parentheses)."""
+    return re.sub(r"\(.*?\)", "", re.split(r"\s{2,}", row)[0])
 
 
 def table(results: list[dict[str, Any]], missing: list[str]) -> str:
