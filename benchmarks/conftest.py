@@ -1,5 +1,6 @@
 """One thread, and the table of ratios against targets at the end of the session."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,14 +28,16 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def table(request: pytest.FixtureRequest) -> Table:
     """Where a benchmark puts its rows."""
-    return request.config.stash[TABLE]
+    table = request.config.stash[TABLE]
+    table.test = request.node.name
+    return table
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     rows = terminalreporter.config.stash[TABLE].rows
     if rows:
         terminalreporter.section("against the targets")
-        for row in rows:
+        for _, row in rows:
             terminalreporter.write_line(row.line())
         if place := os.environ.get("GROKTIMIZER_ROWS"):  # benchmarks/slow.py
-            Path(place).write_text("\n".join(row.line() for row in rows))
+            Path(place).write_text(json.dumps([(test, row.line()) for test, row in rows]))

@@ -45,13 +45,14 @@ class Ratio:
 
 @dataclass
 class Table:
-    """The ratios of one benchmark session."""
+    """The ratios of one benchmark session, each beside the name of its test."""
 
-    rows: list[Ratio] = field(default_factory=list[Ratio])
+    rows: list[tuple[str, Ratio]] = field(default_factory=list[tuple[str, Ratio]])
+    test: str = ""
 
     def add(self, row: Ratio) -> None:
-        """Append a row."""
-        self.rows.append(row)
+        """Append a row of the test that runs."""
+        self.rows.append((self.test, row))
 
 
 def seconds_of(call: Callable[[], object], repeats: int) -> float:

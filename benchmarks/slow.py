@@ -8,7 +8,6 @@ line says at which commit it was.
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ def git(*words: str) -> str:
 
 
 def ran(path: Path, store: Path, chosen: str = "") -> dict[str, Any]:
-    """Run a file, or some of its tests, in a process: what each of them came to, and its rows against targets."""
+    """Run a file, or some of its tests, in a process: what each of them came to, and their rows against targets."""
     report, rows = store / f"{path.stem}.xml", store / f"{path.stem}.rows"
     for old in (report, rows):
         old.unlink(missing_ok=True)
@@ -60,7 +59,7 @@ def ran(path: Path, store: Path, chosen: str = "") -> dict[str, Any]:
             kinds = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
             told["tests"].append([case.get("name"), kinds[0] if kinds else "passed", float(case.get("time", 0))])
     if rows.is_file():
-        told["rows"] = [line for line in rows.read_text().splitlines() if line]
+        told["rows"] = json.loads(rows.read_text())
     return told
 
 
@@ -71,14 +70,8 @@ def beside(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     bad = any(outcome in ("failure", "error") for _, outcome, _ in tests)
     commit = f"{old['commit']}, {len(again)} at {new['commit']}"
     seconds = old["seconds"] + new["seconds"]
-    known = {label(row) for row in new["rows"]}
-    rows = [row for row in old["rows"] if label(row) not in known] + new["rows"]
+    rows = [row for row in old["rows"] if row[0] not in again] + new["rows"]
     return old | {"tests": tests, "rows": rows, "commit": commit, "seconds": seconds, "code": int(bad)}
-
-
-def label(row: str) -> str:
-    """What a row measures, without what it found on the way (in parentheses)."""
-    return re.sub(r"\(.*?\)", "", re.split(r"\s{2,}", row)[0])
 
 
 def table(results: list[dict[str, Any]], missing: list[str]) -> str:
@@ -99,7 +92,7 @@ def table(results: list[dict[str, Any]], missing: list[str]) -> str:
         told = state if each["tests"] else "none" if each["code"] == 5 else "out of time"
         lines.append(f"| `{each['file']}` | {told} | {each['seconds'] / 60:.1f} | {each['commit']} |")
     lines += [""] + [f"Not run yet: {', '.join(missing)}.", ""] * bool(missing)
-    lines += ["## Against the targets", "", "```text", *(row for each in results for row in each["rows"]), "```", ""]
+    lines += ["## Against the targets", "", "```text", *(row for each in results for _, row in each["rows"]), "```", ""]
     return "\n".join(lines)
 
 

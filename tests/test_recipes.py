@@ -124,7 +124,6 @@ def test_trainer_equals_a_plain_loop(trainer: dict[str, Any]):
     assert_same_run(opt, wanted, tolerance=1e-3)  # the Trainer shuffles: the same sums in another order
 
 
-@pytest.mark.slow
 def test_lora_moves_the_adapters_and_nothing_else(trainer: dict[str, Any]):
     for opt in (trainer["adapted"], trainer["faster"], trainer["helped"]):
         assert all(param.requires_grad for group in opt.param_groups for param in group["params"])

@@ -50,7 +50,7 @@ def test_the_nuclear_prox_is_the_argmin_that_cvxpy_finds(weight: float):
     np.testing.assert_allclose(Nuclear().prox(torch.from_numpy(theta), weight).numpy(), found.value, atol=1e-4)
 
 
-@pytest.mark.parametrize("groups", [pytest.param("rows", marks=pytest.mark.slow), "columns"])
+@pytest.mark.parametrize("groups", ["rows", "columns"])
 def test_the_group_prox_is_the_block_soft_threshold_of_skglm(groups: str):
     theta = np.random.default_rng(1).standard_normal((6, 3))
     blocks = theta if groups == "rows" else theta.T

@@ -283,7 +283,7 @@ def stacks(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("stacks")
-@pytest.mark.parametrize("stop", [10, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (3, 17))])
+@pytest.mark.parametrize("stop", [3, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (10, 17))])
 def test_a_stack_that_was_stopped_ends_as_an_undisturbed_one(tmp_path: Path, stop: int):
     sweep = parse_sweep(STACKED_SWEEP, "x")
     whole = done(sweep, tmp_path / "whole")

@@ -68,9 +68,7 @@ def test_every_answer_is_right(name: str):
     assert len(set(map(tuple, pairs.tolist()))) == (p * (p - 1) if name == "modular-division" else p * p)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "mnist-1d")) for name in TASKS]
-)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_problem_is_a_function_of_task_and_seed(name: str):
     task = make_task(name, SMALL[name])
     before = torch.get_rng_state()
@@ -93,9 +91,7 @@ def test_options_make_the_task_again_from_values_and_from_texts(name: str):
     assert task.name == name
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "mnist-1d")) for name in TASKS]
-)
+@pytest.mark.parametrize("name", TASKS)
 def test_the_loss_in_training_is_the_loss_in_evaluation(name: str):
     problem = make_task(name, SMALL[name]).build(0, dtype=torch.float64)
     loss = problem.loss(problem.model, *problem.train)
