@@ -20,5 +20,5 @@ SETTINGS: dict[str, dict[str, Any]] = {
 REPLICATED = ("adaptive", "adaptive-l1", "euclidean")  # whole tensors on every rank: only losses are agreed on
 
 OLDER = ("fsdp1", "fsdp1-flat")  # ways to cut a model over ranks beside fsdp2
-SCENARIOS = ("fully_sharded", "replicated", "flattened", "checkpoints", "zero_redundancy", "apart", "refused")
+SLOW = "older_checkpoints"  # the scenario of theirs
 CUTS = (4, 12)  # a run is saved after so many steps: in phase 1, in phase 2

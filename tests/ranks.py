@@ -1,4 +1,4 @@
-"""Two processes over gloo that play scenarios: ``python ranks.py FOLDER SCENARIO ...`` writes what each of them found.
+"""Two processes over gloo that play scenarios: ``python ranks.py FOLDER [SCENARIO ...]`` writes what each found.
 
 They are forked from one process that has imported everything and computed nothing.
 """
@@ -32,7 +32,7 @@ from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from groktimizer import GROKtimizer, GroupL1, Nuclear
-from rank_settings import CUTS, REPLICATED, SETTINGS
+from rank_settings import CUTS, REPLICATED, SETTINGS, SLOW
 
 STEPS = 36
 Found = dict[str, Any]
@@ -382,7 +382,7 @@ def play(rank: int, folder: str, *scenarios: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found: dict[str, Any] = {}
-    for name in scenarios:
+    for name in scenarios or (quick for quick in SCENARIOS if quick != SLOW):
         scene = SCENARIOS[name]
         try:
             with warnings.catch_warnings(record=True) as said:

@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 import torch
 
-from rank_settings import CUTS, OLDER, REPLICATED, SCENARIOS, SETTINGS
+from rank_settings import CUTS, OLDER, REPLICATED, SETTINGS, SLOW
 
 
 def played(folder: Path, *scenarios: str) -> list[dict[str, Any]]:
-    """What either rank found in each of them: two processes, started once."""
+    """What either rank found in them, by default in all that are quick: two processes, started once."""
     subprocess.run([sys.executable, Path(__file__).with_name("ranks.py"), folder, *scenarios], check=True)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return played(tmp_path_factory.mktemp("ranks"), *SCENARIOS)
+    return played(tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return played(tmp_path_factory.mktemp("older"), "older_checkpoints")
+    return played(tmp_path_factory.mktemp("older"), SLOW)
 
 
 def found(ranks: list[dict[str, Any]], scenario: str) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def test_distributed_checkpoints_resume_bit_equal_in_every_form(ranks: Any, metr
 @pytest.mark.parametrize("metric", ["adaptive", "euclidean"])
 @pytest.mark.parametrize("kind", OLDER)
 def test_those_of_fully_sharded_data_parallel_do_too(older: Any, kind: str, metric: str, cut: int) -> None:
-    for mine in found(older, "older_checkpoints"):
+    for mine in found(older, SLOW):
         expected: dict[str, Any] = IN_EVERY_FORM | {"phase": 1 if cut == CUTS[0] else 2}
         if kind == "fsdp1":  # as Adam: torch does not bring its state back whole in this form, so nor ours
             expected["full"] = mine["adam"]["full"]

@@ -147,7 +147,6 @@ def test_columns_stay_apart_at_any_number_of_digits(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_it_is_said_where_what_has_learned_nothing_passes(tmp_path, capsys):
     """Under covariance I/m the population loss of theta = 0 is ||teacher||^2 / m: 1/200."""
     content = told(SMALL, tmp_path)

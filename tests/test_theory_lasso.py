@@ -205,7 +205,6 @@ def sparse_problem(seed, n_samples, n=100, sparsity=5):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_grokking_without_taking_the_steps():
     features, teacher = sparse_problem(0, 50)
     problem = Lasso(features, features @ teacher)
