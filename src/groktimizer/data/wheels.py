@@ -194,7 +194,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
         DataError: If it cannot be written.
     """
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType] (an array may be named as an option is)
     try:
         write_whole(path, content.getbuffer())
     except OSError as error:

@@ -102,7 +102,7 @@ class GrokCallback(TrainerCallback):
             self._parts.append(loss.detach())
             return loss
 
-        training_step.listener = self  # pyright: ignore[reportFunctionMemberAccess]
+        training_step.listener = self  # pyright: ignore[reportFunctionMemberAccess] (how it is found again)
         own["training_step"] = training_step
 
     @override

@@ -35,7 +35,7 @@ def _typed(_context: Any, address: Type) -> tuple[Any, Callable[..., Any]]:
     return voidptr(address), generate
 
 
-_array: Any = numba.carray  # pyright: ignore[reportPrivateImportUsage]
+_array: Any = numba.carray  # pyright: ignore[reportPrivateImportUsage] (public, but not in its __all__)
 _pointer: Any = intrinsic(_typed)
 
 

@@ -43,7 +43,7 @@ class L1(Penalty):
         """Soft threshold: ``sign(theta) max(|theta| - step, 0)``, computed as theta minus theta clipped to +-step."""
         values = raised(theta)
         bound = spread(step, values, batched=batched, separable=True)
-        clipped = values.clamp(-bound, bound)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        clipped = values.clamp(-bound, bound)  # pyright: ignore[reportArgumentType, reportCallIssue] (number or tensor)
         return (values - clipped).to(theta.dtype)
 
     @override

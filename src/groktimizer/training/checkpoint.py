@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -158,21 +158,20 @@ def _seconds(value: object) -> bool:
     return isinstance(value, float) and 0 <= value < math.inf
 
 
-def _named(value: object) -> bool:
+def _named(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
-def _tensors(value: object) -> bool:
-    return _named(value) and all(isinstance(part, Tensor) for part in value.values())  # pyright: ignore[reportAttributeAccessIssue]
+def _tensors(value: object) -> TypeGuard[Mapping[str, Tensor]]:
+    return _named(value) and all(isinstance(part, Tensor) for part in value.values())
 
 
 def _history(value: object) -> bool:
     """Whether a table has equally long columns of numbers, and steps that begin at 0 and grow."""
-    if not _tensors(value) or "step" not in value:  # pyright: ignore[reportOperatorIssue]
+    if not _tensors(value) or "step" not in value:
         return False
-    columns: Mapping[str, Tensor] = value  # pyright: ignore[reportAssignmentType]
-    step = columns["step"]
-    if any(column.dtype != torch.float64 or column.shape != step.shape for column in columns.values()):
+    step = value["step"]
+    if any(column.dtype != torch.float64 or column.shape != step.shape for column in value.values()):
         return False
     return step.ndim == 1 and len(step) > 0 and float(step[0]) == 0 and bool((step.diff() > 0).all())
 
