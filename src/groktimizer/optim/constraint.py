@@ -80,6 +80,7 @@ RULES = {
     ),
 }
 
+HOLDS = 0.1  # relative distance of the mean loss from the level within which the constraint holds
 UNMOVED = 0.1  # relative distance from the start within which the loss has not begun to fall
 SHRINK, SMALLEST = 0.5, 1.0 / 12.0  # of phase 1's step: by how much, and down to which (Adam's usual 1e-3)
 
@@ -206,6 +207,18 @@ def constrain(state: Control, loss: float, level: float, rate: float, rule: Rule
         if state.returned:
             cooling = rule.noisy_cooling if noise.proven(state.noise) else rule.cooling
             state.lr_scale *= math.exp(-rate / cooling)
+
+
+def holds(state: Control) -> bool:
+    """Whether the run is where the loss is at the level.
+
+    Args:
+        state: The control numbers, after a loss.
+
+    Returns:
+        True if the running mean is within a tenth of it.
+    """
+    return 1.0 - HOLDS < state.mean / state.level < 1.0 + HOLDS if state.level > 0.0 else False
 
 
 def between(state: Control) -> tuple[float, float]:

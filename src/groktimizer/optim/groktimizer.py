@@ -60,7 +60,7 @@ class GROKtimizer(Optimizer):
         metric: ``"adaptive"`` (untuned and on full batches it ends in the Euclidean one) or ``"euclidean"``.
         penalty: The complexity h that phase 2 minimises, of weight weight_decay: `L2`, or one with a proximal map
             (`L1`, `GroupL1`, `Nuclear`, `Elastic`), for accelerated proximal steps (see `optim.proximal`).
-        damping: Damping ratio zeta; 1 is critical.
+        damping: Damping ratio zeta; 1 is critical. Half of it where an untuned run is at the level in its finish.
         interpolation: When phase 2 begins: None (smoothed loss below 2 % of its first value, or of what weights of
             zero lose; or on a plateau below half of that), a loss level, a `Detector`, or ``float("inf")`` (at once: a
             model that has memorised already).

@@ -58,7 +58,7 @@ def numbers(group: dict[str, Any], control: Control, reference: float) -> tuple[
         reference: The decay that sets the momentum of groups without one.
 
     Returns:
-        Step size, weight of the penalty, and the decay that sets the momentum.
+        Step size, weight of the penalty, and the curvature that the momentum is critical for.
     """
     scale = control.lr_retreat
     if not group["lr_given"]:
@@ -66,9 +66,13 @@ def numbers(group: dict[str, Any], control: Control, reference: float) -> tuple[
         if control.finish_step >= 0:
             scale /= group["nominal_lr"]  # of the excursion's lr a schedule's factor is left
     decay = decay_of(group, control)
-    return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, decay or reference
+    curvature = decay or reference
+    if control.finish_step >= 0 and constraint.holds(control):
+        curvature *= ALONG
+    return group["lr"] if scale == 1.0 else group["lr"] * scale, decay, curvature
 
 
+ALONG = 0.25  # of lambda: what h and the loss, by its multiplier, curve along the set where the loss is the level
 LATE = 12.0  # units of damped time after which a proximal penalty goes over; at 2 l1 loses modular addition
 COOLED = 0.25  # of lr, from which on those units are too long to wait for
 

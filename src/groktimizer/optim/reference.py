@@ -20,6 +20,7 @@ from groktimizer.penalties import L2, Penalty
 
 PHASE_ONE_LR, LR, DECAY = 1.2e-2, 4e-3, 2.0  # untuned, adaptive
 PROBES, AGAIN, BETWEEN, REACH = 20, 3, 20, 1e-3  # of the curvature, in the finish
+HOLDS, SLACK = 0.1, 0.5  # in the finish: distance of the loss from the level, and factor of the damping ratio there
 RULES = {
     "adaptive": Rule(
         start=1.0,
@@ -253,6 +254,9 @@ class Reference:
             return
         self.count += 1
         lr, decay, turn = self._lr(), self._decay(), 0.0
+        numbers = self.numbers
+        at_level = numbers.finish_step >= 0 and abs(numbers.mean / numbers.level - 1.0) < HOLDS
+        damping = self.damping * (SLACK if at_level else 1.0)
         for i, grad in enumerate(grads):
             eta = lr * self.scale[i]
             force, size = grad, None
@@ -261,7 +265,7 @@ class Reference:
                 size = torch.sqrt(self.second[i] / (1.0 - 0.98**self.count)) + 1e-8
                 force = torch.clamp(grad / size, -1.0, 1.0)
             if self.penalty is None:
-                momentum = max(0.0, 1.0 - self.damping * math.sqrt(eta * decay)) ** 2
+                momentum = max(0.0, 1.0 - damping * math.sqrt(eta * decay)) ** 2
                 self.velocity[i] = momentum * self.velocity[i] + force + decay * self.theta[i]
                 self.theta[i] = self.theta[i] - eta * self.velocity[i]
                 continue
