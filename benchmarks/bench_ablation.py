@@ -81,6 +81,7 @@ PARTS: Mapping[str, tuple[Callable[[], None], dict[str, Any]]] = {
     "the switch: phase 2 from the first step on": (lambda: None, {"interpolation": math.inf}),
     "the adaptive metric: Euclidean from the switch on": (lambda: None, {"metric": "euclidean"}),
     "the Euclidean finish": (lambda: never(settings.Settings, "finishes"), {}),
+    "half the damping along the level": (lambda: setattr(phase_two, "ALONG", 1.0), {}),
     "the loss of zero weights (level, halving)": (lambda: never(switch, "inflated"), {}),
     "the halving of an inflated start": (lambda: setattr(switch, "LARGE", math.inf), {}),
     "the plateau": (lambda: setattr(detector, "HALF", 0.0), {}),
