@@ -3,8 +3,13 @@
 The adaptive step is timed once numba is loaded, or a row compiled, as in a run that is long enough to pay for it. The
 ratio is the median over interleaved rounds, on one thread; gradients stay fixed, so a step is all there is to time. On
 a GPU (`measuring`) the host may wait for it only where a loss is read.
+
+What a run without any argument does beyond a step (losses read, the constraint moved, in the finish the curvature
+probed, by three steps in twenty) is timed over whole twenties.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +26,18 @@ from groktimizer.optim import losses, updates
 
 LR, DECAY = 1e-3, 1e-2
 FOREVER = float("inf")  # interpolation level: phase 2 from the first step on
+LEVEL, TWENTY = 0.02, 20
+FIRST = """
+import time, torch, groktimizer
+params = [torch.randn(64, 64, requires_grad=True) for _ in range(400)]
+for param in params:
+    param.grad = torch.randn(64, 64)
+opt = groktimizer.GROKtimizer(params, interpolation=INTERPOLATION)
+start = time.perf_counter()
+opt.observe(1.0)
+opt.step()
+print(time.perf_counter() - start)
+"""
 
 WAITING: dict[str, dict[str, Any]] = {
     "phase 1": {"interpolation": 1e-9},
@@ -48,6 +65,46 @@ class Fitting(GROKtimizer):
 
 def phase_one(params: list[torch.Tensor]) -> Optimizer:
     return Fitting(params, lr=LR, weight_decay=DECAY)
+
+
+class Untuned(GROKtimizer):
+    """Twenty steps without any argument, kept in the excursion or in the finish by the losses that it is told."""
+
+    def __init__(self, params: list[torch.Tensor], *, finish: bool) -> None:
+        super().__init__(params, interpolation=LEVEL)
+        while self.phase == 1 or (finish and self._control.finish_step < 0):
+            self.observe(LEVEL / 2)
+            super().step()
+        self.level_told = LEVEL if finish else 1.001 * LEVEL  # the excursion ends below the level
+
+    @override
+    def step(self, closure: Callable[[], object] | None = None) -> None:
+        for _ in range(TWENTY):
+            self.observe(self.level_told)
+            super().step()
+
+
+class Twenty(AdamW):
+    """As many of AdamW's."""
+
+    @override
+    def step(self, closure: Callable[[], object] | None = None) -> None:
+        for _ in range(TWENTY):
+            super().step()
+
+
+def excursion(params: list[torch.Tensor]) -> Optimizer:
+    return Untuned(params, finish=False)
+
+
+def finish(params: list[torch.Tensor]) -> Optimizer:
+    if params[0].element_size() < 4:
+        pytest.skip("parameters of 16 bits have no finish")
+    return Untuned(params, finish=True)
+
+
+def twenty_fused(params: list[torch.Tensor]) -> Optimizer:
+    return Twenty(params, lr=LR, weight_decay=DECAY, fused=True)
 
 
 def adam_fused(params: list[torch.Tensor]) -> Optimizer:
@@ -86,6 +143,8 @@ DUELS: list[tuple[str, Make, Make, float, float]] = [
     ("adaptive / AdamW fused", adaptive, adamw_fused, 1.3, 1.3),
     ("adaptive foreach / AdamW foreach", adaptive_foreach, adamw_foreach, 1.1, 1.1),
     ("adaptive compiled / AdamW fused", adaptive_compiled, adamw_fused, 1.3, 1.3),
+    ("untuned, excursion / AdamW fused", excursion, twenty_fused, 1.3, 1.3),
+    ("untuned, finish / AdamW fused", finish, twenty_fused, 1.3, 1.3),
 ]
 
 
@@ -116,6 +175,14 @@ def test_step(
     limit = small if shapes.startswith("5 ") else target
     table.add(Ratio(f"{name}, {shapes} ({seconds * 1e6:.0f} us)", ratio, limit))
     assert all(p.isfinite().all() for group in mine.param_groups for p in group["params"])
+
+
+@pytest.mark.parametrize("phase", [1, 2])
+def test_the_first_step_takes_less_than_a_second(table: Table, phase: int) -> None:
+    """Of a new process, with default arguments: nothing is compiled for it."""
+    code = FIRST.replace("INTERPOLATION", "None" if phase == 1 else "float('inf')")
+    seconds = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3)]
+    table.add(Ratio(f"first step of a process, phase {phase}, 400 tensors 64x64", min(seconds), 1.0, "s"))
 
 
 @pytest.mark.skipif(DEVICE.type != "cuda", reason="GROKTIMIZER_BENCH_DEVICE is no GPU")

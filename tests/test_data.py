@@ -344,6 +344,9 @@ def test_mnist_is_shuffled_split_and_standardised(monkeypatch):
     assert bool(torch.isfinite(problem.test.inputs).all()) and float(problem.test.inputs[:, 0].abs().max()) == 0
     other = make_task("mnist", {"n_train": 400, "width": 8}).build(1)
     assert not torch.equal(problem.train.targets, other.train.targets)
+    spoilt = make_task("mnist", {"n_train": 400, "width": 8, "wrong_labels": 0.25}).build(0)
+    assert int((spoilt.train.targets != problem.train.targets).sum()) == 100
+    assert spoilt.test is not None and torch.equal(spoilt.test.targets, problem.test.targets)
 
 
 def test_mnist_asks_for_more_the_more_it_is_shown():

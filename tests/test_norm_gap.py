@@ -76,6 +76,20 @@ def test_a_diagonal_network_has_the_gap_of_the_lasso(level):
     assert found.least**2 == pytest.approx(least, rel=3e-3) and found.least**2 >= least * (1 - 1e-6)
 
 
+@pytest.mark.parametrize("level", [1e-3, 0.1])
+def test_two_layers_have_the_gap_of_the_nuclear_norm(level):
+    """‖A‖² + ‖B‖² at its least is twice the nuclear norm of BA: singular values of the targets, less one threshold."""
+    targets = np.random.default_rng(0).normal(size=(6, 4))
+    values = np.linalg.svd(targets, compute_uv=False)
+    allowed = level * targets.size
+    cut: Any = brentq(lambda size: float(np.square(np.minimum(values, size)).sum()) - allowed, 0.0, float(values[0]))
+    least = math.sqrt(2.0 * float(np.maximum(values - cut, 0.0).sum()))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Linear(5, 4, bias=False)).double()
+    found = norm_gap(model, squared(np.eye(6), targets), level)
+    assert found.least == pytest.approx(least, rel=3e-3) and found.least >= least * (1 - 1e-6)
+
+
 def test_the_least_l1_norm_is_that_of_the_linear_programme_where_the_level_vanishes():
     features, targets = drawn(12, 30, 2)
     both = np.hstack([features, -features])

@@ -177,6 +177,19 @@ def test_the_level_of_a_model_that_is_taken_on() -> None:
     assert opt.state_dict()["param_groups"][0]["control"]["level"] == 0.05
 
 
+@pytest.mark.parametrize(
+    ("share", "began", "critical_for"),
+    [(0.91, 7, 0.5), (1.09, 7, 0.5), (0.89, 7, 2.0), (1.11, 7, 2.0), (0.91, -1, 2.0), (1.09, -1, 2.0)],
+)
+def test_at_the_level_the_finish_is_critical_for_a_quarter_of_the_decay(
+    share: float, began: int, critical_for: float
+) -> None:
+    """Within a tenth of the level, and in the finish alone; the step and the weight of the penalty stay."""
+    group = {"lr": 0.1, "lr_given": True, "weight_decay": 2.0, "decay_given": True}
+    state = Control("euclidean", level=LEVEL, mean=share * LEVEL, finish_step=began)
+    assert phase_two.numbers(group, state, 1.0) == (0.1, 2.0, critical_for)
+
+
 # ------------------------------------------------------------------ constraint and guard
 def constrained(loss: float, rule: Rule = RULE, **numbers: Any) -> Control:
     known: dict[str, Any] = {"mean": loss}

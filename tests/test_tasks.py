@@ -176,6 +176,8 @@ def test_digits_are_split_without_overlap():
     assert (len(problem.train.inputs), len(problem.test.inputs)) == (100, 1697)
     assert float(problem.train.inputs.min()) == -0.5
     assert float(problem.train.inputs.max()) == 0.5
+    classes = torch.bincount(torch.cat((problem.train.targets, problem.test.targets)))
+    assert classes.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # as the archive of UCI counts them
 
 
 def test_the_level_of_images_is_a_part_of_the_best_known():

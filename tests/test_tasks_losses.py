@@ -14,6 +14,8 @@ LABELLED = {
     "modular-addition": {"p": 23},
     "s5-composition": {"width": 8, "train_fraction": 0.1},
     "digits": {"n_train": 200, "width": 8},
+    "mnist-1d": {"n_train": 200, "width": 8},
+    "tabular": {"data": "breast-cancer", "n_train": 200, "width": 8},
     "bit-parity": {"n": 12, "n_train": 200, "width": 8},
 }
 
