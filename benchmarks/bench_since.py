@@ -22,7 +22,7 @@ from measuring import Ratio, Table
 ROOT = Path(__file__).parents[1]
 BEFORE = "00e5b76"
 SEEDS, STEPS = range(101, 111), 2000
-ROWS = {
+ROWS: dict[str, dict[str, object]] = {
     "MLP, 40 %": {"train_fraction": 0.4},
     "MLP, 30 %": {"train_fraction": 0.3},
     "MLP, 20 %": {"train_fraction": 0.2},

@@ -16,7 +16,7 @@ from groktimizer.ground.extras import require
 
 Array = NDArray[Any]
 Family = Literal["classical", "network", "ours"]
-RULE = 3  # of "auto", see `estimators.choice`: records of another one are not this method's
+RULE = 4  # of "auto" (`estimators.choice`) and of the optimizer below it: records of another are not this method's
 
 
 class Task(NamedTuple):
