@@ -211,9 +211,10 @@ def run(name: str, seed: int, steps: tuple[int, ...] = STEPS) -> Outcome:
         if step in steps:
             norms.append(norm(model))
     rollbacks = opt.state_dict()["param_groups"][0]["control"]["rollbacks"]
-    gaps = [each / smallest for smallest in [least_norm(problem, model)] for each in norms]
+    smallest = least_norm(problem, model)
     loss = float(problem.loss(model).detach()) / problem.level
-    return Outcome(gaps, loss, largest, norms[-1] / switched, rollbacks, problem.accuracy(model))
+    kept = norms[-1] / switched
+    return Outcome([each / smallest for each in norms], loss, largest, kept, rollbacks, problem.accuracy(model))
 
 
 def without(part: str) -> None:
