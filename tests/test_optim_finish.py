@@ -114,6 +114,18 @@ def test_the_end_under_l1_is_the_lassos() -> None:
     assert min(zeros[-100:]) >= 85  # in probes of the curvature too
 
 
+def test_decay_moves_no_faster_than_the_weights_follow() -> None:
+    """Features with a mean make steps short; at twice its pace the loss swings between 0.2 and 2.9 times the level."""
+    random, losses = default_rng(0), []
+    inputs = torch.tensor(random.standard_normal((30, 300)) + 3.0)
+    targets = inputs @ torch.tensor(random.standard_normal(300)) / math.sqrt(300)
+    opt = GROKtimizer([weight := nn.Parameter(torch.tensor(0.1 * random.standard_normal(300)))])
+    for _ in range(1500):
+        losses.append((inputs @ weight - targets).square().mean())
+        step(opt, losses[-1])
+    assert all(float(loss.detach()) == pytest.approx(control(opt)["level"], rel=0.1) for loss in losses[-500:])
+
+
 def test_with_a_given_step_or_weight_the_metric_stays() -> None:
     for given in ({"lr": 4e-3}, {"weight_decay": 2.0}):
         problem = Problem()

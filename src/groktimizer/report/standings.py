@@ -20,7 +20,6 @@ HEADERS = (
     "AdamW 1e-3 / 1.0", "settled", "one network: GROKtimizer", "AdamW and its tuning",
 )  # fmt: skip
 SPREAD = 0.16  # of a row: how far apart its methods are drawn
-EVEN = 1.0
 MOST = 10 / 14  # of the rows with times: in how many the default was to be as fast as the best tuned peer
 
 
