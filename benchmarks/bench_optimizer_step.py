@@ -68,20 +68,27 @@ def phase_one(params: list[torch.Tensor]) -> Optimizer:
 
 
 class Untuned(GROKtimizer):
-    """Twenty steps without any argument, kept in the excursion or in the finish by the losses that it is told."""
+    """Twenty steps without any argument but the level, in the excursion or in the finish by the losses it is told."""
 
     def __init__(self, params: list[torch.Tensor], *, finish: bool) -> None:
+        for param in params:
+            param.data.div_((3.0 * param.shape[-1]) ** 0.5)  # spread as nn.Linear begins: their steps follow from it
         super().__init__(params, interpolation=LEVEL)
         while self.phase == 1 or (finish and self._control.finish_step < 0):
-            self.observe(LEVEL / 2)
-            super().step()
-        self.level_told = LEVEL if finish else 1.001 * LEVEL  # the excursion ends below the level
+            self._told(LEVEL / 2)
+        for _ in range(0 if finish else TWENTY):
+            self._told(2 * LEVEL)
+        self.finish, self.level_told = finish, LEVEL if finish else 1.001 * LEVEL  # from above: it ends below the level
+
+    def _told(self, loss: float) -> None:
+        self.observe(loss)
+        super().step()
 
     @override
     def step(self, closure: Callable[[], object] | None = None) -> None:
         for _ in range(TWENTY):
-            self.observe(self.level_told)
-            super().step()
+            self._told(self.level_told)
+        assert (self._control.finish_step >= 0) is self.finish
 
 
 class Twenty(AdamW):

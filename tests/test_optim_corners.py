@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from groktimizer import GROKtimizer, LossBelow
+from groktimizer import L1, L2, GROKtimizer, LossBelow
+from groktimizer.optim import lengths
+from groktimizer.penalties import Penalty
 from optim_cases import INF, LEFT, Problem, equal, run
 
 
@@ -190,3 +192,27 @@ def test_a_small_scale_regression_survives_being_taken_on() -> None:
         taken = opt_problem.optimizer({"interpolation": INF, "metric": metric})
         run(opt_problem, lambda o=taken, p=opt_problem: o.step(p.closure), 400)
         assert opt_problem.loss().item() < 0.2 * float(problem.targets.square().mean())
+
+
+def test_a_length_is_summed_exactly_whatever_the_blocks_and_strides() -> None:
+    torch.manual_seed(5)
+    wide = torch.randn(900, 700)  # more than two blocks
+    exact = float(wide.double().square().sum())
+    for tensor in (wide, wide.T, wide.reshape(9, 100, 7, 100).to(memory_format=torch.channels_last)):
+        assert float(lengths.square(tensor)) == pytest.approx(exact, rel=1e-13)
+    assert sum(block.numel() for block in lengths.blocks(wide)) == wide.numel() > 2 * lengths.BLOCK
+
+
+@pytest.mark.parametrize("penalty", [L2(), L1()], ids=["l2", "l1"])
+def test_a_run_is_the_same_in_blocks_of_five(penalty: Penalty, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The switch, the finish and its probes of the curvature, with zeros that a proximal map holds."""
+    ends: list[list[torch.Tensor]] = []
+    for block in (lengths.BLOCK, 5):
+        monkeypatch.setattr(lengths, "BLOCK", block)
+        problem = Problem()
+        opt = problem.optimizer({"interpolation": 0.2, "penalty": penalty})
+        run(problem, lambda opt=opt, problem=problem: opt.step(problem.closure), 400)
+        assert opt.state_dict()["param_groups"][0]["control"]["finish_step"] > 0
+        ends.append(problem.values())
+    for whole, cut in zip(*ends, strict=True):
+        torch.testing.assert_close(cut, whole, rtol=1e-9, atol=1e-12)

@@ -18,7 +18,6 @@ from typing_extensions import override
 
 from groktimizer.ground.errors import UserError, warn
 
-EQUAL = 1e-5  # variance over mean square of entries that are equal for our purposes, or to float32's rounding
 PLAIN = frozenset((Tensor, torch.nn.Parameter))
 Group: TypeAlias = "dist.ProcessGroup | Literal[False] | None"
 
@@ -261,7 +260,7 @@ def _wrapped(wrapper: Any, params: Sequence[Tensor]) -> Scope:
     if scope.joining:
         return scope
     device = device_of(params)
-    held = torch.tensor([float(sum(param.numel() for param in params))], dtype=_wide(device), device=device)
+    held = torch.tensor([float(sum(param.numel() for param in params))], dtype=wide(device), device=device)
     divided = float(scope.total(held)) == sum(param.numel() for param in wrapper.parameters() if param.requires_grad)
     return replace(scope, cut=divided, divided=divided)
 
@@ -320,60 +319,27 @@ def stacked(parts: Sequence[Tensor | float], device: torch.device) -> Tensor:
     Returns:
         Shape (number of parts,).
     """
-    wide = _wide(device)
+    exact = wide(device)
     if not any(isinstance(part, Tensor) for part in parts):
-        return torch.tensor(parts, dtype=wide).to(device, non_blocking=True)
-    row = torch.tensor([0.0 if isinstance(part, Tensor) else part for part in parts], dtype=wide)
+        return torch.tensor(parts, dtype=exact).to(device, non_blocking=True)
+    row = torch.tensor([0.0 if isinstance(part, Tensor) else part for part in parts], dtype=exact)
     pieces = list(row.to(device, non_blocking=True).unbind())  # the numbers travel together
     for position, part in enumerate(parts):
         if isinstance(part, Tensor):
-            pieces[position] = part.to(device, wide).reshape(())
+            pieces[position] = part.to(device, exact).reshape(())
     return torch.stack(pieces)
 
 
-def square(tensor: Tensor) -> Tensor:
-    """Squared l2 norm of this rank's part of a tensor, summed in float64 (float32 where there is none).
+def wide(device: torch.device) -> torch.dtype:
+    """The type that sums are taken in.
 
     Args:
-        tensor: A real tensor.
+        device: Where.
 
     Returns:
-        A scalar.
+        float64, or float32 where there is none.
     """
-    part = local(tensor).detach()
-    return torch.linalg.vector_norm(part, dtype=_wide(part.device)).square()
-
-
-def _wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def deviations(params: list[Tensor], scope: Scope) -> list[float]:
-    """Standard deviation of each tensor's entries, the whole tensor's where it is sharded: one reduction for all.
-
-    Args:
-        params: Parameters.
-        scope: Who takes part.
-
-    Returns:
-        The deviations; 0 for a tensor of equal entries, or none, nan for one without data (on the meta device).
-    """
-    known = [param for param in params if not param.is_meta]
-    parts: list[Tensor | float] = []
-    for param in known:
-        share, part = scope.share(param), local(param).detach()
-        total = part.sum(dtype=_wide(part.device))
-        parts += [total * share, square(param) * share, part.numel() * share]
-    totals = iter(sums(parts, scope, device_of(known)))
-    result: list[float] = []
-    for param in params:
-        if param.is_meta:
-            result.append(math.nan)
-            continue
-        total, squares, count = next(totals), next(totals), max(1, round(next(totals)))
-        variance = (squares - total * total / count) / count
-        result.append(math.sqrt(variance) if variance > EQUAL * squares / count else 0.0)
-    return result
 
 
 def device_of(params: Sequence[Tensor]) -> torch.device:

@@ -9,15 +9,16 @@ Lengths are those of all tensors together, over all ranks where they are sharded
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from groktimizer.optim import store
-from groktimizer.optim.agreement import Scope, device_of, local, square, sums
+from groktimizer.optim.agreement import Scope, device_of, local, sums
 from groktimizer.optim.control import Control
+from groktimizer.optim.lengths import blocks, square, squares
 from groktimizer.penalties import L2
 
 SAFETY = 0.25  # of 4 / sharpness, the stability limit of heavy ball at momentum ~ 1
@@ -63,7 +64,7 @@ def parts(groups: Groups, state: store.State, control: Control, scope: Scope) ->
     for param in _moving(groups):
         share = scope.share(param)
         if control.probes_left:
-            direction = direction + square(_product(param, state, reach, held)) * share
+            direction = direction + squares(_product(param, state, reach, held)) * share
         else:
             direction = direction + square(_heading(param, state, held, known=_known(control))) * share
             theta = theta + square(param) * share
@@ -115,7 +116,7 @@ def refresh(
     reach = REACH * (size or 1.0)  # from zeros by the length itself
     for param in params:
         heading = store.use(state[param], param, store.DIRECTION)
-        local(heading).copy_(_heading(param, state, held, known=_known(control)) / (along or 1.0))
+        torch.div(_heading(param, state, held, known=_known(control)), along or 1.0, out=local(heading))
     if closure is None:
         control.probes_left, control.probe_reach = count, reach
         _begin_probes(params, state, reach)
@@ -149,14 +150,16 @@ def _heading(param: Tensor, state: store.State, held: set[int], *, known: bool) 
     return _cut(param, local(direction if there and direction is not None else param.grad), held)
 
 
-def _product(param: Tensor, state: store.State, reach: float, held: set[int]) -> Tensor:
-    """``H v`` of one tensor; zero for one that took no part in the probe."""
+def _product(param: Tensor, state: store.State, reach: float, held: set[int]) -> Iterator[Tensor]:
+    """``H v`` of one tensor, in `blocks`; zero for one that took no part in the probe."""
     assert param.grad is not None
     before = state.get(param, {}).get(store.GRADIENT)
     if before is None or store.is_idle(before):
-        return torch.zeros_like(local(param.grad))
-    product = (local(param.grad) - local(before)).div_(reach)
-    return product.mul_(local(param) != 0) if id(param) in held else product
+        yield torch.zeros((), device=param.device)
+        return
+    for new, old, place in zip(blocks(param.grad), blocks(before), blocks(param), strict=True):
+        product = (new - old).div_(reach)
+        yield product.mul_(place != 0) if id(param) in held else product
 
 
 def _cut(param: Tensor, direction: Tensor, held: set[int]) -> Tensor:
@@ -214,9 +217,13 @@ def _finish_probe(params: list[Tensor], state: store.State, control: Control, sh
     probed = [param for param in params if not store.is_idle(state[param].get(store.GRADIENT, param))]
     control.probes_left -= 1
     for param in probed:
-        direction, product = local(state[param][store.DIRECTION]), _product(param, state, reach, held)
+        assert param.grad is not None
+        direction, before = local(state[param][store.DIRECTION]), local(state[param][store.GRADIENT])
+        place = local(param) != 0 if id(param) in held else None
         local(param).sub_(direction, alpha=reach)
-        direction.copy_(product)
+        torch.sub(local(param.grad), before, out=direction).div_(reach)
+        if place is not None:
+            direction.mul_(place)
         if control.probes_left:
             local(param).add_(direction.div_(sharpness or 1.0), alpha=reach)
         else:

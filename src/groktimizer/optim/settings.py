@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from groktimizer.ground.checks import whole, word
 from groktimizer.ground.errors import UserError
 from groktimizer.optim import store
-from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, deviations, local, scope_of_shards
+from groktimizer.optim.agreement import ALONE, Group, Scope, among_ranks, local, scope_of_shards
 from groktimizer.optim.constraint import RULES, Rule
 from groktimizer.optim.control import Control
+from groktimizer.optim.lengths import deviations
 from groktimizer.optim.phase_one import NO_OPTIONS
 from groktimizer.penalties import L2, Penalty
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from groktimizer.ground.errors import UserError
-from groktimizer.optim.agreement import ALONE, Scope, device_of, local, scope_of_shards, square, sums
+from groktimizer.optim.agreement import ALONE, Scope, device_of, local, scope_of_shards, sums
+from groktimizer.optim.lengths import square
 
 
 def refuse_sparse(param: Tensor) -> NoReturn:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from groktimizer.optim import store
-from groktimizer.optim.agreement import ALONE, Scope, device_of, flattened, largest, local, square, stacked, sums
+from groktimizer.optim.agreement import ALONE, Scope, device_of, flattened, largest, local, stacked, sums
+from groktimizer.optim.lengths import square
 from groktimizer.optim.settings import Settings
 from groktimizer.optim.upkeep import penalised
 from groktimizer.penalties import L2, Penalty
