@@ -257,6 +257,7 @@ def ends_below_the_switch(table: Table, name: str, kept: float) -> None:
     table.add(Ratio(f"{name}: largest norm at the end, in units of that at the switch", kept, 1.0))
 
 
+@pytest.mark.filterwarnings("ignore:GROKtimizer. by step")  # rollbacks: a column of the printed table
 @pytest.mark.parametrize("name", CONVEX)
 def test_the_default_ends_at_the_least_norm_of_a_convex_problem(table: Table, name: str) -> None:
     """Medians over the splits."""
