@@ -115,7 +115,7 @@ def test_the_end_under_l1_is_the_lassos() -> None:
 
 
 def test_decay_moves_no_faster_than_the_weights_follow() -> None:
-    """Features with a mean make steps short; at twice its pace the loss swings between 0.2 and 2.9 times the level."""
+    """Features with a mean make steps short; with `pace` halved the loss swings between 0.2 and 2.9 times the level."""
     random, losses = default_rng(0), []
     inputs = torch.tensor(random.standard_normal((30, 300)) + 3.0)
     targets = inputs @ torch.tensor(random.standard_normal(300)) / math.sqrt(300)

@@ -18,7 +18,7 @@ from torch import Tensor
 from groktimizer.optim import store
 from groktimizer.optim.agreement import Scope, device_of, local, sums
 from groktimizer.optim.control import Control
-from groktimizer.optim.lengths import blocks, square, squares
+from groktimizer.optim.lengths import blocks, square, square_of
 from groktimizer.penalties import L2
 
 SAFETY = 0.25  # of 4 / sharpness, the stability limit of heavy ball at momentum ~ 1
@@ -64,7 +64,7 @@ def parts(groups: Groups, state: store.State, control: Control, scope: Scope) ->
     for param in _moving(groups):
         share = scope.share(param)
         if control.probes_left:
-            direction = direction + squares(_product(param, state, reach, held)) * share
+            direction = direction + square_of(_product(param, state, reach, held)) * share
         else:
             direction = direction + square(_heading(param, state, held, known=_known(control))) * share
             theta = theta + square(param) * share

@@ -21,10 +21,10 @@ def square(tensor: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    return squares(blocks(tensor))
+    return square_of(blocks(tensor))
 
 
-def squares(pieces: Iterable[Tensor]) -> Tensor:
+def square_of(pieces: Iterable[Tensor]) -> Tensor:
     """The same of pieces.
 
     Args:
@@ -40,7 +40,8 @@ def squares(pieces: Iterable[Tensor]) -> Tensor:
 def blocks(tensor: Tensor) -> tuple[Tensor, ...]:
     """This rank's part of a tensor, to be read, in pieces that a processor's cache holds.
 
-    A norm in another type copies its tensor first: of a large one that takes ten times as long as of its blocks.
+    A norm in another type copies its tensor first: of a large one that takes ten times as long as of its blocks. One
+    whose entries do not lie in a row is copied as it is.
 
     Args:
         tensor: Any tensor.
