@@ -69,7 +69,7 @@ def destination(path: Path) -> Path | int:
     Raises:
         OSError: If links run in a circle.
     """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # a file to be made
         path.stat()  # a circle of links is refused here
     while path.is_symlink():
         folder = Path(os.path.realpath(path.parent))
@@ -107,7 +107,7 @@ def _replace(target: Path, data: Content) -> None:
                 os.fsync(file.fileno())
                 os.replace(aside, target)
     except BaseException:  # Ctrl-C included
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the first error is the one to tell
             aside.unlink()
         raise
 
@@ -122,7 +122,7 @@ def _write_all(file: IO[bytes], data: Content) -> None:
 def _locked(file: IO[bytes]) -> Generator[None]:
     """Hold the lock of a writer; where a file system has none, age alone protects (`_remove_if_dead`)."""
     if fcntl is not None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
     yield
 

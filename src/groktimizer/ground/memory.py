@@ -64,7 +64,7 @@ def free_memory() -> int:
 
 def _machine() -> list[int]:
     """What the machine has free, or at least what it has; empty where neither is told."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # not on Linux
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return [int(line.split()[1]) * 1024]
@@ -75,6 +75,6 @@ def _machine() -> list[int]:
 
 def _addresses_taken() -> int:
     """Bytes of addresses that this process has, against which its limit counts; 0 where that is not told."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # not on Linux
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     return 0

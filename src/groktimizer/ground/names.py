@@ -171,7 +171,7 @@ def convert(key: str, value: object, kinds: tuple[type, ...]) -> object:
     read = _from_text if isinstance(value, str) else _from_value
     for kind in sorted(kinds, key=[NoneType, bool, int, float, str].index):
         try:
-            return read(value, kind)  # pyright: ignore[reportArgumentType]
+            return read(value, kind)  # pyright: ignore[reportArgumentType] (a text is read as a text, what else as it is)
         except ValueError:
             continue
     accepted = " or ".join(_WORDS[kind] for kind in kinds)

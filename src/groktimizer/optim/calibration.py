@@ -158,8 +158,13 @@ def _product(param: Tensor, state: store.State, reach: float, held: set[int]) ->
         yield torch.zeros((), device=param.device)
         return
     for new, old, place in zip(blocks(param.grad), blocks(before), blocks(param), strict=True):
-        product = (new - old).div_(reach)
+        product = _change(new, old, reach)
         yield product.mul_(place != 0) if id(param) in held else product
+
+
+def _change(new: Tensor, old: Tensor, reach: float, into: Tensor | None = None) -> Tensor:
+    """``H v``: how much a gradient has changed along v, for each unit of it."""
+    return torch.sub(new, old, out=into).div_(reach)
 
 
 def _cut(param: Tensor, direction: Tensor, held: set[int]) -> Tensor:
@@ -194,8 +199,7 @@ def _power_iteration(
         moved = [grad if param.grad is None else param.grad for param, grad in zip(params, grads, strict=True)]
         squares: list[Tensor | float] = []
         for param, new, old in zip(params, moved, grads, strict=True):
-            product = (local(new) - local(old)) / reach
-            local(state[param][store.DIRECTION]).copy_(product)
+            product = _change(local(new), local(old), reach, into=local(state[param][store.DIRECTION]))
             squares.append(square(product) * scope.share(param))
         sharpness = math.sqrt(sums([sum(squares)], scope, device_of(params))[0])
     for param, start, grad in zip(params, origin, grads, strict=True):
@@ -221,7 +225,7 @@ def _finish_probe(params: list[Tensor], state: store.State, control: Control, sh
         direction, before = local(state[param][store.DIRECTION]), local(state[param][store.GRADIENT])
         place = local(param) != 0 if id(param) in held else None
         local(param).sub_(direction, alpha=reach)
-        torch.sub(local(param.grad), before, out=direction).div_(reach)
+        _change(local(param.grad), before, reach, into=direction)
         if place is not None:
             direction.mul_(place)
         if control.probes_left:

@@ -245,7 +245,7 @@ class GROKtimizer(Optimizer):
 
     @torch.no_grad()
     @override
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (one for torch's overloads)
         """Take one step of the phase that is on.
 
         Args:

@@ -97,7 +97,7 @@ class Subgradient(Optimizer):
 
     @torch.no_grad()
     @override
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (one for torch's overloads)
         """Take one step; the gradients are as they were afterwards."""
         loss = _evaluate(closure)
         plain = [(param, param.grad) for param in self.targets if param.grad is not None]
@@ -151,7 +151,7 @@ class ProximalGradient(Optimizer):
 
     @torch.no_grad()
     @override
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (one for torch's overloads)
         """Take one step."""
         loss = _evaluate(closure)
         for group in self.param_groups:

@@ -53,7 +53,7 @@ class Around(Optimizer):
 
     @torch.no_grad()
     @override
-    def step(self, closure: Closure | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Closure | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (one for torch's overloads)
         """Take one step, in the way that was told."""
         return self.take(self.inner, closure)
 

@@ -67,7 +67,7 @@ class Composite(Optimizer):
 
     @torch.no_grad()
     @override
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride] (one for torch's overloads)
         """Let every part take its step on the same gradients."""
         loss = None
         if closure is not None:

@@ -65,7 +65,7 @@ class TwoPhaseAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     @override
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (one for torch's overloads)
         """Take one step of AdamW, with decay if the loss at the weights, or one before, interpolates."""
         loss = needed(closure)()
         phases = self.param_groups[0]["phases"]

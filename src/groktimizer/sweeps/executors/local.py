@@ -186,7 +186,7 @@ def _stop(running: Sequence[_Running], keep: Callable[[Done], None]) -> None:
     """Ask the runs under way to save their state, wait for them, keep those that just finished."""
     for one in running:
         if one.process.pid is not None and one.process.is_alive():
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.kill(one.process.pid, signal.SIGINT)
     deadline = time.monotonic() + PATIENCE
     for one in running:
